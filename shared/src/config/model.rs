@@ -1,0 +1,249 @@
+//! The config as the rest of the program sees it: every value parsed, every name resolved. If one of these exists, it is
+//! valid; `config/document.rs` holds the raw document and `config/check.rs` makes one from the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::civil::Date;
+use url::Url;
+
+use super::reference::Reference;
+use super::schedule::Window;
+use crate::ids::{ApplicationId, CredentialName, IdentityName, WarehouseId, Workspace};
+
+/// A whole, valid config.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The addresses of the chosen cloud, overrides applied.
+    pub endpoints: Endpoints,
+    /// Hosts that credentials may be sent to.
+    pub hosts: super::hosts::HostPolicy,
+    /// Where the journal lives and how its lease is timed.
+    pub state: StateConfig,
+    /// Ways to sign in, by name.
+    pub identities: BTreeMap<IdentityName, Identity>,
+    /// What is rotated, in the order of the document.
+    pub credentials: Vec<Credential>,
+    /// SHA-256 of the document as read, in hex: journal entries say which config they were made under.
+    pub digest: String,
+}
+
+/// Base addresses without a trailing slash, and token audiences.
+#[derive(Clone, Debug)]
+pub struct Endpoints {
+    /// `https://login.microsoftonline.com` or its twin.
+    pub entra: Url,
+    /// `https://api.powerbi.com` or its twin.
+    pub powerbi: Url,
+    /// `https://api.fabric.microsoft.com` or its twin.
+    pub fabric: Url,
+    /// The scope for Power BI tokens, ending in `/.default`.
+    pub powerbi_scope: String,
+    /// The scope for Fabric tokens, ending in `/.default`.
+    pub fabric_scope: String,
+}
+
+/// Where the journal lives and how its lease is timed.
+#[derive(Clone, Debug)]
+pub struct StateConfig {
+    /// The journal's place.
+    pub location: StateLocation,
+    /// Signs the journal when given.
+    pub key: Option<Reference>,
+    /// How long a lease lasts from when it is taken or renewed.
+    pub lease: Duration,
+    /// By how much the clocks of runners and services may differ.
+    pub skew: Duration,
+    /// After which a request is given up; no write starts later than this plus skew before the lease's end.
+    pub request_timeout: Duration,
+}
+
+/// The journal's place. Handlers on the platforms refuse `File`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StateLocation {
+    /// A folder, absolute.
+    File(PathBuf),
+}
+
+/// One way to sign in.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Its name in the config.
+    pub name: IdentityName,
+    /// How it signs in.
+    pub auth: Auth,
+}
+
+/// How an identity signs in; names are those of Databricks unified authentication.
+#[derive(Clone, Debug)]
+pub enum Auth {
+    /// `pat`: a personal access token, for Databricks only.
+    Pat { token: Reference },
+    /// `oauth-m2m`: a Databricks service principal with an OAuth secret, for Databricks only.
+    OauthM2m { client_id: PlainOrReference, client_secret: Reference },
+    /// `azure-client-secret`: an Entra application, for Databricks, Power BI and Fabric.
+    AzureClientSecret { tenant_id: Option<PlainOrReference>, client_id: PlainOrReference, client_secret: Reference },
+}
+
+/// A value that is no secret, written out or referred to.
+#[derive(Clone, Debug)]
+pub enum PlainOrReference {
+    /// Written out in the config.
+    Plain(String),
+    /// To be read from elsewhere.
+    Reference(Reference),
+}
+
+/// One Databricks service principal whose OAuth secret is kept fresh.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// Its name in the config.
+    pub name: CredentialName,
+    /// The workspace where its secrets are managed.
+    pub workspace: Workspace,
+    /// Further workspaces of the same account in which the principal is used.
+    pub also_workspaces: Vec<Workspace>,
+    /// Signs in to the workspaces.
+    pub identity: IdentityName,
+    /// Which principal.
+    pub service_principal: PrincipalSelector,
+    /// Whether a missing principal is made.
+    pub create_service_principal: bool,
+    /// Lifetime of a minted secret.
+    pub lifetime: Duration,
+    /// When the next rotation is due; `None` is `manual`.
+    pub rotate_every: Option<Duration>,
+    /// How long the previous secret lives after the last target has moved.
+    pub grace: Duration,
+    /// When rotations may start.
+    pub window: Option<Window>,
+    /// Days on which none may start, both ends included.
+    pub freeze: Vec<(Date, Date)>,
+    /// Where the current generation is kept.
+    pub store: StoreLocation,
+    /// Further places for the value.
+    pub copies: Vec<StoreLocation>,
+    /// Warehouses on which the principal is given CAN_USE.
+    pub warehouses: BTreeSet<WarehouseId>,
+    /// Unity Catalog privileges that the principal is given.
+    pub grants: Vec<Grant>,
+    /// Where the smoke query of a new secret runs.
+    pub verify_warehouse: Option<WarehouseId>,
+    /// The targets.
+    pub targets: Option<Targets>,
+}
+
+/// How the config names a principal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PrincipalSelector {
+    /// Exactly this display name.
+    DisplayName(String),
+    /// This application id.
+    ApplicationId(ApplicationId),
+}
+
+/// A place that keeps a credential's value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StoreLocation {
+    /// `file:PATH`, absolute, mode 0600.
+    File(PathBuf),
+    /// `databricks:SCOPE/KEY` in the credential's workspace; copies only.
+    DatabricksScope {
+        /// The secret scope.
+        scope: String,
+        /// The key in it.
+        key: String,
+    },
+}
+
+impl std::fmt::Display for StoreLocation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::DatabricksScope { scope, key } => write!(f, "databricks:{scope}/{key}"),
+        }
+    }
+}
+
+/// Privileges on one Unity Catalog object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Catalog, schema or table.
+    pub securable: Securable,
+    /// Full name, dots between parts.
+    pub name: String,
+    /// Privileges in the service's spelling, underscores between words.
+    pub privileges: Vec<String>,
+}
+
+/// Kinds of Unity Catalog object that lakekey grants on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Securable {
+    /// A catalog.
+    Catalog,
+    /// A schema.
+    Schema,
+    /// A table or view.
+    Table,
+}
+
+/// Which data sources hold a credential.
+#[derive(Clone, Debug)]
+pub struct Targets {
+    /// Signs in to Power BI and Fabric.
+    pub identity: IdentityName,
+    /// The rows of `select`.
+    pub select: Vec<Selector>,
+    /// Whether a dataset may be taken over to update a cloud data source.
+    pub take_over: TakeOver,
+    /// Whether another kind of credential may be replaced.
+    pub convert: bool,
+    /// Used only where the present privacy level cannot be read.
+    pub privacy_level: Option<String>,
+}
+
+/// One row of `select`. Workspaces, datasets, gateways and data sources are given by name or id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// The Databricks data sources of one dataset.
+    Dataset {
+        /// Power BI workspace, name or id.
+        workspace: String,
+        /// Dataset, name or id.
+        dataset: String,
+    },
+    /// Every data source on this warehouse.
+    Warehouse(WarehouseId),
+    /// Every data source on the credential's workspaces.
+    All,
+    /// One data source of an on-premises gateway.
+    Gateway {
+        /// Gateway, name or id.
+        gateway: String,
+        /// Data source, name or id.
+        datasource: String,
+    },
+}
+
+impl std::fmt::Display for Selector {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Dataset { workspace, dataset } => write!(f, "workspace `{workspace}`, dataset `{dataset}`"),
+            Self::Warehouse(warehouse) => write!(f, "warehouse `{warehouse}`"),
+            Self::All => f.write_str("all"),
+            Self::Gateway { gateway, datasource } => write!(f, "gateway `{gateway}`, data source `{datasource}`"),
+        }
+    }
+}
+
+/// Whether a dataset may be taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TakeOver {
+    /// Never.
+    Never,
+    /// Unless it has other cloud data sources, whose credentials belong to the old owner.
+    Allowed,
+    /// Even then.
+    Always,
+}

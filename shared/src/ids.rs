@@ -1,0 +1,126 @@
+//! Names and ids as types, parsed once. They are plain strings on the wire and in the journal.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+macro_rules! string_id {
+    ($($(#[$doc:meta])* $name:ident;)+) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Wraps a value that the caller has checked or that came from the service itself.
+            pub fn new(value: impl Into<String>) -> Self {
+                Self(value.into())
+            }
+
+            /// The id as text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )+};
+}
+
+string_id! {
+    /// The name of a credential in the config.
+    CredentialName;
+    /// The name of an identity in the config.
+    IdentityName;
+    /// The id of an OAuth secret at Databricks; opaque, not secret.
+    SecretId;
+    /// The numeric SCIM id of a service principal, kept as text (it exceeds 53 bits).
+    ServicePrincipalId;
+    /// The application (client) id of a service principal: a UUID in lower case.
+    ApplicationId;
+    /// The id of a SQL warehouse.
+    WarehouseId;
+    /// The id of a Power BI workspace ("group").
+    GroupId;
+    /// The id of a Power BI dataset (semantic model); text, not always a UUID.
+    DatasetId;
+    /// The id of a gateway (cluster), or of the virtual gateway of a cloud data source.
+    GatewayId;
+    /// The id of a data source; equals the id of its Fabric connection.
+    DatasourceId;
+    /// `powerbi:GATEWAYID/DATASOURCEID`, else `fabric:CONNECTIONID`.
+    TargetId;
+    /// One process that may hold a lease: host name, process id and a random part.
+    RunnerId;
+}
+
+impl TargetId {
+    /// The id of a target that Power BI knows by gateway and data source.
+    pub fn powerbi(gateway: &GatewayId, datasource: &DatasourceId) -> Self {
+        Self(format!("powerbi:{gateway}/{datasource}"))
+    }
+}
+
+/// One minted secret of a credential, counted 1, 2, 3….
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Generation(pub u32);
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A Databricks workspace: scheme, lower-case host and port, no path. `https`, or `http` on loopback.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Workspace(String);
+
+impl Workspace {
+    /// Normalises what users and consoles write: adds `https://`, drops path, query, `:443` and a trailing slash.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let with_scheme = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+        let url = url::Url::parse(&with_scheme).map_err(|error| format!("`{text}` is not a workspace address: {error}"))?;
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err("a workspace address has no user or password in it".to_owned());
+        }
+        match (url.scheme(), url.host_str()) {
+            ("https" | "http", Some(host)) => {
+                let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+                Ok(Self(format!("{}://{}{port}", url.scheme(), host.to_ascii_lowercase())))
+            }
+            _ => Err(format!("`{text}` is not a workspace address: expected `https://HOST`")),
+        }
+    }
+
+    /// `https://host[:port]`, ready to have a path appended.
+    pub fn base(&self) -> &str {
+        &self.0
+    }
+
+    /// `host[:port]`, as data sources name it.
+    pub fn host(&self) -> &str {
+        self.0.split_once("://").map_or(self.0.as_str(), |(_, host)| host)
+    }
+}
+
+impl fmt::Display for Workspace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    use fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

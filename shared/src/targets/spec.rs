@@ -1,0 +1,68 @@
+//! What is known of one target when a rotation is planned. Frozen into the journal; holds no secret.
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId, TargetId, WarehouseId};
+
+/// One data source that holds the credential.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetSpec {
+    /// Its id.
+    pub id: TargetId,
+    /// How it is reached.
+    pub kind: TargetKind,
+    /// The gateway, or the virtual gateway of a cloud source.
+    pub gateway: GatewayId,
+    /// The data source; also the id of its Fabric connection.
+    pub datasource: DatasourceId,
+    /// The connector.
+    pub source: SourceKind,
+    /// Databricks host, lower case.
+    pub host: String,
+    /// The HTTP path as the data source spells it.
+    pub http_path: String,
+    /// The SQL warehouse that the path names; `None` for a cluster.
+    pub warehouse: Option<WarehouseId>,
+    /// Datasets that use it, as far as the identity can see; a cloud source is written as the owner of one of them.
+    pub datasets: Vec<DatasetRef>,
+    /// The dataset that must be taken over before the first write.
+    pub take_over: Option<DatasetId>,
+}
+
+/// How a target is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TargetKind {
+    /// A cloud data source of a dataset, written by the dataset's owner.
+    Cloud,
+    /// A data source of an on-premises gateway, written by its administrator with sealed credentials.
+    Gateway,
+    /// A data source of a virtual network gateway.
+    Vnet,
+    /// A Fabric connection.
+    Connection,
+}
+
+/// The connector of a data source; only these two hold a Databricks credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SourceKind {
+    /// Azure Databricks.
+    Databricks,
+    /// Databricks on AWS and GCP.
+    DatabricksMultiCloud,
+}
+
+/// A dataset that uses a target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DatasetRef {
+    /// The workspace's name.
+    pub workspace: String,
+    /// The workspace's id.
+    pub group: GroupId,
+    /// The dataset's name.
+    pub name: String,
+    /// The dataset's id.
+    pub id: DatasetId,
+    /// Who configured it, as Power BI says.
+    pub owner: Option<String>,
+}
