@@ -1,1 +1,144 @@
-//! placeholder
+//! Wires a [`Config`] and its surroundings together and runs commands: the only way from a trigger to the inside.
+
+mod history;
+mod moving;
+mod plan;
+mod principal;
+mod status;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+
+use crate::clients::databricks::Databricks;
+use crate::clients::fabric::Fabric;
+use crate::clients::powerbi::PowerBi;
+use crate::clock::Clock;
+use crate::command::{Command, Outcome, Progress};
+use crate::config::env_vars::Environment;
+use crate::config::{Config, Credential};
+use crate::error::Error;
+use crate::http::Http;
+use crate::http::transport::Transport;
+use crate::identity::{Audience, Identities, SecretReader};
+use crate::ids::{CredentialName, RunnerId, Workspace};
+use crate::journal::{StateKey, names, place};
+use crate::random::Random;
+use crate::targets::PowerBiTargets;
+
+/// What a run takes from outside: no part of the program asks the machine for any of these itself.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// Carries every request.
+    pub transport: Arc<dyn Transport>,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub random: Random,
+    /// The environment, for references and proxies.
+    pub environment: Environment,
+    /// Who this process is in leases and journal entries.
+    pub runner: RunnerId,
+}
+
+/// The program without its triggers.
+pub struct App {
+    config: Config,
+    surroundings: Surroundings,
+    http: Arc<Http>,
+    secrets: Arc<SecretReader>,
+    identities: Identities,
+}
+
+/// Credentials worked on at once: each has requests of its own in flight.
+const CREDENTIALS_AT_ONCE: usize = 4;
+
+impl App {
+    /// Prepares everything that needs no request.
+    pub fn new(config: Config, surroundings: Surroundings) -> Result<Self, Error> {
+        let Surroundings { transport, clock, random, environment, .. } = &surroundings;
+        let http = Arc::new(Http::new(
+            Arc::clone(transport),
+            config.hosts.clone(),
+            clock.clone(),
+            random.clone(),
+            config.state.request_timeout,
+        ));
+        let secrets = Arc::new(SecretReader::new(environment.clone(), config.endpoints.clone()));
+        let identities = Identities::new(&config, Arc::clone(&secrets), Arc::clone(&http));
+        Ok(Self { config, surroundings, http, secrets, identities })
+    }
+
+    /// Runs one command. May be dropped at any point: the journal is the memory.
+    pub async fn run(&self, command: Command, progress: &Progress) -> Result<Outcome, Error> {
+        match command {
+            Command::Plan { names } => self.plan(&self.named(&names)?).await.map(Outcome::Plan),
+            Command::Rotate { names, force } => self.rotate(&self.named(&names)?, force, progress).await.map(Outcome::Moved),
+            Command::Reapply { names, refresh } => {
+                self.reapply(&self.named(&names)?, refresh, progress).await.map(Outcome::Moved)
+            }
+            Command::Status { names } => self.status(&self.named(&names)?).await.map(Outcome::Status),
+            Command::History { names, verify } => self.history(&self.named(&names)?, verify).await.map(Outcome::History),
+        }
+    }
+
+    fn named(&self, names: &[CredentialName]) -> Result<Vec<&Credential>, Error> {
+        if names.is_empty() {
+            return Ok(self.config.credentials.iter().collect());
+        }
+        names
+            .iter()
+            .map(|name| {
+                self.config.credentials.iter().find(|credential| credential.name == *name).ok_or_else(|| {
+                    let known: Vec<_> = self.config.credentials.iter().map(|credential| format!("`{}`", credential.name)).collect();
+                    Error::usage("unknown-credential", format!("the config has no credential `{name}`"))
+                        .hint(format!("it has {}", known.join(", ")))
+                })
+            })
+            .collect()
+    }
+
+    fn workspaces(&self, credential: &Credential) -> Result<BTreeMap<Workspace, Databricks>, Error> {
+        std::iter::once(&credential.workspace)
+            .chain(&credential.also_workspaces)
+            .map(|workspace| {
+                let signer = self.identities.signer(&credential.identity, &Audience::Databricks(workspace.clone()))?;
+                Ok((workspace.clone(), Databricks::new(Arc::clone(&self.http), workspace.clone(), signer)))
+            })
+            .collect()
+    }
+
+    fn targets(&self, credential: &Credential) -> Result<Option<PowerBiTargets>, Error> {
+        let Some(targets) = &credential.targets else { return Ok(None) };
+        let endpoints = &self.config.endpoints;
+        let powerbi = self.identities.signer(&targets.identity, &Audience::PowerBi)?;
+        let fabric = self.identities.signer(&targets.identity, &Audience::Fabric)?;
+        Ok(Some(PowerBiTargets::new(
+            PowerBi::new(Arc::clone(&self.http), endpoints.powerbi.clone(), powerbi),
+            Fabric::new(Arc::clone(&self.http), endpoints.fabric.clone(), fabric),
+            self.surroundings.random.clone(),
+            targets,
+        )))
+    }
+
+    async fn state_key(&self) -> Result<Option<Arc<StateKey>>, Error> {
+        match &self.config.state.key {
+            Some(reference) => {
+                let secret = self.secrets.read(reference, &self.identities).await?;
+                Ok(Some(Arc::new(StateKey::new(&secret)?)))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The state, as it is; nothing is created.
+    fn state(&self) -> Result<Arc<dyn ObjectStore>, Error> {
+        place::view_state(&self.config.state.location)
+    }
+
+    /// The journal that this credential last used, found without a request: the principal's application id.
+    async fn journal_name(&self, state: &dyn ObjectStore, credential: &Credential) -> Result<Option<String>, Error> {
+        Ok(names::journals_of(state, &credential.name).await?.pop())
+    }
+}

@@ -1,0 +1,282 @@
+//! `rotate` and `reapply`: each credential's run, and the report of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use tracing::warn;
+
+use super::{App, CREDENTIALS_AT_ONCE, principal};
+use crate::command::Progress;
+use crate::config::Credential;
+use crate::error::{Error, ErrorKind, Problem};
+use crate::ids::{ApplicationId, CredentialName};
+use crate::journal::{names, place};
+use crate::report::{CredentialMove, MoveOutcome, MoveReport, Phase, RefreshOutcome, TargetMove, TargetOutcome};
+use crate::rotation::drive::{Ended, Ports, Run, read};
+use crate::rotation::event::PlanKind;
+use crate::rotation::next::{Goal, retire_after};
+use crate::rotation::preflight::Principal;
+use crate::rotation::state::{Holder, State};
+use crate::targets::TargetSpec;
+
+impl App {
+    pub(super) async fn rotate(&self, credentials: &[&Credential], force: bool, progress: &Progress) -> Result<MoveReport, Error> {
+        self.each(credentials, Goal::Rotate { force }, false, progress).await
+    }
+
+    pub(super) async fn reapply(&self, credentials: &[&Credential], refresh: bool, progress: &Progress) -> Result<MoveReport, Error> {
+        self.each(credentials, Goal::Reapply, refresh, progress).await
+    }
+
+    async fn each(&self, credentials: &[&Credential], goal: Goal, refresh: bool, progress: &Progress) -> Result<MoveReport, Error> {
+        place::open_state(&self.config.state.location)?;
+        let found: Vec<Result<Principal, Error>> = futures::stream::iter(credentials)
+            .map(|credential| async move {
+                let workspaces = self.workspaces(credential)?;
+                self.find_or_create(&workspaces[&credential.workspace], credential).await
+            })
+            .buffered(CREDENTIALS_AT_ONCE)
+            .collect()
+            .await;
+        let shared = shared_principals(credentials, &found);
+        let runs = credentials.iter().zip(found).map(|(credential, found)| {
+            let shared = shared.get(&credential.name).cloned();
+            async move {
+                let outcome = match (found, shared) {
+                    (Ok(_), Some(problem)) => Err(Error::new(ErrorKind::Failed, problem)),
+                    (Ok(principal), None) => Box::pin(self.one(credential, principal, goal, refresh, progress)).await,
+                    (Err(error), _) => Err(error),
+                };
+                outcome.unwrap_or_else(|error| not_begun(credential, error))
+            }
+        });
+        let credentials = futures::stream::iter(runs).buffered(CREDENTIALS_AT_ONCE).collect().await;
+        Ok(MoveReport { credentials })
+    }
+
+    async fn one(
+        &self,
+        credential: &Credential,
+        principal: Principal,
+        goal: Goal,
+        refresh: bool,
+        progress: &Progress,
+    ) -> Result<CredentialMove, Error> {
+        let ports = self.ports(credential, principal, progress).await?;
+        self.check_one_owner(&ports).await?;
+        let mut run = Run::open(&ports, goal, None).await?;
+        let was_open = run.state.open.as_ref().map(|open| open.plan.kind);
+        if goal == Goal::Reapply && was_open == Some(PlanKind::Rotate) {
+            let _ = run.close().await;
+            return Err(Error::unfinished("rotation-open", format!("a rotation of `{}` is open", credential.name))
+                .hint("`lakekey rotate` finishes it and leaves every target with the new secret"));
+        }
+        let ended = run.drive(goal).await;
+        let mut report = report(&ports, &run, was_open.is_some(), goal, ended);
+        if refresh {
+            self.refresh(&ports, &run.state, &mut report).await;
+        }
+        match run.close().await {
+            Ok(_) => {}
+            // The report says what matters; a lease that could not be given back ends by itself.
+            Err(error) => warn!(credential = %credential.name, code = error.code(), "could not give the lease back"),
+        }
+        Ok(report)
+    }
+
+    pub(super) async fn ports(&self, credential: &Credential, principal: Principal, progress: &Progress) -> Result<Ports, Error> {
+        Ok(Ports {
+            credential: credential.clone(),
+            config_digest: self.config.digest.clone(),
+            state_config: self.config.state.clone(),
+            state: self.state()?,
+            state_key: self.state_key().await?,
+            principal,
+            workspaces: self.workspaces(credential)?,
+            targets: self.targets(credential)?,
+            http: Arc::clone(&self.http),
+            clock: self.surroundings.clock.clone(),
+            random: self.surroundings.random.clone(),
+            runner: self.surroundings.runner.clone(),
+            progress: progress.clone(),
+        })
+    }
+
+    /// One principal belongs to one credential, and one credential has one open principal at a time.
+    async fn check_one_owner(&self, ports: &Ports) -> Result<(), Error> {
+        let name = &ports.credential.name;
+        let journal = ports.principal.application_id.as_str();
+        for other in names::journals_of(&*ports.state, name).await? {
+            if other == journal {
+                continue;
+            }
+            let (_, state) = read(Arc::clone(&ports.state), &other, ports.state_key.clone(), false).await?;
+            if state.open.is_some_and(|open| open.plan.credential == *name) {
+                return Err(Error::failed(
+                    "principal-changed",
+                    format!("a rotation of `{name}` is open for service principal `{other}`, but the config now names `{journal}`"),
+                )
+                .hint("put the former service principal back, let `lakekey rotate` finish, then change it"));
+            }
+        }
+        let (_, state) = read(Arc::clone(&ports.state), journal, ports.state_key.clone(), true).await?;
+        let owner = state.open.map(|open| open.plan.credential).or(state.begun.map(|begun| begun.credential));
+        match owner {
+            Some(owner) if owner != *name && self.config.credentials.iter().any(|credential| credential.name == owner) => {
+                Err(Error::new(ErrorKind::Failed, principal_shared(name, &owner, journal)))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    async fn refresh(&self, ports: &Ports, state: &State, report: &mut CredentialMove) {
+        let Some(targets) = &ports.targets else { return };
+        let mut done: BTreeMap<_, RefreshOutcome> = BTreeMap::new();
+        for target in &mut report.targets {
+            let spec = state.holders.get(&target.id).and_then(|holder| holder.spec.as_ref());
+            for dataset in spec.iter().flat_map(|spec| &spec.datasets) {
+                if !done.contains_key(&dataset.id) {
+                    let outcome = match targets.powerbi.refresh(&dataset.group, &dataset.id).await {
+                        Ok(()) => RefreshOutcome::Started,
+                        Err(error) => {
+                            warn!(dataset = %dataset.id, error = %Error::from(error), "a refresh could not be started");
+                            RefreshOutcome::Failed
+                        }
+                    };
+                    done.insert(dataset.id.clone(), outcome);
+                }
+                let outcome = done[&dataset.id];
+                target.refresh = Some(match target.refresh {
+                    Some(RefreshOutcome::Failed) => RefreshOutcome::Failed,
+                    Some(RefreshOutcome::Started | RefreshOutcome::Completed) | None => outcome,
+                });
+            }
+        }
+    }
+}
+
+fn shared_principals(credentials: &[&Credential], found: &[Result<Principal, Error>]) -> BTreeMap<CredentialName, Problem> {
+    let mut owners: BTreeMap<&ApplicationId, &CredentialName> = BTreeMap::new();
+    let mut shared = BTreeMap::new();
+    for (credential, principal) in credentials.iter().zip(found) {
+        let Ok(principal) = principal else { continue };
+        let id = &principal.application_id;
+        if let Some(owner) = owners.insert(id, &credential.name) {
+            shared.insert(credential.name.clone(), principal_shared(&credential.name, owner, id.as_str()));
+            shared.insert(owner.clone(), principal_shared(owner, &credential.name, id.as_str()));
+        }
+    }
+    shared
+}
+
+fn principal_shared(name: &CredentialName, other: &CredentialName, principal: &str) -> Problem {
+    Problem::new("principal-shared", format!("`{name}` and `{other}` are the same service principal `{principal}`"))
+        .hint("one principal belongs to one credential: put all its targets under one of them and remove the other")
+}
+
+/// The credential could not even be looked at.
+fn not_begun(credential: &Credential, error: Error) -> CredentialMove {
+    let (outcome, phase) = match error.kind() {
+        ErrorKind::Usage | ErrorKind::Failed => (MoveOutcome::Failed, Phase::Idle),
+        ErrorKind::Unfinished => (MoveOutcome::Incomplete, Phase::Applying),
+        ErrorKind::Quarantined => (MoveOutcome::Incomplete, Phase::Quarantined),
+    };
+    CredentialMove {
+        name: credential.name.clone(),
+        outcome,
+        phase,
+        generation: None,
+        secret_id: None,
+        expires_at: None,
+        targets: Vec::new(),
+        retired: Vec::new(),
+        retire_after: None,
+        error: Some(error.problem().clone()),
+    }
+}
+
+fn report(ports: &Ports, run: &Run<'_>, was_open: bool, goal: Goal, ended: Result<Ended, Error>) -> CredentialMove {
+    let state = &run.state;
+    let settled = run.seen.settled.last();
+    let (outcome, error) = match (&ended, settled) {
+        (_, Some(Some(problem))) => (MoveOutcome::Failed, Some(problem.clone())),
+        (Ok(Ended::Done), Some(None)) => match goal {
+            Goal::Rotate { .. } => (MoveOutcome::Rotated, None),
+            Goal::Reapply => reapplied(run),
+        },
+        (Ok(Ended::Done), None) => (MoveOutcome::Unchanged, None),
+        (Ok(Ended::Waiting { until, why }), _) => (MoveOutcome::Incomplete, Some(waiting(until, why))),
+        (Ok(Ended::Stopped(problem)), _) => (
+            if state.open.is_some() || state.quarantine.is_some() { MoveOutcome::Incomplete } else { MoveOutcome::Failed },
+            Some(problem.clone()),
+        ),
+        (Err(error), _) => {
+            let unfinished = state.open.is_some() || was_open || run.changed || error.kind() == ErrorKind::Unfinished;
+            (if unfinished { MoveOutcome::Incomplete } else { MoveOutcome::Failed }, Some(error.problem().clone()))
+        }
+    };
+    let known = state.meant().and_then(|generation| state.generations.get(&generation));
+    CredentialMove {
+        name: ports.credential.name.clone(),
+        outcome,
+        phase: state.phase(),
+        generation: known.map(|known| known.minted.generation),
+        secret_id: known.map(|known| known.minted.secret_id.clone()),
+        expires_at: known.and_then(|known| known.minted.expires_at),
+        targets: targets(run),
+        retired: run.retired.clone(),
+        retire_after: retire_after(state, &ports.policy(ports.clock.now())).filter(|_| state.is_draining()),
+        error,
+    }
+}
+
+fn reapplied(run: &Run<'_>) -> (MoveOutcome, Option<Problem>) {
+    let failed = targets(run).into_iter().find(|target| target.outcome == TargetOutcome::Failed);
+    match failed {
+        None => (MoveOutcome::Reapplied, None),
+        Some(target) => (
+            MoveOutcome::Incomplete,
+            target.error.or_else(|| Some(Problem::new("target-failed", format!("`{}` could not be reached", target.id)))),
+        ),
+    }
+}
+
+fn waiting(until: &jiff::Timestamp, why: &str) -> Problem {
+    Problem::new("waiting", why.to_owned()).hint(format!(
+        "nothing more can be done before {until:.0}; every target holds a live secret meanwhile; run `lakekey rotate` again after that"
+    ))
+}
+
+/// The targets of the open plan, or those that this run sent something to, or all that were last planned.
+fn targets(run: &Run<'_>) -> Vec<TargetMove> {
+    let state = &run.state;
+    let wanted = |id: &&crate::ids::TargetId, holder: &Holder| match &state.open {
+        Some(open) => open.waves.iter().flatten().any(|planned| planned == *id),
+        None => run.touched.contains(id) || holder.failures.as_ref().is_some_and(|failures| failures.parked),
+    };
+    state
+        .holders
+        .iter()
+        .filter_map(|(id, holder)| Some((id, holder, holder.spec.as_ref()?)))
+        .filter(|(id, holder, _): &(_, _, &TargetSpec)| wanted(id, holder))
+        .map(|(id, holder, _)| {
+            let number = state.open.as_ref().map_or(state.plans, |open| open.number);
+            let done = holder.done.is_some_and(|(plan, generation)| plan == number && Some(generation) == state.meant());
+            let failures = holder.failures.as_ref();
+            let outcome = match failures {
+                Some(failures) if failures.parked => TargetOutcome::Parked,
+                Some(_) => TargetOutcome::Failed,
+                None if done => TargetOutcome::Updated,
+                None => TargetOutcome::Pending,
+            };
+            TargetMove {
+                id: id.clone(),
+                outcome,
+                attempts: holder.attempts,
+                error: failures.and_then(|failures| failures.problem.clone()),
+                refresh: None,
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,223 @@
+//! `plan`: what `rotate` would do, target by target. Reads only.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::StreamExt;
+
+use super::{App, CREDENTIALS_AT_ONCE, principal};
+use crate::config::Credential;
+use crate::error::{Error, ErrorKind, Problem};
+use crate::ids::TargetId;
+use crate::report::{
+    CredentialPlan, LeftOut, Phase, PlanReport, PlannedDataset, PlannedPrincipal, PlannedSecrets, PlannedStep, PlannedTarget,
+    SECRETS_MAX,
+};
+use crate::rotation::drive::{policy, read};
+use crate::rotation::due::due;
+use crate::rotation::next::{SLOTS_USED_MAX, retire_after};
+use crate::rotation::preflight::{self, Preflight, Principal};
+use crate::rotation::recover::{self, Listed, Origin};
+use crate::rotation::state::State;
+use crate::stores;
+use crate::targets::TargetSpec;
+
+impl App {
+    pub(super) async fn plan(&self, credentials: &[&Credential]) -> Result<PlanReport, Error> {
+        let mut plans: Vec<CredentialPlan> = futures::stream::iter(credentials)
+            .map(|credential| async move {
+                match Box::pin(self.plan_one(credential)).await {
+                    Ok(plan) => Ok(plan),
+                    // What one credential lacks is its own problem; the others are still planned.
+                    Err(error) if error.kind() != ErrorKind::Usage => Ok(without_look(credential, &error)),
+                    Err(error) => Err(error),
+                }
+            })
+            .buffered(CREDENTIALS_AT_ONCE)
+            .collect::<Vec<_>>()
+            .await
+            .into_iter()
+            .collect::<Result<_, Error>>()?;
+        name_shared(&mut plans);
+        Ok(PlanReport { credentials: plans })
+    }
+
+    async fn plan_one(&self, credential: &Credential) -> Result<CredentialPlan, Error> {
+        let now = self.surroundings.clock.now();
+        let policy = policy(credential, &self.config.state, now);
+        let workspaces = self.workspaces(credential)?;
+        let databricks = &workspaces[&credential.workspace];
+        let principal = principal::find(databricks, credential).await?;
+        let (state, listing) = match &principal {
+            Some(found) => {
+                let (_, state) = read(self.state()?, found.application_id.as_str(), self.state_key().await?, true).await?;
+                (state, preflight::list(databricks, found).await?)
+            }
+            None => (State::default(), Vec::new()),
+        };
+        let targets = self.targets(credential)?;
+        let found = preflight::preflight(credential, &workspaces, principal.as_ref(), targets.as_ref()).await?;
+        let due = due(&state, &policy, Some(&listing), false, now);
+        let foreign = foreign(&state, &listing);
+        let open = state.open.is_some();
+        let mut problems = found.problems.clone();
+        problems.extend(state.quarantine.clone());
+        if !open && due.due && listing.len() > SLOTS_USED_MAX {
+            problems.push(recover::slots_full(&state, &listing));
+        }
+        Ok(CredentialPlan {
+            name: credential.name.clone(),
+            phase: state.phase(),
+            due: open || due.due,
+            reason: match &state.open {
+                Some(open) => format!("a rotation is open and goes on ({})", open.plan.reason),
+                None => due.reason,
+            },
+            service_principal: planned_principal(credential, principal.as_ref()),
+            secrets: PlannedSecrets { used: count(listing.len()), cap: SECRETS_MAX, foreign: count(foreign) },
+            steps: self.steps(credential, principal.as_ref(), &state, &found, open || due.due).await?,
+            targets: found.selection.targets.iter().map(planned_target).collect(),
+            left: found.selection.left.iter().map(|left| LeftOut { id: left.id.clone(), reason: left.reason.clone() }).collect(),
+            problems,
+        })
+    }
+
+    async fn steps(
+        &self,
+        credential: &Credential,
+        principal: Option<&Principal>,
+        state: &State,
+        found: &Preflight,
+        due: bool,
+    ) -> Result<Vec<PlannedStep>, Error> {
+        let mut steps = Vec::new();
+        let mut step = |action: &str, subject: String, detail: Option<String>| {
+            steps.push(PlannedStep { action: action.to_owned(), subject, detail });
+        };
+        let name = &credential.name;
+        if due {
+            if principal.is_none() {
+                step("create-service-principal", name.to_string(), Some(credential.workspace.host().to_owned()));
+            }
+            for permission in &found.missing {
+                step("grant", permission.to_string(), None);
+            }
+            let minted = state.open.as_ref().is_some_and(|open| open.generation.is_some());
+            if !minted {
+                let first = state.begun.is_none();
+                let note = if first { self.first_look(credential).await? } else { None };
+                step("mint", format!("generation {}", state.next_generation()), note);
+            }
+            step("verify", "the new secret".to_owned(), credential.verify_warehouse.as_ref().map(|id| format!("query on warehouse {id}")));
+            for target in &found.selection.targets {
+                if let Some(dataset) = &target.take_over {
+                    step("take-over", dataset.to_string(), Some(format!("to update {}", target.id)));
+                }
+                step("apply", target.id.to_string(), Some(target.host.clone()));
+            }
+            step("promote", credential.store.to_string(), None);
+            for copy in &credential.copies {
+                step("copy", copy.to_string(), None);
+            }
+        }
+        let policy = policy(credential, &self.config.state, self.surroundings.clock.now());
+        for (generation, known) in state.living().filter(|(generation, _)| Some(*generation) != state.current) {
+            if state.open.as_ref().and_then(|open| open.generation) != Some(generation) {
+                let when = retire_after(state, &policy).map(|at| format!("generation {generation}, not before {at:.0}"));
+                step("retire", known.minted.secret_id.to_string(), when);
+            }
+        }
+        Ok(steps)
+    }
+
+    /// What a first rotation will find in the store, so that nobody is surprised that there is nothing to roll back to.
+    async fn first_look(&self, credential: &Credential) -> Result<Option<String>, Error> {
+        let stored = stores::open(&credential.store)?.current().await?;
+        Ok(Some(match stored.and_then(|value| value.secret_id) {
+            Some(id) => format!("secret `{id}` in {} becomes generation 1 if it is listed and signs in", credential.store),
+            None => "the store is empty: secrets that exist now are foreign and stay; the first generation has nothing to roll back to".to_owned(),
+        }))
+    }
+}
+
+fn foreign(state: &State, listing: &[Listed]) -> usize {
+    let nothing = BTreeSet::new();
+    listing.iter().filter(|listed| recover::origin(state, &nothing, listed) == Origin::Foreign).count()
+}
+
+fn planned_principal(credential: &Credential, principal: Option<&Principal>) -> PlannedPrincipal {
+    let configured = match &credential.service_principal {
+        crate::config::PrincipalSelector::ApplicationId(id) => Some(id.clone()),
+        crate::config::PrincipalSelector::DisplayName(_) => None,
+    };
+    PlannedPrincipal {
+        id: principal.map(|principal| principal.id.clone()),
+        application_id: principal.map(|principal| principal.application_id.clone()).or(configured),
+        exists: principal.is_some(),
+    }
+}
+
+fn planned_target(spec: &TargetSpec) -> PlannedTarget {
+    PlannedTarget {
+        id: spec.id.clone(),
+        kind: spec.kind,
+        host: spec.host.clone(),
+        warehouse: spec.warehouse.clone(),
+        wave: 1,
+        datasets: spec
+            .datasets
+            .iter()
+            .map(|dataset| PlannedDataset {
+                workspace: dataset.workspace.clone(),
+                name: dataset.name.clone(),
+                id: dataset.id.clone(),
+            })
+            .collect(),
+    }
+}
+
+/// Nothing could be read; the problem is all there is to say.
+fn without_look(credential: &Credential, error: &Error) -> CredentialPlan {
+    CredentialPlan {
+        name: credential.name.clone(),
+        phase: if error.kind() == ErrorKind::Quarantined { Phase::Quarantined } else { Phase::Idle },
+        due: false,
+        reason: "it could not be looked at".to_owned(),
+        service_principal: PlannedPrincipal { exists: false, ..planned_principal(credential, None) },
+        secrets: PlannedSecrets { used: 0, cap: SECRETS_MAX, foreign: 0 },
+        steps: Vec::new(),
+        targets: Vec::new(),
+        left: Vec::new(),
+        problems: vec![error.problem().clone()],
+    }
+}
+
+/// Two credentials that are one principal, or select one target, would overwrite each other.
+fn name_shared(plans: &mut [CredentialPlan]) {
+    let mut principals: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let mut targets: BTreeMap<TargetId, Vec<usize>> = BTreeMap::new();
+    for (index, plan) in plans.iter().enumerate() {
+        if let Some(id) = &plan.service_principal.application_id {
+            principals.entry(id.to_string()).or_default().push(index);
+        }
+        for target in &plan.targets {
+            targets.entry(target.id.clone()).or_default().push(index);
+        }
+    }
+    let names = |plans: &[CredentialPlan], owners: &[usize]| {
+        owners.iter().map(|index| format!("`{}`", plans[*index].name)).collect::<Vec<_>>().join(" and ")
+    };
+    for (id, owners) in principals.iter().filter(|(_, owners)| owners.len() > 1) {
+        let problem = Problem::new("principal-shared", format!("{} are the same service principal `{id}`", names(plans, owners)))
+            .hint("one principal belongs to one credential: put all its targets under one of them and remove the other");
+        owners.iter().for_each(|index| plans[*index].problems.push(problem.clone()));
+    }
+    for (id, owners) in targets.iter().filter(|(_, owners)| owners.len() > 1) {
+        let problem = Problem::new("target-shared", format!("{} select the same target `{id}`", names(plans, owners)))
+            .hint("a data source holds one credential: narrow `select` so that each target belongs to one credential");
+        owners.iter().for_each(|index| plans[*index].problems.push(problem.clone()));
+    }
+}
+
+fn count(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,114 @@
+//! `status`: where every credential stands, from the journal; what Databricks lists is added where it can be asked.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::StreamExt;
+
+use super::{App, CREDENTIALS_AT_ONCE, principal};
+use crate::config::Credential;
+use crate::error::{Error, ErrorKind};
+use crate::report::{CredentialStatus, Phase, SecretRole, SecretStatus, StatusReport, TargetCounts};
+use crate::rotation::drive::{policy, read};
+use crate::rotation::due::due;
+use crate::rotation::preflight;
+use crate::rotation::recover::{self, Listed};
+use crate::rotation::state::{Holder, State};
+
+impl App {
+    pub(super) async fn status(&self, credentials: &[&Credential]) -> Result<StatusReport, Error> {
+        let credentials =
+            futures::stream::iter(credentials).map(|credential| self.status_of(credential)).buffered(CREDENTIALS_AT_ONCE).collect().await;
+        Ok(StatusReport { credentials })
+    }
+
+    async fn status_of(&self, credential: &Credential) -> CredentialStatus {
+        let (state, unread) = match self.folded(credential).await {
+            Ok(state) => (state, None),
+            Err(error) => (State::default(), Some(error)),
+        };
+        let (listing, unlisted) = match self.listed(credential).await {
+            Ok(listing) => (Some(listing), None),
+            Err(error) => (None, Some(error)),
+        };
+        let now = self.surroundings.clock.now();
+        let policy = policy(credential, &self.config.state, now);
+        let due = due(&state, &policy, listing.as_deref(), false, now);
+        let known = state.meant().and_then(|generation| state.generations.get(&generation));
+        let quarantined = unread.as_ref().is_some_and(|error| error.kind() == ErrorKind::Quarantined);
+        CredentialStatus {
+            name: credential.name.clone(),
+            phase: if quarantined { Phase::Quarantined } else { state.phase() },
+            generation: known.map(|known| known.minted.generation),
+            secret_id: known.map(|known| known.minted.secret_id.clone()),
+            rotated_at: state.rotated_at,
+            expires_at: known.and_then(|known| known.minted.expires_at),
+            next_rotation_at: due.at,
+            reason: Some(match &state.open {
+                Some(open) => format!("a rotation is open ({})", open.plan.reason),
+                None => due.reason,
+            }),
+            targets: counts(&state),
+            secrets: secrets(&state, listing.as_deref()),
+            error: unread.or(unlisted).map(|error| error.problem().clone()).or(state.quarantine),
+        }
+    }
+
+    async fn folded(&self, credential: &Credential) -> Result<State, Error> {
+        let store = self.state()?;
+        match self.journal_name(&*store, credential).await? {
+            Some(name) => Ok(read(Arc::clone(&store), &name, self.state_key().await?, true).await?.1),
+            None => Ok(State::default()),
+        }
+    }
+
+    async fn listed(&self, credential: &Credential) -> Result<Vec<Listed>, Error> {
+        let workspaces = self.workspaces(credential)?;
+        let databricks = &workspaces[&credential.workspace];
+        match principal::find(databricks, credential).await? {
+            Some(found) => preflight::list(databricks, &found).await,
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+fn counts(state: &State) -> TargetCounts {
+    let planned: Vec<&Holder> = state.holders.values().filter(|holder| holder.spec.is_some()).collect();
+    let count = |matches: &dyn Fn(&Holder) -> bool| u32::try_from(planned.iter().filter(|holder| matches(holder)).count()).unwrap_or(u32::MAX);
+    let meant = state.meant();
+    let current = |holder: &Holder| meant.is_some() && holder.confirmed == meant && holder.may_hold.len() <= 1;
+    let parked = |holder: &Holder| holder.failures.as_ref().is_some_and(|failures| failures.parked);
+    TargetCounts {
+        total: count(&|_| true),
+        current: count(&current),
+        stale: count(&|holder| !current(holder)),
+        failed: count(&|holder| holder.failures.is_some() && !parked(holder)),
+        parked: count(&parked),
+    }
+}
+
+/// What Databricks lists, with lakekey's word for each; without a list, what the journal knows.
+fn secrets(state: &State, listing: Option<&[Listed]>) -> Vec<SecretStatus> {
+    let from_journal: Vec<Listed> = state
+        .living()
+        .map(|(_, known)| Listed {
+            id: known.minted.secret_id.clone(),
+            created_at: known.minted.created_at,
+            expires_at: known.minted.expires_at,
+        })
+        .collect();
+    let values = BTreeSet::new();
+    listing
+        .unwrap_or(&from_journal)
+        .iter()
+        .map(|listed| SecretStatus {
+            id: listed.id.clone(),
+            role: match recover::role(state, &values, listed) {
+                SecretRole::Next if state.open.is_none() => SecretRole::Previous,
+                role => role,
+            },
+            created_at: Some(listed.created_at),
+            expires_at: listed.expires_at,
+        })
+        .collect()
+}

@@ -1,0 +1,362 @@
+//! The loop: decide, perform, record. A [`Run`] holds the lease of one principal for as long as it lives; it may be dropped
+//! at any await, and the next one goes on from the journal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+use object_store::ObjectStore;
+use tracing::info;
+
+use super::event::{Event, Place};
+use super::next::{Goal, Observed, Policy, Step, next, past};
+use super::preflight::{Preflight, Principal};
+use super::state::State;
+use crate::clients::databricks::Databricks;
+use crate::clock::Clock;
+use crate::command::{Progress, ProgressEvent};
+use crate::config::{Credential, StateConfig, StateLocation, StoreLocation};
+use crate::error::{Error, Problem};
+use crate::http::Http;
+use crate::ids::{RunnerId, SecretId, TargetId, Workspace};
+use crate::journal::lock::FileLock;
+use crate::journal::{Entry, Journal, JournalError, StateKey, names};
+use crate::random::Random;
+use crate::stores::{self, SecretStore};
+use crate::targets::PowerBiTargets;
+
+/// A wait of at most this long is waited out; a longer one ends the run.
+pub const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
+/// Steps of one run; more means that two parts of the program disagree.
+const STEPS_MAX: usize = 10_000;
+
+/// Everything that one credential's run takes from outside.
+pub struct Ports {
+    /// Its config.
+    pub credential: Credential,
+    /// SHA-256 of the config document.
+    pub config_digest: String,
+    /// The state's place and timing.
+    pub state_config: StateConfig,
+    /// The state itself.
+    pub state: Arc<dyn ObjectStore>,
+    /// Signs the journal.
+    pub state_key: Option<Arc<StateKey>>,
+    /// The principal.
+    pub principal: Principal,
+    /// A client for each workspace in which the principal is used.
+    pub workspaces: BTreeMap<Workspace, Databricks>,
+    /// Power BI and Fabric; `None` when the credential has no targets.
+    pub targets: Option<PowerBiTargets>,
+    /// The seam, for requests that the new secret itself signs.
+    pub http: Arc<Http>,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub random: Random,
+    /// Who this process is.
+    pub runner: RunnerId,
+    /// Who listens.
+    pub progress: Progress,
+}
+
+impl Ports {
+    /// The workspace where the secrets are managed.
+    pub fn databricks(&self) -> &Databricks {
+        &self.workspaces[&self.credential.workspace]
+    }
+
+    /// How long after giving up on it a write may still land.
+    pub fn landing(&self) -> SignedDuration {
+        signed(self.state_config.request_timeout).saturating_add(signed(self.state_config.skew).saturating_mul(2))
+    }
+
+    /// What decisions need to know of the config.
+    pub fn policy(&self, now: Timestamp) -> Policy {
+        policy(&self.credential, &self.state_config, now)
+    }
+}
+
+/// What decisions need to know of the config.
+pub fn policy(credential: &Credential, state: &StateConfig, now: Timestamp) -> Policy {
+    Policy {
+        rotate_every: credential.rotate_every.map(signed),
+        grace: signed(credential.grace),
+        skew: signed(state.skew),
+        may_start_at: credential.next_start(now),
+    }
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// All is as asked, as far as that is possible now.
+    Done,
+    /// Nothing more can be done before then.
+    Waiting {
+        /// Until when.
+        until: Timestamp,
+        /// What for.
+        why: String,
+    },
+    /// It cannot go on, and why.
+    Stopped(Problem),
+}
+
+/// One runner at work on one principal.
+pub struct Run<'a> {
+    pub(super) ports: &'a Ports,
+    pub(super) journal: Journal<Event>,
+    /// The fold of the journal.
+    pub state: State,
+    /// What this run has seen.
+    pub seen: Observed,
+    pub(super) preflight: Option<Preflight>,
+    /// Secrets deleted in this run.
+    pub retired: Vec<SecretId>,
+    /// Targets that were sent anything in this run.
+    pub touched: Vec<TargetId>,
+    /// Whether anything outside the journal was changed in this run.
+    pub changed: bool,
+    /// Released when the run ends, however it ends.
+    lock: Option<FileLock>,
+}
+
+/// Opens a principal's journal and folds it. Reads only.
+pub async fn read(
+    state: Arc<dyn ObjectStore>,
+    name: &str,
+    key: Option<Arc<StateKey>>,
+    trust_unsigned: bool,
+) -> Result<(Journal<Event>, State), Error> {
+    let journal = match trust_unsigned {
+        true => Journal::open_trusting_unsigned(state, name, key).await?,
+        false => Journal::open(state, name, key).await?,
+    };
+    let mut folded = State::default();
+    fold(&mut folded, journal.entries())?;
+    Ok((journal, folded))
+}
+
+/// Adds entries to a state.
+fn fold(state: &mut State, entries: &[Entry<Event>]) -> Result<(), Error> {
+    for entry in entries {
+        state.apply(entry.seq, entry.at, &entry.by, &entry.event).map_err(|error| {
+            Error::quarantined("journal-broken", format!("journal entry {} cannot follow what the journal says before it", error.seq))
+                .hint("restore the state folder from a backup; nothing was deleted or changed")
+                .caused_by(error)
+        })?;
+    }
+    Ok(())
+}
+
+impl<'a> Run<'a> {
+    /// Takes the principal's lease.
+    pub async fn open(ports: &'a Ports, goal: Goal, preflight: Option<Preflight>) -> Result<Self, Error> {
+        let force = goal == Goal::Rotate { force: true };
+        let name = ports.principal.application_id.as_str();
+        let lock = take_lock(ports, name)?;
+        let (journal, state) = read(Arc::clone(&ports.state), name, ports.state_key.clone(), force).await?;
+        let mut run = Self {
+            ports,
+            journal,
+            state,
+            seen: Observed::default(),
+            preflight,
+            retired: Vec::new(),
+            touched: Vec::new(),
+            changed: false,
+            lock,
+        };
+        run.check_stores_know_this_journal(force).await?;
+        run.check_same_credential()?;
+        names::remember(&*ports.state, &ports.credential.name, name).await?;
+        run.take_lease().await?;
+        Ok(run)
+    }
+
+    /// Works towards `goal` until it is reached, must wait long, or cannot go on.
+    pub async fn drive(&mut self, goal: Goal) -> Result<Ended, Error> {
+        for _ in 0..STEPS_MAX {
+            let now = self.ports.clock.now();
+            let step = next(&self.state, &self.seen, goal, &self.ports.policy(now), now);
+            match step {
+                Step::Done => return Ok(Ended::Done),
+                Step::Stop(problem) => return Ok(Ended::Stopped(problem)),
+                Step::Wait { until, why } if past(now, PATIENCE) < until => return Ok(Ended::Waiting { until, why }),
+                Step::Wait { until, why } => {
+                    self.say(format!("waiting until {until:.0}: {why}"), 0, 0);
+                    let pause = until.duration_since(now).max(SignedDuration::from_millis(1));
+                    self.ports.clock.sleep(pause.unsigned_abs()).await;
+                }
+                step => {
+                    self.keep_lease().await?;
+                    self.perform(step).await?;
+                }
+            }
+        }
+        Err(Error::unfinished("too-many-steps", format!("the rotation did not come to rest within {STEPS_MAX} steps"))
+            .hint("this is a defect of lakekey; every target still holds a live secret; please report it with `lakekey history`"))
+    }
+
+    /// Leaves: nothing of this run is under way any more.
+    pub async fn close(mut self) -> Result<State, Error> {
+        self.record(Event::LeaseReleased).await?;
+        drop(self.lock.take());
+        Ok(self.state)
+    }
+
+    /// Appends a fact and folds it.
+    pub(super) async fn record(&mut self, event: Event) -> Result<u64, Error> {
+        let at = self.ports.clock.now();
+        let entry = match self.journal.append(&self.ports.random, at, &self.ports.runner, event).await {
+            Ok(entry) => entry,
+            Err(JournalError::Lost { .. }) => return Err(superseded()),
+            Err(error) => return Err(error.into()),
+        };
+        let seq = entry.seq;
+        self.state.apply(seq, entry.at, &entry.by, &entry.event).map_err(|error| {
+            Error::unfinished("journal-inconsistent", "what was done cannot follow what the journal says before it").caused_by(error)
+        })?;
+        Ok(seq)
+    }
+
+    /// The last moment at which a write may start under the present lease.
+    pub(super) fn not_after(&self) -> Timestamp {
+        let until = self.state.lease.as_ref().map_or(Timestamp::MIN, |lease| lease.until);
+        past(until, -signed(self.ports.state_config.request_timeout).saturating_add(signed(self.ports.state_config.skew)))
+    }
+
+    /// Renews the lease when less than half of its useful time is left; a lease that has ended is not renewed.
+    async fn keep_lease(&mut self) -> Result<(), Error> {
+        let now = self.ports.clock.now();
+        let lease = signed(self.ports.state_config.lease);
+        let Some(until) = self.state.lease.as_ref().map(|lease| lease.until) else { return Err(superseded()) };
+        if until <= now {
+            // A frozen process thaws: what it knows may be stale, so it starts over as a new runner would.
+            return Err(superseded());
+        }
+        let useful = past(past(now, lease), -signed(self.ports.state_config.request_timeout).saturating_add(signed(self.ports.state_config.skew)));
+        if self.not_after().duration_since(now) < useful.duration_since(now) / 2 {
+            self.record(Event::LeaseRenewed { until: past(now, lease) }).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_lease(&mut self) -> Result<(), Error> {
+        let now = self.ports.clock.now();
+        if let Some(lease) = &self.state.lease
+            && self.lock.is_none()
+            && past(lease.until, signed(self.ports.state_config.skew)) > now
+        {
+            return Err(lease_held(&lease.holder, Some(lease.until)));
+        }
+        let until = past(now, signed(self.ports.state_config.lease));
+        let landing_ms = i64::try_from(self.ports.landing().as_millis()).unwrap_or(i64::MAX);
+        let epoch = self.state.epoch + 1;
+        match self.record(Event::LeaseTaken { epoch, until, landing_ms }).await {
+            Ok(_) => {
+                info!(credential = %self.ports.credential.name, epoch, "took the lease");
+                Ok(())
+            }
+            Err(error) if error.code() == SUPERSEDED => Err(lease_held(&RunnerId::new("another runner"), None)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A stored value names the journal it was written under: one that this journal does not contain means that the journal
+    /// was rewritten, cut off or replaced.
+    async fn check_stores_know_this_journal(&self, force: bool) -> Result<(), Error> {
+        let mut places: Vec<Place> = self.state.living().map(|(_, known)| known.minted.store.clone()).collect();
+        places.push(Place::from(&self.ports.credential.store));
+        places.sort();
+        places.dedup();
+        for place in &places {
+            let store = self.store(place)?;
+            let mut named = Vec::new();
+            if let Some(value) = store.current().await? {
+                named.push((value.journal, store.place()));
+            }
+            for id in store.staged_ids().await? {
+                if let Some(value) = store.staged(&id).await? {
+                    named.push((value.journal, format!("{} (slot `{id}`)", store.place())));
+                }
+            }
+            for (journal, place) in named {
+                let Some(hash) = journal else { continue };
+                let none_yet = self.journal.entries().is_empty();
+                if !self.journal.contains(&hash) && !(force && none_yet) {
+                    return Err(not_this_journal(&place, none_yet));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is open is bound to the principal and workspace that it was planned for.
+    fn check_same_credential(&self) -> Result<(), Error> {
+        let Some(open) = &self.state.open else { return Ok(()) };
+        if open.plan.workspace != self.ports.credential.workspace {
+            return Err(Error::failed(
+                "workspace-changed",
+                format!("a rotation of `{}` is open on {}, but the config now names {}", open.plan.credential, open.plan.workspace, self.ports.credential.workspace),
+            )
+            .hint("put the former workspace back, let `lakekey rotate` finish, then change it"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn store(&self, place: &Place) -> Result<Arc<dyn SecretStore>, Error> {
+        stores::open(&StoreLocation::from(place))
+    }
+
+    pub(super) fn say(&self, step: impl Into<String>, done: usize, total: usize) {
+        let step = step.into();
+        info!(credential = %self.ports.credential.name, "{step}");
+        self.ports.progress.say(ProgressEvent { credential: self.ports.credential.name.clone(), step, done, total });
+    }
+}
+
+fn take_lock(ports: &Ports, name: &str) -> Result<Option<FileLock>, Error> {
+    match &ports.state_config.location {
+        StateLocation::File(folder) => match FileLock::try_take(folder, name, &ports.runner)? {
+            Some(lock) => Ok(Some(lock)),
+            None => {
+                let holder = FileLock::holder(folder, name).unwrap_or_else(|| RunnerId::new("another process"));
+                Err(lease_held(&holder, None))
+            }
+        },
+    }
+}
+
+const SUPERSEDED: &str = "superseded";
+
+fn superseded() -> Error {
+    Error::unfinished(SUPERSEDED, "another runner has taken this credential over, or the lease ended while this process stood still")
+        .hint("every target still holds a live secret; run `lakekey rotate` again to see where it stands")
+}
+
+fn lease_held(holder: &RunnerId, until: Option<Timestamp>) -> Error {
+    let when = until.map(|until| format!(", its lease ends at {until:.0}")).unwrap_or_default();
+    Error::unfinished("lease-held", format!("`{holder}` is working on this service principal{when}"))
+        .hint("wait until it has finished, then run this again; a lease that nobody renews ends by itself")
+}
+
+fn not_this_journal(place: &str, none_yet: bool) -> Error {
+    match none_yet {
+        true => Error::quarantined(
+            "journal-missing",
+            format!("the value in {place} was written under a journal that is not in this state"),
+        )
+        .hint("point `state` at the journal's place, or restore it; if it is lost, `lakekey rotate --force` starts a new one that adopts the stored secret, and leaves every other secret alone as foreign"),
+        false => Error::quarantined(
+            "journal-mismatch",
+            format!("the value in {place} was written after journal entries that this journal does not have: it was rewritten, cut off or replaced"),
+        )
+        .hint("restore the state from a backup that is at least as new as the store; nothing was changed or deleted; `lakekey history --verify` shows what there is"),
+    }
+}
+
+pub(super) fn signed(duration: std::time::Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}

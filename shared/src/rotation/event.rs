@@ -1,0 +1,335 @@
+//! What the journal records. Facts, in the order in which they became certain; never a secret value.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::config::StoreLocation;
+use crate::error::Problem;
+use crate::ids::{ApplicationId, CredentialName, Generation, SecretId, ServicePrincipalId, TargetId, WarehouseId, Workspace};
+use crate::targets::{DatasetRef, TargetSpec};
+
+/// One fact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "snake_case")]
+pub enum Event {
+    /// A runner may write to the outside until shortly before `until`.
+    LeaseTaken {
+        /// One more than the epoch before.
+        epoch: u64,
+        /// When the lease ends.
+        until: Timestamp,
+        /// How long after giving up on it, or dying, a write of this epoch may still land: request timeout plus 2 × skew.
+        landing_ms: i64,
+    },
+    /// The same runner goes on.
+    LeaseRenewed {
+        /// When the lease ends now.
+        until: Timestamp,
+    },
+    /// The runner left; nothing of it is under way.
+    LeaseReleased,
+    /// The first look at a principal.
+    Begun(Begun),
+    /// A rotation (or a reapply) is open; its targets and stores are frozen.
+    Planned(Box<Planned>),
+    /// The grants of the plan have been added.
+    Granted,
+    /// A create is about to be sent.
+    MintIntended {
+        /// Counted over the whole journal.
+        attempt: u32,
+        /// The ids that exist now.
+        known: BTreeSet<SecretId>,
+        /// The lifetime asked for, in seconds: this attempt's fingerprint.
+        lifetime_s: u64,
+    },
+    /// The create certainly had no effect.
+    MintRefused {
+        /// Which.
+        attempt: u32,
+        /// Why.
+        problem: Problem,
+    },
+    /// The create's answer was lost; it may take effect, now or later.
+    MintUnanswered {
+        /// Which.
+        attempt: u32,
+    },
+    /// The value is in its slot.
+    Minted(Minted),
+    /// The new secret signs in as the principal.
+    Verified {
+        /// Which generation.
+        generation: Generation,
+    },
+    /// This id will be deleted and is never used again. Irrevocable.
+    Condemned {
+        /// Which secret.
+        secret_id: SecretId,
+        /// Why.
+        reason: Condemnation,
+    },
+    /// Databricks no longer lists a condemned secret.
+    Deleted {
+        /// Which secret.
+        secret_id: SecretId,
+    },
+    /// These datasets are about to be taken over from their owners.
+    TakeOverStarted {
+        /// Each with its owner so far.
+        datasets: Vec<DatasetRef>,
+    },
+    /// How the take-overs ended; the data sources as read afterwards.
+    TakenOver {
+        /// One for each dataset of the start.
+        results: Vec<TakenOver>,
+    },
+    /// From here on these places may hold this generation.
+    WaveStarted {
+        /// What is sent.
+        generation: Generation,
+        /// To whom.
+        targets: Vec<TargetId>,
+    },
+    /// What became of each.
+    WaveEnded {
+        /// One for each target of the start.
+        results: Vec<WaveResult>,
+    },
+    /// These targets kept failing for a day; the rotation goes on without them.
+    Parked {
+        /// Which.
+        targets: Vec<TargetId>,
+    },
+    /// The store's current value is this generation.
+    Promoted {
+        /// Which generation.
+        generation: Generation,
+    },
+    /// The open rotation or reapply has ended.
+    Settled {
+        /// Why it ended early; `None` when it did what it was to do.
+        problem: Option<Problem>,
+    },
+    /// A person must act before anything more is done.
+    Quarantined {
+        /// What is wrong and how to go on.
+        problem: Problem,
+    },
+    /// What quarantined the credential is mended, or a person has decided.
+    Unquarantined {
+        /// Whether a person decided (`--force`).
+        forced: bool,
+    },
+}
+
+/// The first look at a principal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Begun {
+    /// The credential's name when the journal was begun.
+    pub credential: CredentialName,
+    /// The principal.
+    pub application_id: ApplicationId,
+    /// The secret that the store already held, if it was taken over as generation 1.
+    pub adopted: Option<Minted>,
+}
+
+/// Whether a plan moves targets to a new generation or sends the current one again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlanKind {
+    /// Mint, move, promote.
+    Rotate,
+    /// Send the current generation again.
+    Reapply,
+}
+
+/// What a rotation is bound to from here to its end, whatever the config says meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    /// What it does.
+    pub kind: PlanKind,
+    /// The credential's name.
+    pub credential: CredentialName,
+    /// Where secrets are managed.
+    pub workspace: Workspace,
+    /// The principal.
+    pub service_principal_id: ServicePrincipalId,
+    /// The principal.
+    pub application_id: ApplicationId,
+    /// Why it was started.
+    pub reason: String,
+    /// SHA-256 of the config it was made under.
+    pub config: String,
+    /// Lifetime to ask for, in seconds, before the fingerprint is taken off.
+    pub lifetime_s: u64,
+    /// How long superseded secrets live on, in seconds.
+    pub grace_s: u64,
+    /// OAuth scopes that the superseded secret is bound to.
+    pub scopes: Vec<String>,
+    /// Where the value goes.
+    pub store: Place,
+    /// Where else.
+    pub copies: Vec<Place>,
+    /// Permissions to add.
+    pub grants: Vec<Permission>,
+    /// Where the smoke query runs.
+    pub verify_warehouse: Option<WarehouseId>,
+    /// Tables that the principal must be able to read.
+    pub verify_tables: Vec<String>,
+    /// The targets, wave by wave.
+    pub waves: Vec<Vec<TargetSpec>>,
+}
+
+/// A store's place, as frozen in a plan.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// `file:PATH`.
+    File(PathBuf),
+    /// `databricks:SCOPE/KEY`.
+    DatabricksScope {
+        /// The scope.
+        scope: String,
+        /// The key.
+        key: String,
+    },
+}
+
+impl From<&StoreLocation> for Place {
+    fn from(location: &StoreLocation) -> Self {
+        match location {
+            StoreLocation::File(path) => Self::File(path.clone()),
+            StoreLocation::DatabricksScope { scope, key } => Self::DatabricksScope { scope: scope.clone(), key: key.clone() },
+        }
+    }
+}
+
+impl From<&Place> for StoreLocation {
+    fn from(place: &Place) -> Self {
+        match place {
+            Place::File(path) => Self::File(path.clone()),
+            Place::DatabricksScope { scope, key } => Self::DatabricksScope { scope: scope.clone(), key: key.clone() },
+        }
+    }
+}
+
+impl Place {
+    /// The id under which a copy is counted among the places that may hold a generation.
+    pub fn holder(&self) -> TargetId {
+        TargetId::new(StoreLocation::from(self).to_string())
+    }
+}
+
+/// One permission that a plan adds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Permission {
+    /// CAN_USE on a warehouse.
+    CanUse {
+        /// The workspace that has it.
+        workspace: Workspace,
+        /// The warehouse.
+        warehouse: WarehouseId,
+    },
+    /// Unity Catalog privileges.
+    Privileges {
+        /// `catalog`, `schema` or `table`.
+        securable: String,
+        /// Full name.
+        name: String,
+        /// Those that are missing.
+        privileges: Vec<String>,
+    },
+}
+
+impl std::fmt::Display for Permission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::CanUse { workspace, warehouse } => write!(f, "CAN_USE on warehouse `{warehouse}` ({})", workspace.host()),
+            Self::Privileges { securable, name, privileges } => write!(f, "{} on {securable} `{name}`", privileges.join(", ")),
+        }
+    }
+}
+
+/// One minted or adopted secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Minted {
+    /// The attempt that made it; 0 when adopted from a store.
+    pub attempt: u32,
+    /// Its generation.
+    pub generation: Generation,
+    /// Its id.
+    pub secret_id: SecretId,
+    /// When Databricks made it.
+    pub created_at: Timestamp,
+    /// When it expires; `None` for ever.
+    pub expires_at: Option<Timestamp>,
+    /// OAuth scopes that it is bound to; empty is unrestricted.
+    pub scopes: Vec<String>,
+    /// Whose slots keep its value.
+    pub store: Place,
+    /// Whether its dates show the fingerprint that was asked for.
+    pub fingerprint_shown: bool,
+}
+
+/// Why a secret is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condemnation {
+    /// Made by an attempt whose answer was lost, and with it the value.
+    Stray,
+    /// Its value is in no slot, and it was never sent to a target.
+    ValueLost,
+    /// It did not sign in as the principal, or not any more.
+    VerificationFailed,
+    /// Somebody else minted at the same time; no slot would stay free.
+    OverCap,
+    /// No target may hold it any more and grace has passed.
+    Retired,
+    /// It has expired.
+    Expired,
+}
+
+/// How one take-over ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenOver {
+    /// The dataset.
+    pub dataset: DatasetRef,
+    /// Its Databricks data sources as read afterwards; empty when it failed.
+    pub targets: Vec<TargetSpec>,
+    /// Why it failed.
+    pub problem: Option<Problem>,
+}
+
+/// What became of one target of a wave.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaveResult {
+    /// The target.
+    pub target: TargetId,
+    /// When that was known.
+    pub at: Timestamp,
+    /// What became of it.
+    pub fate: Fate,
+    /// Why it did not move.
+    pub problem: Option<Problem>,
+}
+
+/// What became of one write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// The target holds the generation.
+    Moved,
+    /// Nothing was written, and that is the target's own doing.
+    NotWritten,
+    /// Nothing was written, since the lease was too near its end.
+    NotTried,
+    /// A definite refusal.
+    Refused,
+    /// It may have taken effect, or may yet.
+    Unknown,
+}

@@ -1,0 +1,276 @@
+//! Does one step and records what came of it. Nothing here decides what comes next.
+//!
+//! Each effect is either safe to repeat (list, delete, grant, take-over, write to a target or a store) or has an intent
+//! recorded before it (the create of a secret).
+
+mod mint;
+mod wave;
+
+use std::collections::BTreeSet;
+
+use super::drive::Run;
+use super::event::{Begun, Condemnation, Event, Minted, Permission, PlanKind, Place, Planned};
+use super::next::Step;
+use super::preflight::{self, Preflight};
+use crate::clients::databricks::token_of_secret;
+use crate::config::{Securable, StoreLocation};
+use crate::credential::{StoredCredential, StoredValue};
+use crate::error::{Error, ErrorKind, Problem};
+use crate::ids::{Generation, SecretId};
+use crate::stores::ValueCopy;
+
+impl Run<'_> {
+    /// Does one step.
+    pub(super) async fn perform(&mut self, step: Step) -> Result<(), Error> {
+        match step {
+            Step::Begin => self.begin().await,
+            Step::Look => self.look().await,
+            Step::Unquarantine { forced } => self.record(Event::Unquarantined { forced }).await.map(drop),
+            Step::Quarantine(problem) => self.record(Event::Quarantined { problem }).await.map(drop),
+            Step::Plan { kind, reason } => self.plan(kind, reason).await,
+            Step::Grant => self.grant().await,
+            Step::Mint => self.mint().await,
+            Step::Adopt { secret_id, attempt } => self.adopt(&secret_id, attempt).await,
+            Step::Condemn { secret_id, reason } => self.condemn(secret_id, reason).await,
+            Step::Delete { secret_id, condemned_by } => self.delete(secret_id, condemned_by).await,
+            Step::RecordDeleted { secret_id } => self.record_deleted(secret_id).await,
+            Step::Verify { generation } => self.verify(generation).await,
+            Step::CheckSignIn { generation } => self.check_sign_in(generation).await,
+            Step::TakeOver { datasets } => self.take_over(datasets).await,
+            Step::Wave { generation, targets } => self.wave(generation, targets).await,
+            Step::Park { targets } => {
+                self.say(format!("{} targets kept failing for a day and are parked", targets.len()), 0, 0);
+                self.record(Event::Parked { targets }).await.map(drop)
+            }
+            Step::Promote { generation } => self.promote(generation).await,
+            Step::Settle(problem) => {
+                self.record(Event::Settled { problem: problem.clone() }).await?;
+                self.seen.settled.push(problem);
+                Ok(())
+            }
+            Step::Wait { .. } | Step::Done | Step::Stop(_) => Ok(()),
+        }
+    }
+
+    async fn begin(&mut self) -> Result<(), Error> {
+        let store = self.store(&Place::from(&self.ports.credential.store))?;
+        let adopted = match store.current().await? {
+            Some(value) => self.adoptable(&value).await?,
+            None => None,
+        };
+        if let Some(credential) = &adopted {
+            self.say(format!("adopting secret `{}` from {} as generation 1", credential.secret_id, store.place()), 0, 0);
+            store.stage(credential).await?;
+        }
+        let adopted = adopted.map(|credential| Minted {
+            attempt: 0,
+            generation: credential.generation,
+            secret_id: credential.secret_id,
+            created_at: credential.created_at,
+            expires_at: credential.expires_at,
+            scopes: Vec::new(),
+            store: Place::from(&self.ports.credential.store),
+            fingerprint_shown: false,
+        });
+        let begun = Begun {
+            credential: self.ports.credential.name.clone(),
+            application_id: self.ports.principal.application_id.clone(),
+            adopted,
+        };
+        self.record(Event::Begun(begun)).await.map(drop)
+    }
+
+    /// A value that was moved here from elsewhere is ours if its secret is listed and signs in as this principal.
+    async fn adoptable(&self, value: &StoredValue) -> Result<Option<StoredCredential>, Error> {
+        let principal = &self.ports.principal;
+        let Some(secret_id) = value.secret_id.clone().filter(|_| value.client_id == principal.application_id) else {
+            return Ok(None);
+        };
+        let secrets = self.ports.databricks().list_secrets(&principal.id).await?;
+        let Some(listed) = secrets.into_iter().find(|listed| listed.id == secret_id) else { return Ok(None) };
+        let workspace = &self.ports.credential.workspace;
+        match token_of_secret(&self.ports.http, workspace, &principal.application_id, &value.client_secret).await {
+            Ok(_) => {}
+            Err(error) if error.may_have_taken_effect() || error.status().is_none() => return Err(error.into()),
+            Err(_) => return Ok(None),
+        }
+        Ok(Some(StoredCredential {
+            client_id: value.client_id.clone(),
+            client_secret: value.client_secret.clone(),
+            secret_id,
+            service_principal_id: principal.id.clone(),
+            account_id: value.account_id.clone(),
+            host: workspace.clone(),
+            generation: Generation(1),
+            created_at: listed.created_at,
+            expires_at: listed.expires_at,
+            journal: None,
+        }))
+    }
+
+    async fn look(&mut self) -> Result<(), Error> {
+        let listing = preflight::list(self.ports.databricks(), &self.ports.principal).await?;
+        let mut places: BTreeSet<Place> = self.state.living().map(|(_, known)| known.minted.store.clone()).collect();
+        places.extend(self.state.open.as_ref().map(|open| open.plan.store.clone()));
+        let mut values = BTreeSet::new();
+        for place in &places {
+            let store = self.store(place)?;
+            values.extend(store.staged_ids().await?);
+            // Only a generation of ours counts: somebody else's value in the store is not a staged secret.
+            let current = store.current().await?.and_then(|value| value.secret_id);
+            values.extend(current.filter(|id| self.state.generation_of(id).is_some()));
+        }
+        self.seen.values = values;
+        self.seen.listing = Some(listing);
+        Ok(())
+    }
+
+    async fn plan(&mut self, kind: PlanKind, reason: String) -> Result<(), Error> {
+        let credential = &self.ports.credential;
+        let found = match self.preflight.take() {
+            Some(found) => found,
+            None => self.check_everything().await?,
+        };
+        if let Some(problem) = found.problems.first() {
+            return Err(Error::new(ErrorKind::Failed, problem.clone()));
+        }
+        let superseded = self.state.current.and_then(|current| self.state.generations.get(&current));
+        let plan = Planned {
+            kind,
+            credential: credential.name.clone(),
+            workspace: credential.workspace.clone(),
+            service_principal_id: self.ports.principal.id.clone(),
+            application_id: self.ports.principal.application_id.clone(),
+            reason,
+            config: self.ports.config_digest.clone(),
+            lifetime_s: credential.lifetime.as_secs(),
+            grace_s: credential.grace.as_secs(),
+            scopes: superseded.map(|known| known.minted.scopes.clone()).unwrap_or_default(),
+            store: Place::from(&credential.store),
+            copies: credential.copies.iter().map(Place::from).collect(),
+            grants: found.missing,
+            verify_warehouse: credential.verify_warehouse.clone(),
+            verify_tables: credential
+                .grants
+                .iter()
+                .filter(|grant| grant.securable == Securable::Table && grant.privileges.iter().any(|name| name == "SELECT"))
+                .map(|grant| grant.name.clone())
+                .collect(),
+            waves: vec![found.selection.targets],
+        };
+        self.record(Event::Planned(Box::new(plan))).await.map(drop)
+    }
+
+    async fn check_everything(&self) -> Result<Preflight, Error> {
+        self.say("checking targets and permissions", 0, 0);
+        let ports = self.ports;
+        preflight::preflight(&ports.credential, &ports.workspaces, Some(&ports.principal), ports.targets.as_ref()).await
+    }
+
+    async fn grant(&mut self) -> Result<(), Error> {
+        let permissions = self.state.open.as_ref().map(|open| open.plan.grants.clone()).unwrap_or_default();
+        let not_after = Some(self.not_after());
+        let application_id = &self.ports.principal.application_id;
+        for permission in &permissions {
+            self.say(format!("granting {permission}"), 0, 0);
+            self.changed = true;
+            let granted = match permission {
+                Permission::CanUse { workspace, warehouse } => match self.ports.workspaces.get(workspace) {
+                    Some(databricks) => databricks.grant_can_use(warehouse, application_id, not_after).await,
+                    None => continue,
+                },
+                Permission::Privileges { securable, name, privileges } => {
+                    let securable = match securable.as_str() {
+                        "catalog" => Securable::Catalog,
+                        "schema" => Securable::Schema,
+                        _ => Securable::Table,
+                    };
+                    self.ports.databricks().grant(securable, name, application_id, privileges, not_after).await
+                }
+            };
+            if let Err(error) = granted {
+                let refused = error.status().is_some() && !error.may_have_taken_effect();
+                let error = Error::from(error);
+                if refused {
+                    let problem = error.problem().clone();
+                    self.record(Event::Settled { problem: Some(problem) }).await?;
+                }
+                return Err(error);
+            }
+        }
+        self.record(Event::Granted).await.map(drop)
+    }
+
+    async fn condemn(&mut self, secret_id: SecretId, reason: Condemnation) -> Result<(), Error> {
+        if matches!(reason, Condemnation::Retired | Condemnation::Expired) {
+            // Look again right before the irrevocable word: what is condemned must be what is there now.
+            self.look().await?;
+        }
+        self.record(Event::Condemned { secret_id, reason }).await.map(drop)
+    }
+
+    async fn delete(&mut self, secret_id: SecretId, condemned_by: u64) -> Result<(), Error> {
+        self.journal.confirm(condemned_by).await?;
+        self.say(format!("deleting secret `{secret_id}`"), 0, 0);
+        self.changed = true;
+        self.ports.databricks().delete_secret(&self.ports.principal.id, &secret_id, Some(self.not_after())).await?;
+        let now = self.ports.clock.now();
+        let sent = self.seen.deletes.entry(secret_id).or_insert((0, now));
+        *sent = (sent.0 + 1, now);
+        self.seen.listing = None;
+        Ok(())
+    }
+
+    async fn record_deleted(&mut self, secret_id: SecretId) -> Result<(), Error> {
+        let place = match self.state.generation_of(&secret_id).and_then(|generation| self.state.generations.get(&generation)) {
+            Some(known) => known.minted.store.clone(),
+            None => self.state.open.as_ref().map_or_else(|| Place::from(&self.ports.credential.store), |open| open.plan.store.clone()),
+        };
+        self.store(&place)?.discard(&secret_id).await?;
+        self.seen.values.remove(&secret_id);
+        self.record(Event::Deleted { secret_id: secret_id.clone() }).await?;
+        self.retired.push(secret_id);
+        Ok(())
+    }
+
+    async fn promote(&mut self, generation: Generation) -> Result<(), Error> {
+        let mut value = self.value(generation).await?;
+        value.journal = self.journal.head().map(str::to_owned);
+        let place = self.state.open.as_ref().map(|open| open.plan.store.clone());
+        let store = self.store(&place.unwrap_or_else(|| Place::from(&self.ports.credential.store)))?;
+        self.say(format!("making generation {generation} current in {}", store.place()), 0, 0);
+        store.promote(&value).await?;
+        self.record(Event::Promoted { generation }).await.map(drop)
+    }
+
+    /// The value of a generation, from its slot or the store's current value.
+    async fn value(&self, generation: Generation) -> Result<StoredCredential, Error> {
+        let lost = || {
+            Error::unfinished("value-lost", format!("the value of generation {generation} is in no slot of the store"))
+                .hint("restore the store's files, then run `lakekey rotate`")
+        };
+        let minted = &self.state.generations.get(&generation).ok_or_else(lost)?.minted;
+        let store = self.store(&minted.store)?;
+        if let Some(value) = store.staged(&minted.secret_id).await? {
+            return Ok(value);
+        }
+        let current = store.current().await?.and_then(|value| value.complete());
+        current.filter(|value| value.secret_id == minted.secret_id).ok_or_else(lost)
+    }
+
+    /// A copy by the id under which it is counted among the holders.
+    fn copy(&self, holder: &crate::ids::TargetId) -> Option<ValueCopy> {
+        let plans = self.state.open.iter().flat_map(|open| open.plan.copies.clone());
+        let known = plans.chain(self.ports.credential.copies.iter().map(Place::from));
+        let place = known.into_iter().find(|place| place.holder() == *holder)?;
+        Some(match StoreLocation::from(&place) {
+            StoreLocation::File(path) => ValueCopy::file(&path),
+            StoreLocation::DatabricksScope { scope, key } => ValueCopy::scope(self.ports.databricks().clone(), scope, key),
+        })
+    }
+}
+
+/// An error that is about one thing, as a problem to record.
+pub(super) fn problem_of(error: Error) -> Problem {
+    error.problem().clone()
+}

@@ -1,0 +1,214 @@
+//! Making a secret and proving it: the one create that may not be sent twice, with its intent before and its slot after.
+
+use std::time::Duration;
+
+use crate::clients::databricks::{Databricks, Minted as NewSecret, token_of_secret};
+use crate::credential::StoredCredential;
+use crate::error::{Error, Problem};
+use crate::http::HttpError;
+use crate::identity::Signer;
+use crate::ids::{Generation, SecretId};
+use crate::rotation::drive::Run;
+use crate::rotation::event::{Condemnation, Event, Minted};
+use crate::rotation::recover::{self, Listed};
+use crate::secret::Secret;
+
+/// Range of what is taken off the asked lifetime, in seconds: nobody asks for such a number by hand.
+const FINGERPRINT_S: (u64, u64) = (61, 3_599);
+/// A new secret may not be known everywhere at once: how often and how long after each other it is tried.
+const SIGN_IN_PAUSES_S: [u64; 6] = [1, 2, 4, 8, 15, 30];
+/// Tries to write a fresh value into its slot; after the last one it is lost and the secret goes.
+const STAGE_TRIES: u32 = 3;
+
+impl Run<'_> {
+    pub(super) async fn mint(&mut self) -> Result<(), Error> {
+        let Some(plan) = self.state.open.as_ref().map(|open| open.plan.clone()) else { return Ok(()) };
+        let known = self.seen.listing.iter().flatten().map(|listed| listed.id.clone()).collect();
+        let attempt = self.state.attempts.last().map_or(1, |last| last.number + 1);
+        let lifetime_s = plan.lifetime_s.saturating_sub(self.ports.random.between(FINGERPRINT_S.0, FINGERPRINT_S.1));
+        self.say("minting a new secret", 0, 0);
+        self.record(Event::MintIntended { attempt, known, lifetime_s }).await?;
+        // Whatever happens now, the list is out of date.
+        self.seen.listing = None;
+        self.changed = true;
+        let databricks = self.ports.databricks();
+        let not_after = Some(self.not_after());
+        match databricks.create_secret(&self.ports.principal.id, lifetime_s, &plan.scopes, not_after).await {
+            Ok(secret) => self.stage(attempt, lifetime_s, secret).await,
+            Err(error) if error.may_have_taken_effect() => {
+                self.say("the answer to the create was lost; looking what became of it", 0, 0);
+                self.record(Event::MintUnanswered { attempt }).await.map(drop)
+            }
+            Err(error) => {
+                let problem = super::problem_of(error.into());
+                self.record(Event::MintRefused { attempt, problem: problem.clone() }).await?;
+                self.seen.mint_refusals.push(problem);
+                Ok(())
+            }
+        }
+    }
+
+    async fn stage(&mut self, attempt: u32, lifetime_s: u64, secret: NewSecret) -> Result<(), Error> {
+        let Some(plan) = self.state.open.as_ref().map(|open| open.plan.clone()) else { return Ok(()) };
+        let generation = self.state.next_generation();
+        let value = StoredCredential {
+            client_id: plan.application_id,
+            client_secret: secret.value,
+            secret_id: secret.info.id.clone(),
+            service_principal_id: plan.service_principal_id,
+            account_id: None,
+            host: plan.workspace,
+            generation,
+            created_at: secret.info.created_at,
+            expires_at: secret.info.expires_at,
+            journal: self.journal.head().map(str::to_owned),
+        };
+        let store = self.store(&plan.store)?;
+        let mut tries = 0;
+        while let Err(error) = store.stage(&value).await {
+            tries += 1;
+            if tries == STAGE_TRIES {
+                self.record(Event::Condemned { secret_id: value.secret_id, reason: Condemnation::ValueLost }).await?;
+                self.record(Event::MintRefused { attempt, problem: Problem::new("store-not-writable", "the new secret could not be kept") })
+                    .await?;
+                let error = Error::from(error);
+                self.seen.mint_refusals.push(error.problem().clone());
+                return Ok(());
+            }
+            self.ports.clock.sleep(Duration::from_secs(1)).await;
+        }
+        let fingerprint_shown = recover::shows(secret.info.created_at, secret.info.expires_at, lifetime_s);
+        self.seen.values.insert(value.secret_id.clone());
+        let minted = Minted {
+            attempt,
+            generation,
+            secret_id: value.secret_id,
+            created_at: value.created_at,
+            expires_at: value.expires_at,
+            scopes: secret.info.scopes,
+            store: plan.store,
+            fingerprint_shown,
+        };
+        self.record(Event::Minted(minted)).await.map(drop)
+    }
+
+    /// A runner died between filling the slot and journaling it.
+    pub(super) async fn adopt(&mut self, secret_id: &SecretId, attempt: u32) -> Result<(), Error> {
+        let Some(plan) = self.state.open.as_ref().map(|open| open.plan.clone()) else { return Ok(()) };
+        let store = self.store(&plan.store)?;
+        let Some(value) = store.staged(secret_id).await? else {
+            self.seen.listing = None;
+            return Ok(());
+        };
+        let lifetime_s = self.state.attempts.iter().find(|known| known.number == attempt).map_or(0, |known| known.lifetime_s);
+        self.say(format!("adopting secret `{secret_id}`, whose value is in its slot"), 0, 0);
+        let minted = Minted {
+            attempt,
+            generation: self.state.next_generation(),
+            secret_id: value.secret_id,
+            created_at: value.created_at,
+            expires_at: value.expires_at,
+            scopes: plan.scopes,
+            store: plan.store,
+            fingerprint_shown: recover::shows(value.created_at, value.expires_at, lifetime_s),
+        };
+        self.record(Event::Minted(minted)).await.map(drop)
+    }
+
+    pub(super) async fn verify(&mut self, generation: Generation) -> Result<(), Error> {
+        self.say(format!("verifying generation {generation}"), 0, 0);
+        let Some(token) = self.sign_in(generation).await? else { return Ok(()) };
+        let plan = self.state.open.as_ref().map(|open| open.plan.clone());
+        let checks = plan.and_then(|plan| Some((plan.verify_warehouse?, plan.verify_tables)));
+        if let Some((warehouse, tables)) = checks {
+            let workspace = self.ports.credential.workspace.clone();
+            let databricks = Databricks::new(std::sync::Arc::clone(&self.ports.http), workspace, Signer::fixed(token));
+            let expected = self.ports.principal.application_id.as_str();
+            let rows = match databricks.run_statement(&warehouse, SMOKE_QUERY).await {
+                Ok(rows) => rows,
+                Err(error) => return self.refuse_or_fail(generation, error, "the smoke query failed"),
+            };
+            let user = rows.first().and_then(|row| row.first()).cloned().flatten().unwrap_or_default();
+            if !user.eq_ignore_ascii_case(expected) {
+                let problem = Problem::new(
+                    "verification-failed",
+                    format!("the new secret signs in as `{user}`, not as the service principal `{expected}`; it was deleted, no target was touched"),
+                );
+                self.seen.refused = Some((generation, problem));
+                return Ok(());
+            }
+            for table in &tables {
+                let query = format!("SELECT 1 FROM {} LIMIT 0", quoted(table));
+                if let Err(error) = databricks.run_statement(&warehouse, &query).await {
+                    return self.refuse_or_fail(generation, error, &format!("table `{table}` cannot be read with the new secret"));
+                }
+            }
+        }
+        self.record(Event::Verified { generation }).await.map(drop)
+    }
+
+    fn refuse_or_fail(&mut self, generation: Generation, error: HttpError, what: &str) -> Result<(), Error> {
+        let definite = error.status().is_some() && !error.may_have_taken_effect();
+        let error = Error::from(error);
+        if !definite {
+            return Err(error);
+        }
+        let cause = error.problem();
+        let mut problem =
+            Problem::new("verification-failed", format!("{what}: {}; the new secret was deleted, no target was touched", cause.message));
+        problem.hint = cause.hint.clone().or_else(|| {
+            Some("check the credential's `warehouses` and `grants`, then run `lakekey rotate` again".to_owned())
+        });
+        self.seen.refused = Some((generation, problem));
+        Ok(())
+    }
+
+    pub(super) async fn check_sign_in(&mut self, generation: Generation) -> Result<(), Error> {
+        self.sign_in(generation).await.map(drop)
+    }
+
+    /// A token of this generation; `None` when it was definitely and persistently refused.
+    async fn sign_in(&mut self, generation: Generation) -> Result<Option<Secret>, Error> {
+        let value = self.value(generation).await?;
+        let workspace = self.ports.credential.workspace.clone();
+        let mut pauses = SIGN_IN_PAUSES_S.iter();
+        loop {
+            let error = match token_of_secret(&self.ports.http, &workspace, &value.client_id, &value.client_secret).await {
+                Ok(token) => {
+                    self.seen.signs_in = Some((generation, self.ports.clock.now()));
+                    return Ok(Some(token));
+                }
+                Err(error) => error,
+            };
+            let refused = error.status().is_some_and(|status| matches!(status.as_u16(), 400 | 401 | 403));
+            match pauses.next() {
+                Some(seconds) if refused => self.ports.clock.sleep(Duration::from_secs(*seconds)).await,
+                None if refused => {
+                    let cause = Error::from(error);
+                    let problem = Problem::new(
+                        "verification-failed",
+                        format!("generation {generation} (secret `{}`) does not sign in: {}", value.secret_id, cause.problem().message),
+                    )
+                    .hint("somebody may have deleted that secret at Databricks; run `lakekey rotate` again");
+                    self.seen.refused = Some((generation, problem));
+                    return Ok(None);
+                }
+                _ => return Err(error.into()),
+            }
+        }
+    }
+}
+
+const SMOKE_QUERY: &str = "SELECT current_user(), current_catalog(), current_schema()";
+
+/// A full name with each part quoted.
+fn quoted(name: &str) -> String {
+    name.split('.').map(|part| format!("`{}`", part.replace('`', "``"))).collect::<Vec<_>>().join(".")
+}
+
+/// A listed secret, from what the create answered.
+impl From<&crate::clients::databricks::SecretInfo> for Listed {
+    fn from(info: &crate::clients::databricks::SecretInfo) -> Self {
+        Self { id: info.id.clone(), created_at: info.created_at, expires_at: info.expires_at }
+    }
+}

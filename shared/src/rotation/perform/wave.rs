@@ -1,0 +1,109 @@
+//! Sending one generation to many places, and taking datasets over before. Two journal entries a wave, however many
+//! targets it has: one that says who may hold the generation from here on, and one that says what became of each.
+
+use futures::StreamExt;
+
+use crate::credential::StoredCredential;
+use crate::error::{Error, Problem};
+use crate::ids::{Generation, TargetId, Workspace};
+use crate::rotation::drive::Run;
+use crate::rotation::event::{Event, Fate, TakenOver, WaveResult};
+use crate::targets::{ApplyError, DatasetRef, Landed};
+
+/// Take-overs under way at once.
+const TAKE_OVERS_AT_ONCE: usize = 8;
+
+impl Run<'_> {
+    pub(super) async fn wave(&mut self, generation: Generation, targets: Vec<TargetId>) -> Result<(), Error> {
+        let value = self.value(generation).await?;
+        let total = targets.len();
+        self.say(format!("moving {total} place{} to generation {generation}", if total == 1 { "" } else { "s" }), 0, total);
+        self.record(Event::WaveStarted { generation, targets: targets.clone() }).await?;
+        self.changed = true;
+        let at_once = self.ports.credential.targets.as_ref().map_or(1, |targets| targets.concurrency);
+        let mut results = Vec::with_capacity(total);
+        {
+            let mut writes = futures::stream::iter(&targets).map(|id| self.write(id, &value)).buffer_unordered(at_once);
+            while let Some(result) = writes.next().await {
+                let moved = result.fate == Fate::Moved;
+                results.push(result);
+                let step = if moved { "moved" } else { "not moved" };
+                self.say(format!("{step}: `{}`", results[results.len() - 1].target), results.len(), total);
+            }
+        }
+        results.sort_by(|left, right| left.target.cmp(&right.target));
+        for id in targets {
+            if !self.touched.contains(&id) {
+                self.touched.push(id);
+            }
+        }
+        self.record(Event::WaveEnded { results }).await.map(drop)
+    }
+
+    async fn write(&self, id: &TargetId, value: &StoredCredential) -> WaveResult {
+        let outcome = match self.state.holders.get(id).and_then(|holder| holder.spec.as_ref()) {
+            Some(spec) => match &self.ports.targets {
+                Some(targets) => targets.apply(spec, &value.client_id, &value.client_secret, self.not_after()).await,
+                None => Err(unreachable_now("the config no longer has a `targets` section to reach it with")),
+            },
+            None => self.write_copy(id, value).await,
+        };
+        let at = self.ports.clock.now();
+        let (fate, problem) = match outcome {
+            Ok(()) => (Fate::Moved, None),
+            Err(ApplyError { problem, .. }) if problem.code == "out-of-time" => (Fate::NotTried, None),
+            Err(ApplyError { landed, problem }) => {
+                let fate = match landed {
+                    Landed::No => Fate::NotWritten,
+                    Landed::Refused => Fate::Refused,
+                    Landed::Maybe => Fate::Unknown,
+                };
+                (fate, Some(problem))
+            }
+        };
+        WaveResult { target: id.clone(), at, fate, problem }
+    }
+
+    async fn write_copy(&self, id: &TargetId, value: &StoredCredential) -> Result<(), ApplyError> {
+        let Some(copy) = self.copy(id) else {
+            return Err(unreachable_now("the config no longer names this copy"));
+        };
+        let mut value = value.clone();
+        value.journal = self.journal.head().map(str::to_owned);
+        copy.write(&value, self.not_after()).await
+    }
+
+    pub(super) async fn take_over(&mut self, datasets: Vec<DatasetRef>) -> Result<(), Error> {
+        if self.state.taking_over.is_empty() {
+            self.say(format!("taking over {} dataset{}", datasets.len(), if datasets.len() == 1 { "" } else { "s" }), 0, datasets.len());
+            self.record(Event::TakeOverStarted { datasets: datasets.clone() }).await?;
+        }
+        self.changed = true;
+        let workspaces: Vec<Workspace> = self.ports.workspaces.keys().cloned().collect();
+        let results: Vec<TakenOver> = futures::stream::iter(datasets)
+            .map(|dataset| self.take_one_over(dataset, &workspaces))
+            .buffered(TAKE_OVERS_AT_ONCE)
+            .collect()
+            .await;
+        self.record(Event::TakenOver { results }).await.map(drop)
+    }
+
+    async fn take_one_over(&self, dataset: DatasetRef, workspaces: &[Workspace]) -> TakenOver {
+        let taken = match &self.ports.targets {
+            Some(targets) => targets.take_over(&dataset, workspaces, self.not_after()).await,
+            None => Err(unreachable_now("the config no longer has a `targets` section to reach it with")),
+        };
+        match taken {
+            Ok(targets) => TakenOver { dataset, targets, problem: None },
+            Err(error) => TakenOver { dataset, targets: Vec::new(), problem: Some(error.problem) },
+        }
+    }
+}
+
+fn unreachable_now(why: &str) -> ApplyError {
+    ApplyError {
+        landed: Landed::No,
+        problem: Problem::new("target-unreachable", why)
+            .hint("put the section back until the rotation has finished, or wait until the target is parked"),
+    }
+}
