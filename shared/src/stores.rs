@@ -1,1 +1,2 @@
-//! placeholder
+//! Stores: where the value of a credential is kept.
+pub(crate) mod disk;
