@@ -5,7 +5,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// Creates `folder` with its parents, each new one readable by its user only.
 pub(crate) fn create_private_folder(folder: &Path) -> io::Result<()> {
@@ -51,7 +51,10 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
     written?;
     sync_folder(folder)?;
-    remove_leftovers(folder, name, &file);
+    // Younger ones may belong to a process that is writing; the file system's own clock tells.
+    if let Ok(now) = file.metadata().and_then(|found| found.modified()) {
+        remove_leftovers(folder, name, |at| now.duration_since(at).is_ok_and(|age| age > LEFTOVER_AGE_MIN));
+    }
     Ok(())
 }
 
@@ -70,8 +73,11 @@ pub(crate) fn read_bounded(path: &Path, bytes_max: u64) -> io::Result<Option<zer
     Ok(Some(bytes))
 }
 
-/// Removes `path`, which may be gone already.
+/// Removes `path`, which may be gone already, with all that crashed writes of it left behind.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    if let (Some(folder), Some(name)) = (path.parent(), path.file_name()) {
+        remove_leftovers(folder, name, |_| true);
+    }
     match fs::remove_file(path) {
         Ok(()) => path.parent().map_or(Ok(()), sync_folder),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -101,18 +107,16 @@ fn stage(folder: &Path, name: &OsStr) -> io::Result<(File, PathBuf)> {
     }
 }
 
-/// Removes staged files of `name` that a crash left behind; younger ones may belong to a process that is writing.
-fn remove_leftovers(folder: &Path, name: &OsStr, written: &File) {
-    let Ok(now) = written.metadata().and_then(|found| found.modified()) else { return };
+/// Removes staged files of `name` that a crash left behind, as far as `doomed` says so of their time.
+fn remove_leftovers(folder: &Path, name: &OsStr, doomed: impl Fn(SystemTime) -> bool) {
     let prefix = staged_prefix(name);
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let file_name = entry.file_name();
         let bytes = file_name.as_encoded_bytes();
-        if !bytes.starts_with(prefix.as_encoded_bytes()) || !bytes.ends_with(STAGED_SUFFIX.as_bytes()) {
-            continue;
-        }
-        let age = entry.metadata().and_then(|found| found.modified()).ok().and_then(|at| now.duration_since(at).ok());
-        if age.is_some_and(|age| age > LEFTOVER_AGE_MIN) {
+        if bytes.starts_with(prefix.as_encoded_bytes())
+            && bytes.ends_with(STAGED_SUFFIX.as_bytes())
+            && entry.metadata().and_then(|found| found.modified()).is_ok_and(&doomed)
+        {
             let _ = fs::remove_file(entry.path());
         }
     }
