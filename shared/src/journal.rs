@@ -64,16 +64,31 @@ impl<E: Serialize + DeserializeOwned + Clone> Journal<E> {
         Self::open_with(store, name, key, Unsigned::Trusted).await
     }
 
+    /// The entries of journal `name` as far as they can be verified, and what stopped that: for showing, not for acting.
+    pub async fn inspect(
+        store: Arc<dyn ObjectStore>,
+        name: &str,
+        key: Option<Arc<StateKey>>,
+    ) -> (Vec<Entry<E>>, Result<(), JournalError>) {
+        let mut entries = Vec::new();
+        let verified = Self::unread(store, name, key, Unsigned::Refused).read_on(&mut entries).await;
+        (entries, verified)
+    }
+
     async fn open_with(
         store: Arc<dyn ObjectStore>,
         name: &str,
         key: Option<Arc<StateKey>>,
         unsigned: Unsigned,
     ) -> Result<Self, JournalError> {
-        let folder = Path::from_iter([FOLDER, name]);
-        let mut journal = Self { store, name: name.to_owned(), folder, key, unsigned, entries: Vec::new() };
+        let mut journal = Self::unread(store, name, key, unsigned);
         journal.refresh().await?;
         Ok(journal)
+    }
+
+    fn unread(store: Arc<dyn ObjectStore>, name: &str, key: Option<Arc<StateKey>>, unsigned: Unsigned) -> Self {
+        let folder = Path::from_iter([FOLDER, name]);
+        Self { store, name: name.to_owned(), folder, key, unsigned, entries: Vec::new() }
     }
 
     /// Every entry read so far, oldest first.
@@ -93,25 +108,8 @@ impl<E: Serialize + DeserializeOwned + Clone> Journal<E> {
 
     /// Reads the entries appended since, by whomever; on an error none of them is taken.
     pub async fn refresh(&mut self) -> Result<Vec<Entry<E>>, JournalError> {
-        let Some(last) = self.last_in_store().await? else { return Ok(Vec::new()) };
-        let objects: Vec<Bytes> =
-            futures::stream::iter(self.next_seq()..=last).map(|seq| self.read(seq)).buffered(READS_MAX).try_collect().await?;
-        let mut fresh: Vec<Entry<E>> = Vec::with_capacity(objects.len());
-        for (seq, bytes) in (self.next_seq()..).zip(objects) {
-            let newest = fresh.last().or(self.entries.last());
-            let entry = self.decode(seq, newest, &bytes)?;
-            if newest.is_some_and(|newest| newest.signed) && !entry.signed {
-                return Err(JournalError::Broken { seq, reason: BrokenReason::Unsigned });
-            }
-            fresh.push(entry);
-        }
-        if let Some(newest) = fresh.last()
-            && self.key.is_some()
-            && self.unsigned == Unsigned::Refused
-            && !newest.signed
-        {
-            return Err(JournalError::Broken { seq: newest.seq, reason: BrokenReason::Unsigned });
-        }
+        let mut fresh = Vec::new();
+        self.read_on(&mut fresh).await?;
         self.entries.extend_from_slice(&fresh);
         Ok(fresh)
     }
@@ -142,6 +140,28 @@ impl<E: Serialize + DeserializeOwned + Clone> Journal<E> {
             Ok(())
         } else {
             Err(JournalError::Broken { seq, reason: BrokenReason::Chain })
+        }
+    }
+
+    /// Reads and verifies what follows the entries read so far, into `fresh`.
+    async fn read_on(&self, fresh: &mut Vec<Entry<E>>) -> Result<(), JournalError> {
+        let Some(last) = self.last_in_store().await? else { return Ok(()) };
+        let objects = (self.next_seq()..=last).map(|seq| async move { self.read(seq).await.map(|bytes| (seq, bytes)) });
+        let mut objects = futures::stream::iter(objects).buffered(READS_MAX);
+        while let Some((seq, bytes)) = objects.try_next().await? {
+            let newest = fresh.last().or_else(|| self.entries.last());
+            let entry = self.decode(seq, newest, &bytes)?;
+            if newest.is_some_and(|newest| newest.signed) && !entry.signed {
+                return Err(JournalError::Broken { seq, reason: BrokenReason::Unsigned });
+            }
+            fresh.push(entry);
+        }
+        let signature_owed = self.key.is_some() && self.unsigned == Unsigned::Refused;
+        match fresh.last() {
+            Some(newest) if signature_owed && !newest.signed => {
+                Err(JournalError::Broken { seq: newest.seq, reason: BrokenReason::Unsigned })
+            }
+            Some(_) | None => Ok(()),
         }
     }
 

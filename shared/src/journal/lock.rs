@@ -60,6 +60,10 @@ const HOLDER_BYTES_MAX: u64 = 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::process::{Command, Stdio};
+    use std::time::Duration;
+
     use super::FileLock;
     use crate::ids::RunnerId;
 
@@ -78,4 +82,38 @@ mod tests {
         assert_eq!(FileLock::holder(folder.path(), "a/b"), Some(second));
         assert!(folder.path().join("locks/a%2Fb.lock").exists());
     }
+
+    #[test]
+    fn the_lock_of_a_killed_process_is_free_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "journal::lock::tests::hold_until_killed"])
+            .env(FOLDER_VARIABLE, folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let waits = (0..500).take_while(|_| {
+            std::thread::sleep(Duration::from_millis(20));
+            FileLock::holder(folder.path(), "j").is_none()
+        });
+        assert!(waits.count() < 500, "the child never took the lock");
+
+        assert!(FileLock::try_take(folder.path(), "j", &RunnerId::new("parent")).unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(FileLock::try_take(folder.path(), "j", &RunnerId::new("parent")).unwrap().is_some());
+    }
+
+    /// The child of the test above; run as a test of its own it has nothing to do.
+    #[test]
+    fn hold_until_killed() {
+        if let Some(folder) = std::env::var_os(FOLDER_VARIABLE) {
+            let _held = FileLock::try_take(Path::new(&folder), "j", &RunnerId::new("child")).unwrap().unwrap();
+            // Ends with the parent, whatever becomes of it.
+            std::io::stdin().read_line(&mut String::new()).unwrap();
+        }
+    }
+
+    const FOLDER_VARIABLE: &str = "LAKEKEY_TEST_LOCK_FOLDER";
 }

@@ -30,7 +30,7 @@ pub fn open_state(location: &StateLocation) -> Result<Arc<dyn ObjectStore>, Erro
 /// Opens the state for reading and creates nothing; a folder that does not exist is an empty state.
 pub fn view_state(location: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error> {
     match location {
-        StateLocation::File(folder) if !folder.exists() => Ok(Arc::new(InMemory::new())),
+        StateLocation::File(folder) if matches!(folder.try_exists(), Ok(false)) => Ok(Arc::new(InMemory::new())),
         StateLocation::File(folder) => open_folder(folder),
     }
 }

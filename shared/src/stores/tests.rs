@@ -42,7 +42,7 @@ async fn every_store_keeps_slots_apart_and_the_current_value() {
 
         store.discard(&one.secret_id).await.unwrap();
         store.discard(&one.secret_id).await.unwrap();
-        assert_eq!(store.staged_ids().await.unwrap(), [two.secret_id.clone()]);
+        assert_eq!(store.staged_ids().await.unwrap(), std::slice::from_ref(&two.secret_id));
         assert!(store.current().await.unwrap().is_some());
     }
 }
