@@ -1,1 +1,242 @@
-//! placeholder
+//! The journal: lease, write-ahead log and audit trail in one. Entry n is the object `journal/NAME/<n>.json`, created only
+//! if absent and carrying the hash of entry n-1, so that of two runners one wins and an edit shows.
+//!
+//! **Guarantees.** An entry that [`Journal::append`] returned is durable and unique at its place; what
+//! [`Journal::open`] returned is an unbroken chain, with a state key a signed one.
+//! **Caveats.** A chain cut off at its end is still a chain: only a hash kept elsewhere shows the loss
+//! ([`Journal::contains`]). A dropped or failed `append` may still land; the next one then answers `Lost`, and
+//! [`Journal::refresh`] shows what landed.
+
+mod entry;
+mod error;
+pub mod lock;
+pub mod names;
+pub mod place;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::ids::RunnerId;
+use crate::random::Random;
+pub use entry::{Entry, StateKey};
+use entry::{Position, decode, encode, genesis, sha256};
+pub use error::{BrokenReason, JournalError};
+
+/// One journal, verified as far as it has been read.
+pub struct Journal<E> {
+    store: Arc<dyn ObjectStore>,
+    name: String,
+    folder: Path,
+    key: Option<Arc<StateKey>>,
+    unsigned: Unsigned,
+    entries: Vec<Entry<E>>,
+}
+
+/// What to make of a journal without any signature while a state key is set.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unsigned {
+    Refused,
+    Trusted,
+}
+
+impl<E: Serialize + DeserializeOwned + Clone> Journal<E> {
+    /// Reads and verifies the whole journal `name`; one that does not exist is empty.
+    pub async fn open(store: Arc<dyn ObjectStore>, name: &str, key: Option<Arc<StateKey>>) -> Result<Self, JournalError> {
+        Self::open_with(store, name, key, Unsigned::Refused).await
+    }
+
+    /// As [`open`](Self::open), but takes a journal without any signature as it is; entries appended from here on are
+    /// signed and vouch for it. For a person who has just introduced a state key.
+    pub async fn open_trusting_unsigned(
+        store: Arc<dyn ObjectStore>,
+        name: &str,
+        key: Option<Arc<StateKey>>,
+    ) -> Result<Self, JournalError> {
+        Self::open_with(store, name, key, Unsigned::Trusted).await
+    }
+
+    /// The entries of journal `name` as far as they can be verified, and what stopped that: for showing, not for acting.
+    pub async fn inspect(
+        store: Arc<dyn ObjectStore>,
+        name: &str,
+        key: Option<Arc<StateKey>>,
+    ) -> (Vec<Entry<E>>, Result<(), JournalError>) {
+        let mut entries = Vec::new();
+        let verified = Self::unread(store, name, key, Unsigned::Refused).read_on(&mut entries).await;
+        (entries, verified)
+    }
+
+    async fn open_with(
+        store: Arc<dyn ObjectStore>,
+        name: &str,
+        key: Option<Arc<StateKey>>,
+        unsigned: Unsigned,
+    ) -> Result<Self, JournalError> {
+        let mut journal = Self::unread(store, name, key, unsigned);
+        journal.refresh().await?;
+        Ok(journal)
+    }
+
+    fn unread(store: Arc<dyn ObjectStore>, name: &str, key: Option<Arc<StateKey>>, unsigned: Unsigned) -> Self {
+        let folder = Path::from_iter([FOLDER, name]);
+        Self { store, name: name.to_owned(), folder, key, unsigned, entries: Vec::new() }
+    }
+
+    /// Every entry read so far, oldest first.
+    pub fn entries(&self) -> &[Entry<E>] {
+        &self.entries
+    }
+
+    /// The hash of the last entry.
+    pub fn head(&self) -> Option<&str> {
+        self.entries.last().map(|entry| entry.hash.as_str())
+    }
+
+    /// Whether an entry has this hash: false for a head that was kept elsewhere means that entries were lost or rewritten.
+    pub fn contains(&self, hash: &str) -> bool {
+        self.entries.iter().any(|entry| entry.hash == hash)
+    }
+
+    /// Reads the entries appended since, by whomever; on an error none of them is taken.
+    pub async fn refresh(&mut self) -> Result<Vec<Entry<E>>, JournalError> {
+        let mut fresh = Vec::new();
+        self.read_on(&mut fresh).await?;
+        self.entries.extend_from_slice(&fresh);
+        Ok(fresh)
+    }
+
+    /// Appends `event` after the last entry read, or says who was first. On `Unavailable` it may still land.
+    pub async fn append(&mut self, random: &Random, at: Timestamp, by: &RunnerId, event: E) -> Result<&Entry<E>, JournalError> {
+        let seq = self.next_seq();
+        let newest = self.entries.last();
+        if self.key.is_none() && newest.is_some_and(|newest| newest.signed) {
+            return Err(JournalError::KeyMissing);
+        }
+        let bytes = encode(&self.position(seq, newest), &random.nonce(), at, by, &event)
+            .map_err(|reason| JournalError::Broken { seq, reason })?;
+        // What could not be read back after a crash is never written.
+        let entry = self.decode(seq, newest, &bytes)?;
+        if let Err(error) = self.store.put_opts(&self.path(seq), bytes.clone().into(), PutMode::Create.into()).await {
+            self.settle(seq, &bytes, error).await?;
+        }
+        self.entries.push(entry);
+        Ok(&self.entries[self.entries.len() - 1])
+    }
+
+    /// Reads entry `seq` back from the store and checks that it is the one read or appended here.
+    pub async fn confirm(&self, seq: u64) -> Result<(), JournalError> {
+        let known = seq.checked_sub(1).and_then(|index| self.entries.get(usize::try_from(index).ok()?));
+        let Some(known) = known else { return Err(JournalError::Broken { seq, reason: BrokenReason::Missing }) };
+        if sha256(&self.read(seq).await?) == known.hash {
+            Ok(())
+        } else {
+            Err(JournalError::Broken { seq, reason: BrokenReason::Chain })
+        }
+    }
+
+    /// Reads and verifies what follows the entries read so far, into `fresh`.
+    async fn read_on(&self, fresh: &mut Vec<Entry<E>>) -> Result<(), JournalError> {
+        let Some(last) = self.last_in_store().await? else { return Ok(()) };
+        let objects = (self.next_seq()..=last).map(|seq| async move { self.read(seq).await.map(|bytes| (seq, bytes)) });
+        let mut objects = futures::stream::iter(objects).buffered(READS_MAX);
+        while let Some((seq, bytes)) = objects.try_next().await? {
+            let newest = fresh.last().or_else(|| self.entries.last());
+            let entry = self.decode(seq, newest, &bytes)?;
+            if newest.is_some_and(|newest| newest.signed) && !entry.signed {
+                return Err(JournalError::Broken { seq, reason: BrokenReason::Unsigned });
+            }
+            fresh.push(entry);
+        }
+        let signature_owed = self.key.is_some() && self.unsigned == Unsigned::Refused;
+        match fresh.last() {
+            Some(newest) if signature_owed && !newest.signed => {
+                Err(JournalError::Broken { seq: newest.seq, reason: BrokenReason::Unsigned })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// A put that failed, "exists" included, may have worked: stores retry by themselves. The nonce makes our bytes ours.
+    async fn settle(&self, seq: u64, ours: &Bytes, error: object_store::Error) -> Result<(), JournalError> {
+        match self.read(seq).await {
+            Ok(found) if found == *ours => Ok(()),
+            Ok(_) | Err(JournalError::Broken { reason: BrokenReason::Oversize, .. }) => Err(JournalError::Lost { seq }),
+            Err(_) => Err(JournalError::Unavailable(error)),
+        }
+    }
+
+    /// The number of the last entry in the store, if it is beyond what has been read.
+    async fn last_in_store(&self) -> Result<Option<u64>, JournalError> {
+        let mut objects = match self.entries.last() {
+            None => self.store.list(Some(&self.folder)),
+            Some(newest) => self.store.list_with_offset(Some(&self.folder), &self.path(newest.seq)),
+        };
+        let mut last = None;
+        while let Some(object) = objects.try_next().await? {
+            let seq = self.seq_of(&object.location).ok_or_else(|| JournalError::Broken {
+                seq: self.next_seq(),
+                reason: BrokenReason::Name(object.location.to_string()),
+            })?;
+            last = last.max(Some(seq));
+        }
+        Ok(last.filter(|last| *last >= self.next_seq()))
+    }
+
+    /// A listing taken while others append may lack an entry before a later one, so every number is asked for by itself.
+    async fn read(&self, seq: u64) -> Result<Bytes, JournalError> {
+        let found = match self.store.get(&self.path(seq)).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => {
+                return Err(JournalError::Broken { seq, reason: BrokenReason::Missing });
+            }
+            Err(error) => return Err(JournalError::Unavailable(error)),
+        };
+        if found.meta.size > entry::BYTES_MAX {
+            return Err(JournalError::Broken { seq, reason: BrokenReason::Oversize });
+        }
+        Ok(found.bytes().await?)
+    }
+
+    fn decode(&self, seq: u64, newest: Option<&Entry<E>>, bytes: &[u8]) -> Result<Entry<E>, JournalError> {
+        decode(&self.position(seq, newest), bytes).map_err(|reason| JournalError::Broken { seq, reason })
+    }
+
+    fn position(&self, seq: u64, newest: Option<&Entry<E>>) -> Position<'_> {
+        let prev = newest.map_or_else(|| genesis(&self.name), |newest| newest.hash.clone());
+        Position { name: &self.name, seq, prev, key: self.key.as_deref() }
+    }
+
+    fn next_seq(&self) -> u64 {
+        self.entries.last().map_or(1, |newest| newest.seq + 1)
+    }
+
+    fn path(&self, seq: u64) -> Path {
+        self.folder.clone().join(format!("{seq:012}.json"))
+    }
+
+    fn seq_of(&self, path: &Path) -> Option<u64> {
+        let seq = path.filename()?.strip_suffix(".json")?.parse().ok()?;
+        (seq > 0 && *path == self.path(seq)).then_some(seq)
+    }
+}
+
+/// The names of the journals in `store`, sorted.
+pub async fn list(store: &dyn ObjectStore) -> Result<Vec<String>, JournalError> {
+    let listing = store.list_with_delimiter(Some(&Path::from(FOLDER))).await?;
+    let mut names: Vec<String> = listing.common_prefixes.iter().filter_map(names::last_part).collect();
+    names.sort();
+    Ok(names)
+}
+
+const FOLDER: &str = "journal";
+/// Entries read at the same time.
+const READS_MAX: usize = 16;

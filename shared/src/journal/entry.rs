@@ -1,0 +1,183 @@
+//! One entry as bytes: a line of JSON `{v, seq, at, prev, nonce, by, event[, mac]}`. Its hash is that of the whole object.
+//!
+//! With a state key the line ends in `,"mac":"<64 hex digits>"}`. The signature is HMAC-SHA-256 over
+//! `lakekey-journal-v1`, the hash of the journal's name and the line as it would be without that field, each ended by a line feed;
+//! the name in it keeps entries from being replayed in another journal.
+
+use aws_lc_rs::{digest, hmac};
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::error::BrokenReason;
+use crate::error::Error;
+use crate::ids::{RunnerId, hex};
+use crate::secret::Secret;
+
+/// One entry of a journal, read or appended.
+#[derive(Clone, Debug)]
+pub struct Entry<E> {
+    /// Its place, counted from 1.
+    pub seq: u64,
+    /// When its runner wrote it, by that runner's clock.
+    pub at: Timestamp,
+    /// Who wrote it.
+    pub by: RunnerId,
+    /// What happened.
+    pub event: E,
+    /// SHA-256 of the object's bytes in hex.
+    pub hash: String,
+    /// Whether it carries a signature; verified if a state key is at hand.
+    pub signed: bool,
+}
+
+/// Signs a journal.
+pub struct StateKey(hmac::Key);
+
+impl StateKey {
+    /// A key from a secret of at least 16 bytes.
+    pub fn new(secret: &Secret) -> Result<Self, Error> {
+        let bytes = secret.reveal().as_bytes();
+        if bytes.len() < KEY_BYTES_MIN {
+            return Err(Error::usage("state-key-short", format!("the state key has fewer than {KEY_BYTES_MIN} bytes"))
+                .hint("make one with `openssl rand -hex 32`"));
+        }
+        Ok(Self(hmac::Key::new(hmac::HMAC_SHA256, bytes)))
+    }
+}
+
+impl std::fmt::Debug for StateKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StateKey(…)")
+    }
+}
+
+/// Where an entry stands, and what signs it there.
+pub(super) struct Position<'a> {
+    pub(super) name: &'a str,
+    pub(super) seq: u64,
+    pub(super) prev: String,
+    pub(super) key: Option<&'a StateKey>,
+}
+
+#[derive(Serialize)]
+struct Unsigned<'a, E> {
+    v: u32,
+    seq: u64,
+    at: Timestamp,
+    prev: &'a str,
+    nonce: &'a str,
+    by: &'a RunnerId,
+    event: &'a E,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire<E> {
+    #[serde(rename = "v")]
+    _version: u32,
+    seq: u64,
+    at: Timestamp,
+    prev: String,
+    #[serde(rename = "nonce")]
+    _nonce: String,
+    by: RunnerId,
+    event: E,
+    mac: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Versioned {
+    v: u32,
+}
+
+/// The bytes of an entry at `position`.
+pub(super) fn encode<E: Serialize>(
+    position: &Position<'_>,
+    nonce: &str,
+    at: Timestamp,
+    by: &RunnerId,
+    event: &E,
+) -> Result<Bytes, BrokenReason> {
+    let entry = Unsigned { v: VERSION, seq: position.seq, at, prev: &position.prev, nonce, by, event };
+    let mut line = serde_json::to_vec(&entry).map_err(unreadable)?;
+    if let Some(key) = position.key {
+        let tag = hmac::sign(&key.0, &signed_bytes(position.name, &line));
+        line.pop();
+        line.extend_from_slice(format!("{MAC_HEAD}{}{MAC_TAIL}", hex(tag.as_ref())).as_bytes());
+    }
+    line.push(b'\n');
+    if line.len() as u64 > BYTES_MAX {
+        return Err(BrokenReason::Oversize);
+    }
+    Ok(line.into())
+}
+
+/// The entry in `bytes`, if it is one that belongs at `position`.
+pub(super) fn decode<E: DeserializeOwned>(position: &Position<'_>, bytes: &[u8]) -> Result<Entry<E>, BrokenReason> {
+    let line = match bytes {
+        [line @ .., b'\n'] if line.starts_with(b"{") && line.ends_with(b"}") => line,
+        _ => return Err(BrokenReason::Unreadable("it is not one line of JSON".to_owned())),
+    };
+    let Versioned { v } = serde_json::from_slice(line).map_err(unreadable)?;
+    if v != VERSION {
+        return Err(BrokenReason::Version(v));
+    }
+    let wire: Wire<E> = serde_json::from_slice(line).map_err(unreadable)?;
+    if wire.seq != position.seq {
+        return Err(BrokenReason::Sequence(wire.seq));
+    }
+    if wire.prev != position.prev {
+        return Err(BrokenReason::Chain);
+    }
+    if let Some(mac) = &wire.mac {
+        verify(position, line, mac)?;
+    }
+    Ok(Entry { seq: wire.seq, at: wire.at, by: wire.by, event: wire.event, hash: sha256(bytes), signed: wire.mac.is_some() })
+}
+
+fn verify(position: &Position<'_>, line: &[u8], mac: &str) -> Result<(), BrokenReason> {
+    let tail = format!("{MAC_HEAD}{mac}{MAC_TAIL}");
+    let body = line.strip_suffix(tail.as_bytes()).ok_or(BrokenReason::Signature)?;
+    let tag = unhex(mac).ok_or(BrokenReason::Signature)?;
+    let Some(key) = position.key else { return Ok(()) };
+    let message = signed_bytes(position.name, &[body, b"}"].concat());
+    hmac::verify(&key.0, &message, &tag).map_err(|_| BrokenReason::Signature)
+}
+
+fn signed_bytes(name: &str, line: &[u8]) -> Vec<u8> {
+    [b"lakekey-journal-v1\n", genesis(name).as_bytes(), b"\n", line, b"\n"].concat()
+}
+
+/// What the first entry carries in place of a predecessor's hash.
+pub(super) fn genesis(name: &str) -> String {
+    sha256(format!("lakekey:{name}").as_bytes())
+}
+
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, bytes).as_ref())
+}
+
+fn unhex(text: &str) -> Option<[u8; 32]> {
+    let mut tag = [0_u8; 32];
+    let lower = text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    if text.len() != 2 * tag.len() || !lower {
+        return None;
+    }
+    for (byte, pair) in tag.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(tag)
+}
+
+fn unreadable(error: serde_json::Error) -> BrokenReason {
+    BrokenReason::Unreadable(error.to_string())
+}
+
+const VERSION: u32 = 1;
+const KEY_BYTES_MIN: usize = 16;
+const MAC_HEAD: &str = r#","mac":""#;
+const MAC_TAIL: &str = r#""}"#;
+/// Bound of one entry, 1 MiB.
+pub(super) const BYTES_MAX: u64 = 1 << 20;
