@@ -108,3 +108,6 @@ fn maybe_milliseconds<S: Serializer>(at: &Option<Timestamp>, serializer: S) -> R
         None => serializer.serialize_none(),
     }
 }
+
+#[cfg(test)]
+mod tests;
