@@ -22,7 +22,7 @@ impl ConfigSource {
 }
 
 /// One thing that is wrong with a config.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct ConfigProblem {
     /// A stable kebab-case word.
     pub code: String,
@@ -31,11 +31,11 @@ pub struct ConfigProblem {
     /// What to do.
     pub hint: Option<String>,
     /// The document.
-    pub file: Option<String>,
+    pub file: String,
     /// Line, from 1.
-    pub line: Option<u64>,
+    pub line: u32,
     /// Column, from 1.
-    pub column: Option<u64>,
+    pub column: u32,
 }
 
 impl Config {
@@ -46,9 +46,9 @@ impl Config {
             code: "not-built".to_owned(),
             message: "the config loader is not built yet".to_owned(),
             hint: None,
-            file: source.0,
-            line: None,
-            column: None,
+            file: source.0.unwrap_or_else(|| "lakekey.yaml".to_owned()),
+            line: 1,
+            column: 1,
         }])
     }
 }

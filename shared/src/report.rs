@@ -86,9 +86,9 @@ pub struct LocatedProblem {
     /// The document, as the user named it.
     pub file: Option<String>,
     /// Line in it, counted from 1.
-    pub line: Option<u64>,
+    pub line: Option<u32>,
     /// Column in that line, counted from 1.
-    pub column: Option<u64>,
+    pub column: Option<u32>,
 }
 
 impl From<&Error> for FailureReport {

@@ -39,9 +39,8 @@ pub(crate) struct Options {
 /// For people or for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
+    // No docs on the values: they would make clap spread the help over twice the lines.
     Text,
-    /// For programs.
     Json,
 }
 
@@ -114,7 +113,7 @@ Examples:
   lakekey status --output json         where everything stands, for scripts
 
 Exit status:
-  0  all is as asked; a credential that drains its previous secret is
+  0  all is as asked, also while a previous secret lives out its grace
   1  failed before anything changed
   2  wrong usage or config
   3  not finished: a rotation is open, a target is parked, another runner holds the lease,

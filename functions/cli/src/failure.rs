@@ -56,5 +56,5 @@ impl From<Vec<ConfigProblem>> for Failure {
 
 fn located(problem: ConfigProblem) -> LocatedProblem {
     let ConfigProblem { code, message, hint, file, line, column } = problem;
-    LocatedProblem { code, message, hint, file, line, column }
+    LocatedProblem { code, message, hint, file: Some(file), line: Some(line), column: Some(column) }
 }

@@ -23,7 +23,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use clap::Parser;
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use lakekey_core::clock::Clock;
 use lakekey_core::config::env_vars::Environment;
 use lakekey_core::error::Error;
@@ -138,8 +138,13 @@ fn usage(error: &clap::Error) -> Error {
     let wrong = Error::usage("usage", message.strip_prefix("error: ").unwrap_or(&message));
     let suggestions = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
     match suggestions.into_iter().find_map(|kind| error.get(kind)) {
-        Some(suggestion) => wrong.hint(format!("did you mean `{suggestion}`")),
-        None => wrong.hint("see `lakekey --help`"),
+        Some(ContextValue::String(word)) => wrong.hint(format!("did you mean `{word}`?")),
+        // Clap puts the likeliest last.
+        Some(ContextValue::Strings(words)) if !words.is_empty() => {
+            let words: Vec<String> = words.iter().rev().map(|word| format!("`{word}`")).collect();
+            wrong.hint(format!("did you mean {}?", words.join(" or ")))
+        }
+        _ => wrong.hint("see `lakekey --help`"),
     }
 }
 
@@ -152,3 +157,6 @@ fn stopped_message(verb: &Verb) -> &'static str {
         Verb::Schema | Verb::Validate | Verb::Plan(_) | Verb::Status(_) | Verb::History(_) => "stopped\n",
     }
 }
+
+#[cfg(test)]
+mod tests;

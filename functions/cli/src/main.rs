@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         stderr: Box::new(std::io::stderr()),
         stdout_is_terminal: std::io::stdout().is_terminal(),
         stderr_is_terminal: std::io::stderr().is_terminal(),
-        width: width(),
+        width: console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns)),
         stop: Box::pin(async move {
             if listener.is_err() || stopped.await.is_err() {
                 std::future::pending::<()>().await;
@@ -50,12 +50,6 @@ fn listen(stop: tokio::sync::oneshot::Sender<()>) {
             std::process::exit(STOPPED_BY_FORCE);
         }
     });
-}
-
-/// The terminal's width as indicatif's terminal library sees it would need a dependency more; shells export it seldom, so
-/// most runs leave lines as long as they are.
-fn width() -> Option<usize> {
-    Environment::of_process().get("COLUMNS").and_then(|columns| columns.parse().ok())
 }
 
 /// A blocking write to a local file may still be under way.
