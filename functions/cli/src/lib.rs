@@ -84,18 +84,16 @@ pub async fn run(args: Vec<OsString>, surroundings: CliSurroundings) -> ExitStat
         Ok(settings) => settings,
         Err(error) => return printer.failure(&error.into(), settings::guess_output(&args, &environment)),
     };
-    let stderr = printer.stderr.clone();
-    let subscriber = logging::subscriber(&settings, stderr.clone(), printer.colour_stderr);
+    let subscriber = logging::subscriber(&settings, printer.stderr.clone(), printer.colour_stderr);
     let bars = surroundings.stderr_is_terminal;
     let mut session = Session { settings, environment, current_dir, clock, random, transport, printer, bars };
-    let stopped = tokio::select! {
-        status = perform(&verb, &mut session).with_subscriber(subscriber) => Ok(status),
-        () = surroundings.stop => Err(()),
+    let ended = tokio::select! {
+        // What has ended is not reported as stopped.
+        biased;
+        status = perform(&verb, &mut session).with_subscriber(subscriber) => Some(status),
+        () = surroundings.stop => None,
     };
-    stopped.unwrap_or_else(|()| {
-        stderr.say(stopped_message(&verb));
-        ExitStatus::Unfinished
-    })
+    ended.unwrap_or_else(|| session.printer.failure(&stopped(&verb).into(), session.settings.output))
 }
 
 async fn perform(verb: &Verb, session: &mut Session) -> ExitStatus {
@@ -148,13 +146,15 @@ fn usage(error: &clap::Error) -> Error {
     }
 }
 
-fn stopped_message(verb: &Verb) -> &'static str {
+/// Why a command ended before its time, and how to go on.
+fn stopped(verb: &Verb) -> Error {
+    let moved = "stopped; every target still holds a live secret";
     match verb {
-        Verb::Rotate(_) => {
-            "stopped: every target still holds a live secret\nhint: `lakekey rotate` goes on where this was stopped\n"
+        Verb::Rotate(_) => Error::unfinished("stopped", moved).hint("`lakekey rotate` goes on where this was stopped"),
+        Verb::Reapply(_) => Error::unfinished("stopped", moved).hint("`lakekey reapply` sends again what is left"),
+        Verb::Schema | Verb::Validate | Verb::Plan(_) | Verb::Status(_) | Verb::History(_) => {
+            Error::unfinished("stopped", "stopped; nothing was changed")
         }
-        Verb::Reapply(_) => "stopped: every target still holds a live secret\nhint: `lakekey reapply` sends again what is left\n",
-        Verb::Schema | Verb::Validate | Verb::Plan(_) | Verb::Status(_) | Verb::History(_) => "stopped\n",
     }
 }
 

@@ -230,32 +230,33 @@ fn the_schema_is_json_in_every_format() {
 
 #[test]
 fn a_stopped_rotation_says_how_to_go_on() {
-    assert_snapshot!(stopped_message(&Verb::Rotate(args::RotateArgs { names: args::Names { names: vec![] }, force: false })), @"
-    stopped: every target still holds a live secret
-    hint: `lakekey rotate` goes on where this was stopped
-    ");
+    let rotate = Verb::Rotate(args::RotateArgs { names: args::Names { names: vec![] }, force: false });
+    let error = stopped(&rotate);
+    assert_eq!(error.kind().exit_status(), ExitStatus::Unfinished);
+    assert_snapshot!(error.problem().hint.as_deref().unwrap_or_default(), @"`lakekey rotate` goes on where this was stopped");
 }
 
-#[test]
-fn who_asks_to_stop_is_answered_even_if_nothing_ever_comes_back() {
+#[tokio::test]
+async fn work_that_is_dropped_has_said_what_it_did() {
     let stderr = Buffer::default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let printed = stderr.clone();
-    let status = runtime.block_on(async move {
-        let stderr = Stderr::new(Box::new(printed));
-        tokio::select! {
-            biased;
-            status = progress::shown(progress::Display::Lines(stderr.clone()), async |progress| {
-                progress.say(lakekey_core::command::ProgressEvent {
-                    credential: lakekey_core::ids::CredentialName::new("sales-bi"),
-                    step: "minted a secret".to_owned(),
-                    done: 0,
-                    total: 0,
-                });
-                std::future::pending::<ExitStatus>().await
-            }) => status,
-            () = async { for _ in 0..8 { tokio::task::yield_now().await } } => ExitStatus::Unfinished,
-        }
+    let display = progress::Display::Lines(Stderr::new(Box::new(stderr.clone())));
+    let endless = progress::shown(display, async |progress| {
+        progress.say(lakekey_core::command::ProgressEvent {
+            credential: lakekey_core::ids::CredentialName::new("sales-bi"),
+            step: "minted a secret".to_owned(),
+            done: 0,
+            total: 0,
+        });
+        std::future::pending::<()>().await;
     });
-    assert_eq!((status, stderr.text().as_str()), (ExitStatus::Unfinished, "sales-bi: minted a secret\n"));
+    let stop = async {
+        for _ in 0..8 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        () = endless => {}
+        () = stop => {}
+    }
+    assert_eq!(stderr.text(), "sales-bi: minted a secret\n");
 }

@@ -25,10 +25,9 @@ fn one(text: &mut String, moved: &CredentialMove, width: Option<usize>) {
     let mut rest = format!(", now {}", moved.phase.as_str());
     if let Some(generation) = moved.generation {
         let _ = write!(rest, ": generation {generation}, secret {}", or_dash(moved.secret_id.as_ref()));
-        let _ = match moved.expires_at {
-            Some(at) => write!(rest, ", expires {}", time(at)),
-            None => write!(rest, ", never expires"),
-        };
+    }
+    if let Some(at) = moved.expires_at {
+        let _ = write!(rest, ", expires {}", time(at));
     }
     heading(text, moved.name.as_str(), moved.outcome.as_str(), tone, &rest);
     if !moved.targets.is_empty() {

@@ -60,8 +60,11 @@ fn remarks(text: &mut String, credential: &CredentialStatus) {
     if credential.reason.is_none() && credential.error.is_none() {
         return;
     }
-    let reason = credential.reason.as_deref().map(printable).unwrap_or_default();
-    let _ = writeln!(text, "\n{}: {reason}", printable(credential.name.as_str()));
+    let name = printable(credential.name.as_str());
+    let _ = match &credential.reason {
+        Some(reason) => writeln!(text, "\n{name}: {}", printable(reason)),
+        None => writeln!(text, "\n{name}:"),
+    };
     if let Some(error) = &credential.error {
         text.push_str(&problem(error, 2));
     }

@@ -104,7 +104,7 @@ fn a_rotation_says_what_happens_next() {
       deleted secret s-2
       next: `lakekey rotate` deletes the previous secret after 2026-11-24 08:00:00 UTC
 
-    open  incomplete, now applying: generation 2, secret s-9, never expires
+    open  incomplete, now applying: generation 2, secret s-9
       error: Power BI asks to wait until 08:10
       hint: run `lakekey rotate` then
       next: `lakekey rotate` goes on where this stopped
@@ -112,7 +112,7 @@ fn a_rotation_says_what_happens_next() {
     stuck  failed, now quarantined
       next: nothing, until a person has acted; then `lakekey rotate`
 
-    calm  unchanged, now idle: generation 1, secret s-1, never expires
+    calm  unchanged, now idle: generation 1, secret s-1
     "#);
 }
 
@@ -139,14 +139,14 @@ fn status_is_a_table_and_one_credential_shows_its_secrets() {
         let report: StatusReport = serde_json::from_value(json!({"credentials": credentials})).expect("a report");
         plain(&outcome(&Outcome::Status(report), None))
     };
-    assert_snapshot!(shown(json!([sales.clone(), new])), @"
+    assert_snapshot!(shown(json!([sales, new])), @"
     NAME      PHASE     GENERATION  TARGETS                ROTATED                  EXPIRES                  NEXT ROTATION
     sales-bi  draining  4           2/3 current, 1 parked  2026-11-23 08:00:00 UTC  2026-12-07 08:00:00 UTC  2026-11-30 08:00:00 UTC
     new       idle      -           0/0 current            -                        -                        -
 
     sales-bi: the previous secret lives until 2026-11-24 08:00:00 UTC
 
-    new: 
+    new:
       error: Entra refused `powerbi`
     ");
     assert_snapshot!(shown(json!([sales])), @"
