@@ -17,6 +17,48 @@ pub enum ErrorKind {
     Quarantined,
 }
 
+/// What a process answers with when it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// All is as asked; a credential in `draining` included.
+    Done,
+    /// Failed before anything changed.
+    Failed,
+    /// The command line or the config is wrong.
+    Usage,
+    /// Not finished: a rotation is open, a target is parked, another runner holds the lease, or a credential is quarantined.
+    Unfinished,
+}
+
+impl ExitStatus {
+    /// The number that the operating system is given.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Unfinished => 3,
+        }
+    }
+}
+
+impl From<ExitStatus> for std::process::ExitCode {
+    fn from(status: ExitStatus) -> Self {
+        Self::from(status.code())
+    }
+}
+
+impl ErrorKind {
+    /// How a command that ends with such an error exits.
+    pub fn exit_status(self) -> ExitStatus {
+        match self {
+            Self::Usage => ExitStatus::Usage,
+            Self::Failed => ExitStatus::Failed,
+            Self::Unfinished | Self::Quarantined => ExitStatus::Unfinished,
+        }
+    }
+}
+
 /// A failure with a stable code. Secrets never appear in any part of it.
 #[derive(Debug)]
 pub struct Error {

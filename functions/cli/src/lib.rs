@@ -1,1 +1,162 @@
+//! The command line of lakekey as a library: the binary, the tests and the demo all call [`run`] with the very same
+//! arguments. It only translates: arguments into a command, a report into text or JSON and an exit status. Nothing here
+//! reads the process's environment, writes to its streams or ends it.
 
+mod args;
+mod commands;
+mod failure;
+mod logging;
+mod names;
+mod printer;
+mod progress;
+mod runner;
+mod settings;
+mod stderr;
+mod text;
+mod transport;
+
+use std::ffi::OsString;
+use std::future::Future;
+use std::io::Write;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use lakekey_core::clock::Clock;
+use lakekey_core::config::env_vars::Environment;
+use lakekey_core::error::Error;
+use lakekey_core::http::transport::Transport;
+use lakekey_core::random::Random;
+use tracing::instrument::WithSubscriber;
+
+use args::{Cli, Verb};
+use commands::Session;
+use failure::Failure;
+use printer::Printer;
+use settings::Settings;
+use stderr::Stderr;
+
+pub use lakekey_core::error::ExitStatus;
+
+/// What a command takes from outside.
+pub struct CliSurroundings {
+    /// The environment: `LAKEKEY_` twins of flags, references, proxies.
+    pub environment: Environment,
+    /// What a relative path in the arguments is relative to.
+    pub current_dir: PathBuf,
+    /// The time.
+    pub clock: Clock,
+    /// Randomness.
+    pub random: Random,
+    /// Carries every request; `None` is the network.
+    pub transport: Option<Arc<dyn Transport>>,
+    /// Takes the answer.
+    pub stdout: Box<dyn Write + Send>,
+    /// Takes everything else.
+    pub stderr: Box<dyn Write + Send>,
+    /// Whether `stdout` is a terminal.
+    pub stdout_is_terminal: bool,
+    /// Whether `stderr` is the process's own and a terminal.
+    pub stderr_is_terminal: bool,
+    /// The width of the terminal that `stdout` is.
+    pub width: Option<usize>,
+    /// Ends when somebody asks to stop, as with Ctrl-C. The command is dropped where it is: the journal remembers.
+    pub stop: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+/// Runs one command. `args` begin with the name of the program.
+pub async fn run(args: Vec<OsString>, surroundings: CliSurroundings) -> ExitStatus {
+    let CliSurroundings { environment, current_dir, clock, random, transport, stdout, stderr, .. } = surroundings;
+    let mut printer = Printer {
+        stdout,
+        stderr: Stderr::new(stderr),
+        colour_stdout: printer::colour(surroundings.stdout_is_terminal, &environment),
+        colour_stderr: printer::colour(surroundings.stderr_is_terminal, &environment),
+        width: surroundings.width.filter(|_| surroundings.stdout_is_terminal),
+    };
+    let Cli { options, verb } = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) => return not_a_command(&error, settings::guess_output(&args, &environment), &mut printer),
+    };
+    let settings = match Settings::resolve(options, &environment) {
+        Ok(settings) => settings,
+        Err(error) => return printer.failure(&error.into(), settings::guess_output(&args, &environment)),
+    };
+    let subscriber = logging::subscriber(&settings, printer.stderr.clone(), printer.colour_stderr);
+    let bars = surroundings.stderr_is_terminal;
+    let mut session = Session { settings, environment, current_dir, clock, random, transport, printer, bars };
+    let ended = tokio::select! {
+        // What has ended is not reported as stopped.
+        biased;
+        status = perform(&verb, &mut session).with_subscriber(subscriber) => Some(status),
+        () = surroundings.stop => None,
+    };
+    ended.unwrap_or_else(|| session.printer.failure(&stopped(&verb).into(), session.settings.output))
+}
+
+async fn perform(verb: &Verb, session: &mut Session) -> ExitStatus {
+    let result = match verb {
+        Verb::Schema => commands::schema::schema(session).await,
+        Verb::Validate => commands::validate::validate(session).await,
+        Verb::Plan(args) => commands::plan::plan(args, session).await,
+        Verb::Rotate(args) => commands::rotate::rotate(args, session).await,
+        Verb::Reapply(args) => commands::reapply::reapply(args, session).await,
+        Verb::Status(args) => commands::status::status(args, session).await,
+        Verb::History(args) => commands::history::history(args, session).await,
+    };
+    result.unwrap_or_else(|failure| session.printer.failure(&failure, session.settings.output))
+}
+
+/// Help and version are answers; the rest is wrong usage.
+fn not_a_command(error: &clap::Error, output: args::Format, printer: &mut Printer) -> ExitStatus {
+    let text = error.render().ansi().to_string();
+    match (error.kind(), output) {
+        (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, _) => match printer.text(&text) {
+            Ok(()) => ExitStatus::Done,
+            Err(error) => printer.failure(&error.into(), output),
+        },
+        (_, args::Format::Text) => {
+            printer.say(&text);
+            ExitStatus::Usage
+        }
+        (_, args::Format::Json) => printer.failure(&Failure::Command(usage(error)), output),
+    }
+}
+
+/// What clap says, as an error of the contract.
+fn usage(error: &clap::Error) -> Error {
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Error::usage("usage", "no command is given").hint("see `lakekey --help`");
+    }
+    let text = error.render().to_string();
+    let first: Vec<&str> = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim).collect();
+    let message = first.join(" ");
+    let wrong = Error::usage("usage", message.strip_prefix("error: ").unwrap_or(&message));
+    let suggestions = [ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue];
+    match suggestions.into_iter().find_map(|kind| error.get(kind)) {
+        Some(ContextValue::String(word)) => wrong.hint(format!("did you mean `{word}`?")),
+        // Clap puts the likeliest last.
+        Some(ContextValue::Strings(words)) if !words.is_empty() => {
+            let words: Vec<String> = words.iter().rev().map(|word| format!("`{word}`")).collect();
+            wrong.hint(format!("did you mean {}?", words.join(" or ")))
+        }
+        _ => wrong.hint("see `lakekey --help`"),
+    }
+}
+
+/// Why a command ended before its time, and how to go on.
+fn stopped(verb: &Verb) -> Error {
+    let moved = "stopped; every target still holds a live secret";
+    match verb {
+        Verb::Rotate(_) => Error::unfinished("stopped", moved).hint("`lakekey rotate` goes on where this was stopped"),
+        Verb::Reapply(_) => Error::unfinished("stopped", moved).hint("`lakekey reapply` sends again what is left"),
+        Verb::Schema | Verb::Validate | Verb::Plan(_) | Verb::Status(_) | Verb::History(_) => {
+            Error::unfinished("stopped", "stopped; nothing was changed")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,58 @@
-fn main() {}
+//! The binary `lakekey`: hands the process's own surroundings to the library. The first Ctrl-C asks it to stop, the second
+//! ends the process at once; neither can lose anything, for the journal is the only memory.
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use lakekey_cli::{CliSurroundings, ExitStatus, run};
+use lakekey_core::clock::Clock;
+use lakekey_core::config::env_vars::Environment;
+use lakekey_core::random::Random;
+
+fn main() -> ExitCode {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return ExitStatus::Failed.into();
+    };
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    // A thread of its own, so that the second Ctrl-C works even where the first one's answer is stuck.
+    let listener = std::thread::Builder::new().name("signals".to_owned()).spawn(|| listen(stop));
+    let surroundings = CliSurroundings {
+        environment: Environment::of_process(),
+        current_dir: std::env::current_dir().unwrap_or_default(),
+        clock: Clock::wall(),
+        random: Random::system(),
+        transport: None,
+        stdout: Box::new(std::io::stdout()),
+        stderr: Box::new(std::io::stderr()),
+        stdout_is_terminal: std::io::stdout().is_terminal(),
+        stderr_is_terminal: std::io::stderr().is_terminal(),
+        width: console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns)),
+        stop: Box::pin(async move {
+            if listener.is_err() || stopped.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }),
+    };
+    let status = runtime.block_on(run(std::env::args_os().collect(), surroundings));
+    runtime.shutdown_timeout(SHUTDOWN_MAX);
+    status.into()
+}
+
+fn listen(stop: tokio::sync::oneshot::Sender<()>) {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
+    runtime.block_on(async {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            let _ = stop.send(());
+        }
+        if tokio::signal::ctrl_c().await.is_ok() {
+            #[expect(clippy::exit, reason = "a person has asked twice")]
+            std::process::exit(STOPPED_BY_FORCE);
+        }
+    });
+}
+
+/// A blocking write to a local file may still be under way.
+const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
+/// What shells use for a process that SIGINT has ended.
+const STOPPED_BY_FORCE: i32 = 130;

@@ -1,0 +1,86 @@
+//! One file for each command, and what they share: reading the config, asking the app, printing the answer.
+
+pub(crate) mod history;
+pub(crate) mod plan;
+pub(crate) mod reapply;
+pub(crate) mod rotate;
+pub(crate) mod schema;
+pub(crate) mod status;
+pub(crate) mod validate;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lakekey_core::app::{App, Surroundings};
+use lakekey_core::clock::Clock;
+use lakekey_core::command::Command;
+use lakekey_core::config::env_vars::Environment;
+use lakekey_core::config::{Config, ConfigSource};
+use lakekey_core::error::ExitStatus;
+use lakekey_core::http::transport::Transport;
+use lakekey_core::ids::CredentialName;
+use lakekey_core::random::Random;
+
+use crate::args::{Format, Names};
+use crate::failure::Failure;
+use crate::printer::Printer;
+use crate::progress::{self, Display};
+use crate::settings::Settings;
+use crate::{names, runner, transport};
+
+/// What every command works with.
+pub(crate) struct Session {
+    pub(crate) settings: Settings,
+    pub(crate) environment: Environment,
+    pub(crate) current_dir: PathBuf,
+    pub(crate) clock: Clock,
+    pub(crate) random: Random,
+    pub(crate) transport: Option<Arc<dyn Transport>>,
+    pub(crate) printer: Printer,
+    /// Whether progress bars may be drawn.
+    pub(crate) bars: bool,
+}
+
+impl Session {
+    /// The config that the options name.
+    pub(crate) fn config(&self) -> Result<Config, Failure> {
+        let source = ConfigSource::from_flag(self.settings.config.clone(), &self.environment);
+        Ok(Config::load(source, &self.environment, &self.current_dir)?)
+    }
+
+    /// Reads the config, checks the names, asks the app, prints its answer. `command` is given the checked names.
+    pub(crate) async fn ask(
+        &mut self,
+        given: &Names,
+        command: impl FnOnce(Vec<CredentialName>) -> Command,
+    ) -> Result<ExitStatus, Failure> {
+        let config = self.config()?;
+        let known: Vec<CredentialName> = config.credentials.iter().map(|credential| credential.name.clone()).collect();
+        let command = command(names::known(&given.names, &known)?);
+        let app = App::new(config, self.surroundings()?)?;
+        let outcome = progress::shown(self.display(), async |progress| app.run(command, progress).await).await?;
+        Ok(self.printer.outcome(&outcome, self.settings.output)?)
+    }
+
+    fn surroundings(&self) -> Result<Surroundings, Failure> {
+        let transport = match &self.transport {
+            Some(transport) => Arc::clone(transport),
+            None => transport::production(&self.environment)?,
+        };
+        Ok(Surroundings {
+            transport,
+            clock: self.clock.clone(),
+            random: self.random.clone(),
+            environment: self.environment.clone(),
+            runner: runner::id(&self.environment, &self.random),
+        })
+    }
+
+    fn display(&self) -> Display {
+        match (self.bars, self.settings.output) {
+            (true, _) => Display::bars(self.printer.stderr.clone()),
+            (false, Format::Text) => Display::Lines(self.printer.stderr.clone()),
+            (false, Format::Json) => Display::Silent,
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! `lakekey status`: where every credential stands.
+
+use lakekey_core::command::Command;
+use lakekey_core::error::ExitStatus;
+
+use super::Session;
+use crate::args::Names;
+use crate::failure::Failure;
+
+pub(crate) async fn status(args: &Names, session: &mut Session) -> Result<ExitStatus, Failure> {
+    session.ask(args, |names| Command::Status { names }).await
+}
