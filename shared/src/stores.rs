@@ -7,6 +7,7 @@
 //! A further store is a file beside `file.rs`, a variant of `StoreLocation` and an arm in [`open`].
 
 mod copies;
+pub mod databricks_scope;
 pub(crate) mod disk;
 mod error;
 pub mod file;

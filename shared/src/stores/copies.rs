@@ -4,14 +4,19 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::StoreError;
+use super::databricks_scope::DatabricksScope;
 use super::file::FileStore;
+use crate::clients::databricks::Databricks;
 use crate::credential::StoredCredential;
+use crate::error::Error;
+use crate::targets::{ApplyError, Landed};
 
 /// One copy.
 pub enum ValueCopy {
     /// `file:PATH`.
     File(FileStore),
+    /// `databricks:SCOPE/KEY`.
+    DatabricksScope(DatabricksScope),
 }
 
 impl ValueCopy {
@@ -20,11 +25,20 @@ impl ValueCopy {
         Self::File(FileStore::new(path))
     }
 
+    /// A copy in a secret scope.
+    pub fn scope(databricks: Databricks, scope: String, key: String) -> Self {
+        Self::DatabricksScope(DatabricksScope::new(databricks, scope, key))
+    }
+
     /// Puts `credential` there; writing it again is harmless. No request to a service starts after `not_after`.
-    pub async fn write(&self, credential: &StoredCredential, _not_after: Timestamp) -> Result<(), StoreError> {
+    pub async fn write(&self, credential: &StoredCredential, not_after: Timestamp) -> Result<(), ApplyError> {
         match self {
             // One rename on this machine: the caller looked at the clock just before, and nothing is left in flight.
-            Self::File(file) => file.write_current(credential).await,
+            Self::File(file) => file
+                .write_current(credential)
+                .await
+                .map_err(|error| ApplyError { landed: Landed::No, problem: Error::from(error).problem().clone() }),
+            Self::DatabricksScope(scope) => scope.write(credential, not_after).await,
         }
     }
 
@@ -32,6 +46,7 @@ impl ValueCopy {
     pub fn place(&self) -> String {
         match self {
             Self::File(file) => super::SecretStore::place(file),
+            Self::DatabricksScope(scope) => scope.place(),
         }
     }
 }
