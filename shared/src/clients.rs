@@ -1,6 +1,7 @@
-//! Typed calls to the services. Each client builds requests and reads answers; everything else is [`Http::send`](crate::http::Http::send).
+//! Typed calls to the services, with their wire types. Each method says its shape, its units and the quirk behind it.
 
 pub mod databricks;
 pub mod entra;
 pub mod fabric;
+pub(crate) mod oauth;
 pub mod powerbi;

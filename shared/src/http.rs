@@ -1,26 +1,47 @@
 //! The one seam to the outside world. Every client sends an `http::Request<Bytes>` through [`Http::send`]; it owns
 //! the host check, sign-in, timeouts, the retry decision, rate limits, redaction and telemetry.
+//!
+//! Invariants: nothing is sent to a host that the config does not allow, nothing after `not_after`, nothing inside a
+//! `Retry-After`, and an [`Effect::Once`] call is never sent again after it may have taken effect.
 
+mod cooldown;
+mod failure;
+pub mod json;
+pub mod page;
 pub mod problem;
+pub mod redact;
+pub mod reqwest_transport;
+pub mod retry;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod transport;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use jiff::Timestamp;
 
 use crate::clock::Clock;
 use crate::config::hosts::HostPolicy;
 use crate::identity::Signer;
 use crate::random::Random;
-use transport::Transport;
+use crate::secret::Secret;
+use cooldown::{Cooldowns, Party};
+pub use failure::{Failure, HttpError, Unusable};
+use problem::ServiceProblem;
+use retry::{Attempt, Budget, Decision, Outcome};
+use transport::{Transport, TransportError};
 
 /// Sends requests.
 pub struct Http {
-    #[expect(dead_code, reason = "skeleton")]
     transport: Arc<dyn Transport>,
+    hosts: HostPolicy,
+    clock: Clock,
+    random: Random,
+    timeout: Duration,
+    cooldowns: Cooldowns,
 }
 
 /// One request to a service.
@@ -61,87 +82,289 @@ pub enum Effect {
     Once,
 }
 
-/// Why a call did not succeed, after its retries.
-#[derive(Debug, thiserror::Error)]
-#[error("{what}: {failure}")]
-pub struct HttpError {
-    /// What the call was to do.
-    pub what: &'static str,
-    /// Method, host and path; never a query.
-    pub target: String,
-    /// How it failed.
-    pub failure: Failure,
-    /// Attempts made.
+/// How often a call was sent; an extension of the response that [`Http::send`] returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// Attempts made, the successful one included.
     pub attempts: u32,
+    /// Whether an earlier attempt got no definite answer: its effect may still land after this success.
+    pub earlier_may_land: bool,
 }
 
-/// How a call failed.
-#[derive(Debug, thiserror::Error)]
-pub enum Failure {
-    /// The config does not allow credentials to go there; nothing was sent.
-    #[error("the host is not one that credentials may go to")]
-    ForbiddenHost,
-    /// The lease is too near its end; nothing was sent in the last attempt.
-    #[error("the lease is too near its end to start a write")]
-    OutOfTime,
-    /// Signing in failed; nothing was sent.
-    #[error("sign-in failed")]
-    SignIn(#[source] Box<crate::error::Error>),
-    /// The request never reached the service.
-    #[error("the service cannot be reached")]
-    NotSent(#[source] transport::TransportError),
-    /// It may or may not have taken effect: timeout, cut connection, unreadable or 5xx answer.
-    #[error("no usable answer came back")]
-    Ambiguous(#[source] Option<transport::TransportError>),
-    /// The service answered with an error.
-    #[error("the service answered {status}")]
-    Answer {
-        /// Its HTTP status.
-        status: StatusCode,
-        /// What its body said, redacted.
-        problem: problem::ServiceProblem,
-        /// How long it asked to wait.
-        retry_after: Option<Duration>,
-    },
-}
-
-impl HttpError {
-    /// Whether the request may have taken effect although this error came back (5xx included).
-    pub fn may_have_taken_effect(&self) -> bool {
-        match &self.failure {
-            Failure::ForbiddenHost | Failure::OutOfTime | Failure::SignIn(_) | Failure::NotSent(_) => false,
-            Failure::Ambiguous(_) => true,
-            Failure::Answer { status, .. } => status.is_server_error(),
-        }
-    }
-
-    /// The HTTP status of the service's answer.
-    pub fn status(&self) -> Option<StatusCode> {
-        match &self.failure {
-            Failure::Answer { status, .. } => Some(*status),
-            _ => None,
-        }
-    }
-
-    /// The service's own error code, in its spelling.
-    pub fn code(&self) -> Option<&str> {
-        match &self.failure {
-            Failure::Answer { problem, .. } => problem.code.as_deref(),
-            _ => None,
-        }
-    }
+/// What counts as the answer that was asked for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Success,
+    Redirect,
 }
 
 impl Http {
     /// A seam over `transport`. `timeout` bounds one attempt.
     pub fn new(transport: Arc<dyn Transport>, hosts: HostPolicy, clock: Clock, random: Random, timeout: Duration) -> Self {
-        let _ = (hosts, clock, random, timeout);
-        Self { transport }
+        Self { transport, hosts, clock, random, timeout, cooldowns: Cooldowns::default() }
     }
 
-    /// Sends `call`, again where that is safe, and returns the 2xx answer.
+    /// Sends `call`, again where that is safe, and returns the 2xx answer with [`Sent`] among its extensions.
     pub async fn send(&self, call: Call<'_>) -> Result<http::Response<Bytes>, HttpError> {
-        let _ = call;
-        unimplemented!("skeleton")
+        Sending::new(self, call, Wanted::Success).run().await
+    }
+
+    /// Sends `call` and returns the 3xx answer, unfollowed; any other answer is an error.
+    pub(crate) async fn send_for_redirect(&self, call: Call<'_>) -> Result<http::Response<Bytes>, HttpError> {
+        Sending::new(self, call, Wanted::Redirect).run().await
+    }
+
+    /// The clock of this seam.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Uniform in `0..1`.
+    fn jitter(&self) -> f64 {
+        f64::from(u32::try_from(self.random.between(0, 0xff_ffff)).unwrap_or(0)) / f64::from(0x100_0000)
     }
 }
+
+/// One call on its way, from the host check to its last attempt.
+struct Sending<'a> {
+    http: &'a Http,
+    call: Call<'a>,
+    wanted: Wanted,
+    target: String,
+    party: Party,
+    started: Timestamp,
+    attempts: u32,
+    refreshed: bool,
+    earlier_may_land: bool,
+}
+
+impl<'a> Sending<'a> {
+    fn new(http: &'a Http, call: Call<'a>, wanted: Wanted) -> Self {
+        let uri = call.request.uri();
+        let host = uri.authority().map(|authority| authority.host().to_owned()).unwrap_or_default();
+        let party = Party {
+            service: call.service,
+            identity: call.signer.map(|signer| signer.identity().to_owned()).unwrap_or_default(),
+            host: uri.authority().map(|authority| authority.as_str().to_ascii_lowercase()).unwrap_or_default(),
+        };
+        let target = format!("{} {host}{}", call.request.method(), uri.path());
+        let started = http.clock.now();
+        Self { http, call, wanted, target, party, started, attempts: 0, refreshed: false, earlier_may_land: false }
+    }
+
+    async fn run(mut self) -> Result<http::Response<Bytes>, HttpError> {
+        let uri = self.call.request.uri().to_string();
+        let allowed = url::Url::parse(&uri).is_ok_and(|url| self.http.hosts.allows(&url).is_ok());
+        if !allowed {
+            return Err(self.fail(Failure::ForbiddenHost));
+        }
+        loop {
+            let token = match self.prepare().await {
+                Ok(token) => token,
+                Err(failure) => return Err(self.fail(failure)),
+            };
+            let failure = match self.attempt(token.as_ref()).await {
+                Ok(response) => return Ok(response),
+                Err(failure) => failure,
+            };
+            match self.decide(&failure) {
+                Decision::GiveUp => return Err(self.fail(failure)),
+                Decision::RefreshSignIn => self.refresh(token.as_ref()).await?,
+                Decision::Retry(wait) => self.wait(wait, failure).await?,
+            }
+        }
+    }
+
+    /// Waits out a cool-down, signs in, and looks at the clock last: what follows is the request itself.
+    async fn prepare(&self) -> Result<Option<Secret>, Failure> {
+        let token = loop {
+            self.hold().await?;
+            let token = match self.call.signer {
+                Some(signer) => Some(signer.token().await.map_err(|error| Failure::SignIn(Box::new(error)))?),
+                None => None,
+            };
+            // Signing in takes time: another request may have been told to wait meanwhile.
+            if self.http.cooldowns.remaining(&self.party, self.http.clock.now()).is_none() {
+                break token;
+            }
+        };
+        match self.call.not_after {
+            Some(not_after) if self.http.clock.now() > not_after => Err(Failure::OutOfTime),
+            _ => Ok(token),
+        }
+    }
+
+    /// Waits while this party is held, unless that would outlast the budget or the lease.
+    async fn hold(&self) -> Result<(), Failure> {
+        while let Some(left) = self.http.cooldowns.remaining(&self.party, self.http.clock.now()) {
+            if self.too_late(left) {
+                return Err(Failure::OutOfTime);
+            }
+            if self.elapsed() + left > retry::BUDGET {
+                return Err(Failure::Answer {
+                    status: StatusCode::TOO_MANY_REQUESTS,
+                    problem: ServiceProblem::new("HELD", "another request of this identity was told to wait"),
+                    retry_after: Some(left),
+                });
+            }
+            self.http.clock.sleep(left + retry::SPREAD_MAX.mul_f64(self.http.jitter())).await;
+        }
+        Ok(())
+    }
+
+    async fn attempt(&mut self, token: Option<&Secret>) -> Result<http::Response<Bytes>, Failure> {
+        let mut request = self.call.request.clone();
+        if let Some(token) = token {
+            request.headers_mut().insert(header::AUTHORIZATION, bearer(token)?);
+        }
+        self.attempts += 1;
+        let sent_at = self.http.clock.now();
+        let outcome = self.http.transport.send(request, self.http.timeout).await;
+        let now = self.http.clock.now();
+        let (method, host, path) =
+            (self.call.request.method().as_str(), self.party.host.as_str(), self.call.request.uri().path());
+        tracing::debug!(
+            method,
+            host,
+            path,
+            status = outcome.as_ref().map_or(0, |response| response.status().as_u16()),
+            attempt = self.attempts,
+            duration_ms = i64::try_from(now.duration_since(sent_at).as_millis()).unwrap_or(i64::MAX),
+            "{}",
+            self.call.what
+        );
+        match outcome {
+            Ok(response) => self.judge(response, now),
+            Err(error @ TransportError::NotSent(_)) => Err(Failure::NotSent(error)),
+            Err(error) => Err(Failure::Ambiguous(Some(error))),
+        }
+    }
+
+    /// Tells the answer that was asked for from any other; a request to wait is noted for everyone it concerns.
+    fn judge(&self, mut response: http::Response<Bytes>, now: Timestamp) -> Result<http::Response<Bytes>, Failure> {
+        let status = response.status();
+        let page = ServiceProblem::page_instead_of_data(response.headers(), response.body());
+        let is_wanted = match self.wanted {
+            Wanted::Success => status.is_success() && page.is_none(),
+            Wanted::Redirect => status.is_redirection(),
+        };
+        if is_wanted {
+            response.extensions_mut().insert(Sent { attempts: self.attempts, earlier_may_land: self.earlier_may_land });
+            return Ok(response);
+        }
+        let asked = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let retry_after = asked.and_then(|value| retry::retry_after(value, now)).filter(|_| retry::is_transient(status));
+        if let Some(wait) = retry_after {
+            self.http.cooldowns.hold(&self.party, wait, now);
+        }
+        let problem = match page {
+            Some(page) if status.is_success() => page,
+            _ => ServiceProblem::read(status, response.headers(), response.body()),
+        };
+        Err(Failure::Answer { status, problem, retry_after })
+    }
+
+    fn decide(&self, failure: &Failure) -> Decision {
+        let outcome = outcome(failure);
+        let attempt = Attempt {
+            number: self.attempts,
+            effect: self.call.effect,
+            elapsed: self.elapsed(),
+            can_refresh: self.call.signer.is_some() && !self.refreshed,
+        };
+        retry::decide(&attempt, outcome, &Budget::default(), self.http.jitter())
+    }
+
+    async fn refresh(&mut self, rejected: Option<&Secret>) -> Result<(), HttpError> {
+        self.refreshed = true;
+        if let (Some(signer), Some(rejected)) = (self.call.signer, rejected)
+            && let Err(error) = signer.reload(rejected).await
+        {
+            return Err(self.fail(Failure::SignIn(Box::new(error))));
+        }
+        Ok(())
+    }
+
+    /// Waits before the next attempt; when that attempt could not start in time, the failure at hand is the answer.
+    async fn wait(&mut self, wait: Duration, failure: Failure) -> Result<(), HttpError> {
+        if self.too_late(wait) {
+            return Err(self.fail(failure));
+        }
+        self.earlier_may_land |= may_land(&failure);
+        self.http.clock.sleep(wait).await;
+        Ok(())
+    }
+
+    fn too_late(&self, wait: Duration) -> bool {
+        let wait = jiff::SignedDuration::try_from(wait).unwrap_or(jiff::SignedDuration::MAX);
+        let start = self.http.clock.now().saturating_add(wait).unwrap_or(Timestamp::MAX);
+        self.call.not_after.is_some_and(|not_after| start > not_after)
+    }
+
+    fn elapsed(&self) -> Duration {
+        Duration::try_from(self.http.clock.now().duration_since(self.started)).unwrap_or(Duration::ZERO)
+    }
+
+    fn fail(&self, failure: Failure) -> HttpError {
+        let (what, target) = (self.call.what, self.target.clone());
+        HttpError { what, target, failure, attempts: self.attempts, earlier_may_land: self.earlier_may_land }
+    }
+}
+
+/// Whether an attempt that failed so may yet take effect at the service.
+fn may_land(failure: &Failure) -> bool {
+    match failure {
+        Failure::Ambiguous(_) => true,
+        Failure::Answer { status, .. } => status.is_server_error() || *status == StatusCode::REQUEST_TIMEOUT,
+        Failure::ForbiddenHost | Failure::OutOfTime | Failure::SignIn(_) | Failure::NotSent(_) => false,
+    }
+}
+
+fn outcome(failure: &Failure) -> Outcome {
+    match failure {
+        Failure::NotSent(_) => Outcome::NotSent,
+        Failure::Ambiguous(_) => Outcome::Ambiguous,
+        Failure::Answer { status, problem, .. } if rejects_token(*status, problem) => Outcome::TokenRejected,
+        Failure::Answer { status, problem, .. } if status.is_client_error() && asks_to_slow_down(problem) => Outcome::Throttled,
+        Failure::Answer { status, retry_after, .. } => Outcome::Answer { status: *status, retry_after: *retry_after },
+        // These end the call where they arise; none of them is an answer to an attempt.
+        Failure::ForbiddenHost | Failure::OutOfTime | Failure::SignIn(_) => {
+            Outcome::Answer { status: StatusCode::FORBIDDEN, retry_after: None }
+        }
+    }
+}
+
+/// 401, or a 403 that means the token's age: Databricks refuses one with 30 seconds left, Power BI says `TokenExpired`.
+/// A refusal for want of rights is not cured by another token.
+fn rejects_token(status: StatusCode, problem: &ServiceProblem) -> bool {
+    let code = problem.code.as_deref().unwrap_or_default();
+    let message = problem.message.as_deref().unwrap_or_default().to_ascii_lowercase();
+    let aged = code == "TokenExpired"
+        || ["expiring within 30 seconds", "token expired", "token is expired", "token has expired"]
+            .iter()
+            .any(|words| message.contains(words));
+    match status {
+        StatusCode::UNAUTHORIZED => !matches!(code, "PERMISSION_DENIED" | "PowerBINotAuthorizedException" | "invalid_client"),
+        StatusCode::FORBIDDEN => aged,
+        _ => false,
+    }
+}
+
+/// Token endpoints throttle with 400 `invalid_request` and these words (terraform-provider-databricks#2042).
+fn asks_to_slow_down(problem: &ServiceProblem) -> bool {
+    problem.code.as_deref() == Some("invalid_request")
+        && problem.message.as_deref().is_some_and(|message| message.to_ascii_lowercase().contains("temporarily throttled"))
+}
+
+fn bearer(token: &Secret) -> Result<HeaderValue, Failure> {
+    let mut value = HeaderValue::try_from(format!("Bearer {}", token.reveal())).map_err(|_| {
+        let error = crate::error::Error::failed("unusable-token", "the token holds characters that no header can carry")
+            .hint("check the secret that the identity refers to for line breaks or stray characters");
+        Failure::SignIn(Box::new(error))
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,38 @@
-//! Ways to sign in, and the one cache of tokens.
+//! Ways to sign in, and the one cache of tokens. Every (identity, audience) has one cached token; whoever needs it first
+//! fetches it, everybody else waits for that one fetch.
+//!
+//! Invariants: no token with less than a minute left is handed out, a secret is read anew for every fetch and never kept,
+//! and values appear only in the token request and the `Authorization` header.
 
-use std::sync::Arc;
+mod cache;
+mod claims;
+mod fetch;
+mod reader;
 
-use crate::config::{Config, Endpoints};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex};
+
+use crate::config::{Auth, Config, Endpoints, Identity};
 use crate::error::Error;
 use crate::http::Http;
 use crate::ids::{IdentityName, Workspace};
 use crate::secret::Secret;
+use cache::Slot;
+pub use reader::SecretReader;
 
-/// Every identity of a config, with its tokens.
-pub struct Identities {}
+/// Every identity of a config, with its tokens; clones share them.
+#[derive(Clone)]
+pub struct Identities(Arc<Inner>);
+
+struct Inner {
+    identities: BTreeMap<IdentityName, Identity>,
+    endpoints: Endpoints,
+    /// Where the tenant is looked up when an identity names none and the audience is not a workspace.
+    home: Option<Workspace>,
+    secrets: Arc<SecretReader>,
+    http: Arc<Http>,
+    slots: Mutex<HashMap<(IdentityName, Audience), Arc<Slot>>>,
+}
 
 /// Whom a token is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -24,41 +47,111 @@ pub enum Audience {
 
 /// Signs requests of one identity for one audience; clones share the cached token.
 #[derive(Clone)]
-pub struct Signer {}
+pub struct Signer(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    Cached { identities: Identities, identity: Arc<Identity>, audience: Audience, slot: Arc<Slot> },
+    Fixed { token: Secret },
+}
 
 impl Identities {
     /// Prepares every identity; nothing is fetched yet.
     pub fn new(config: &Config, secrets: Arc<SecretReader>, http: Arc<Http>) -> Self {
-        let _ = (config, secrets, http);
-        unimplemented!("skeleton")
+        Self(Arc::new(Inner {
+            identities: config.identities.clone(),
+            endpoints: config.endpoints.clone(),
+            home: config.credentials.first().map(|credential| credential.workspace.clone()),
+            secrets,
+            http,
+            slots: Mutex::default(),
+        }))
     }
 
     /// The signer of this identity for this audience.
     pub fn signer(&self, identity: &IdentityName, audience: &Audience) -> Result<Signer, Error> {
-        let _ = (identity, audience);
-        unimplemented!("skeleton")
+        let Some(known) = self.0.identities.get(identity) else {
+            return Err(Error::usage("unknown-identity", format!("no identity is named `{identity}`"))
+                .hint("name one of those under `identities` in the config"));
+        };
+        let for_databricks = matches!(audience, Audience::Databricks(_));
+        let auth = match &known.auth {
+            Auth::Pat { .. } if !for_databricks => "pat",
+            Auth::OauthM2m { .. } if !for_databricks => "oauth-m2m",
+            Auth::Pat { .. } | Auth::OauthM2m { .. } | Auth::AzureClientSecret { .. } => {
+                let mut slots = self.0.slots.lock().expect("no code panics while it holds the map");
+                let slot = slots.entry((identity.clone(), audience.clone())).or_default().clone();
+                let (identities, audience) = (self.clone(), audience.clone());
+                return Ok(Signer(Kind::Cached { identities, identity: Arc::new(known.clone()), audience, slot }));
+            }
+        };
+        Err(Error::usage(
+            "wrong-audience",
+            format!("identity `{identity}` signs in with `{auth}`, which {audience} does not take"),
+        )
+        .hint("use an identity with `auth: azure-client-secret` there"))
     }
 }
 
 impl Signer {
+    /// A signer that always hands out this token: for a credential that is being verified.
+    pub fn fixed(token: Secret) -> Self {
+        Self(Kind::Fixed { token })
+    }
+
     /// A token that is good for at least a minute.
     pub async fn token(&self) -> Result<Secret, Error> {
-        unimplemented!("skeleton")
+        match &self.0 {
+            Kind::Fixed { token } => Ok(token.clone()),
+            Kind::Cached { identities, identity, audience, slot } => {
+                // Boxed: fetching a token sends a request, which may in turn need a token of another identity.
+                Box::pin(slot.token(identities.0.http.clock(), || fetch::fetch(&identities.0, identities, identity, audience)))
+                    .await
+            }
+        }
+    }
+
+    /// Gets a fresh token after the service refused `rejected`; does nothing when another task already has.
+    pub async fn reload(&self, rejected: &Secret) -> Result<(), Error> {
+        match &self.0 {
+            Kind::Fixed { .. } => Ok(()),
+            Kind::Cached { identities, identity, audience, slot } => {
+                let fetch = || fetch::fetch(&identities.0, identities, identity, audience);
+                Box::pin(slot.reload(rejected, identities.0.http.clock(), fetch)).await
+            }
+        }
     }
 
     /// Ids by which services may name this identity as an owner: application id, object id, user name; lower case.
     pub async fn known_as(&self) -> Result<Vec<String>, Error> {
-        unimplemented!("skeleton")
+        let token = self.token().await?;
+        let mut names = claims::names(&token);
+        if let Kind::Cached { identities, identity, .. } = &self.0 {
+            names.extend(fetch::client_id(identities, identity).await?.map(|id| id.to_ascii_lowercase()));
+        }
+        names.sort();
+        names.dedup();
+        Ok(names)
+    }
+
+    /// Names whose rate limit a request of this signer counts against.
+    pub(crate) fn identity(&self) -> &str {
+        match &self.0 {
+            Kind::Fixed { .. } => "(fixed)",
+            Kind::Cached { identity, .. } => identity.name.as_str(),
+        }
     }
 }
 
-/// Reads the values that references point to.
-pub struct SecretReader {}
-
-impl SecretReader {
-    /// A reader over this environment.
-    pub fn new(environment: crate::config::env_vars::Environment, endpoints: Endpoints) -> Self {
-        let _ = (environment, endpoints);
-        unimplemented!("skeleton")
+impl std::fmt::Display for Audience {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Databricks(workspace) => write!(f, "`{}`", workspace.host()),
+            Self::PowerBi => f.write_str("Power BI"),
+            Self::Fabric => f.write_str("Fabric"),
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

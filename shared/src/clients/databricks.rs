@@ -1,1 +1,81 @@
-//! placeholder
+//! The Databricks workspace API: principals, their secrets, warehouses, grants, secret scopes, statements. One file per
+//! area; each has its methods with the wire types beside them. Writes take `not_after`, after which none is started.
+
+mod catalog;
+mod principals;
+mod scopes;
+mod secrets;
+mod statements;
+#[cfg(test)]
+mod tests;
+pub mod token;
+mod warehouses;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::de::DeserializeOwned;
+
+use crate::http::{Call, Effect, Http, HttpError, Service, json};
+use crate::identity::Signer;
+use crate::ids::Workspace;
+pub use principals::{Me, ServicePrincipal};
+pub use scopes::{Scope, ScopeBackend};
+pub use secrets::{Minted, SecretInfo};
+pub use token::token_of_secret;
+pub use warehouses::{Access, Warehouse};
+
+/// One workspace, as one identity sees it.
+#[derive(Clone)]
+pub struct Databricks {
+    http: Arc<Http>,
+    workspace: Workspace,
+    signer: Signer,
+}
+
+impl Databricks {
+    /// The client of `workspace`, signed in by `signer`; nothing is sent yet.
+    pub fn new(http: Arc<Http>, workspace: Workspace, signer: Signer) -> Self {
+        Self { http, workspace, signer }
+    }
+
+    /// The workspace it talks to.
+    pub fn workspace(&self) -> &Workspace {
+        &self.workspace
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.workspace.base())
+    }
+
+    fn target(&self, method: &Method, path: &str) -> String {
+        format!("{method} {}{}", self.workspace.host(), path.split('?').next().unwrap_or(path))
+    }
+
+    async fn get<T: DeserializeOwned>(&self, what: &'static str, path: &str) -> Result<T, HttpError> {
+        let answer = self.send(what, json::request(Method::GET, &self.url(path)), Effect::Repeatable, None).await?;
+        json::read(what, &self.target(&Method::GET, path), &answer)
+    }
+
+    async fn send(
+        &self,
+        what: &'static str,
+        request: Request<Bytes>,
+        effect: Effect,
+        not_after: Option<Timestamp>,
+    ) -> Result<Response<Bytes>, HttpError> {
+        let (service, signer) = (Service::Databricks, Some(&self.signer));
+        self.http.send(Call { service, what, request, signer, effect, not_after }).await
+    }
+}
+
+/// All but the unreserved characters of RFC 3986.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// `text` as one segment of a path or one value of a query.
+pub(crate) fn segment(text: &str) -> String {
+    utf8_percent_encode(text, SEGMENT).to_string()
+}

@@ -1,1 +1,97 @@
-//! placeholder
+//! Entra: tokens by client secret, and finding the tenant of a Databricks workspace.
+
+use http::{Method, header};
+use url::Url;
+
+use crate::clients::oauth::{self, TokenAnswer};
+use crate::error::Error;
+use crate::http::json;
+use crate::http::{Call, Effect, Http, HttpError, Service};
+use crate::ids::Workspace;
+use crate::secret::Secret;
+
+/// The scope of Databricks tokens, the same application in every cloud.
+pub const DATABRICKS_SCOPE: &str = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d/.default";
+
+/// The sign-in hosts of Entra, of which a workspace may name one.
+const AUTHORITIES: [&str; 3] = ["login.microsoftonline.com", "login.microsoftonline.us", "login.chinacloudapi.cn"];
+
+/// `POST {entra}/{tenant}/oauth2/v2.0/token` with `grant_type=client_credentials`; life in seconds.
+pub(crate) async fn token(
+    http: &Http,
+    entra: &Url,
+    tenant: &str,
+    client_id: &str,
+    secret: &Secret,
+    scope: &str,
+) -> Result<TokenAnswer, HttpError> {
+    let tenant = super::databricks::segment(tenant);
+    let url = format!("{}/{tenant}/oauth2/v2.0/token", entra.as_str().trim_end_matches('/'));
+    let fields =
+        [("grant_type", "client_credentials"), ("client_id", client_id), ("client_secret", secret.reveal()), ("scope", scope)];
+    oauth::token(http, Service::Entra, "get a token from Entra", json::form(&url, &fields)).await
+}
+
+/// The tenant of a workspace: `GET {workspace}/aad/auth` answers with a redirect to `{entra}/{tenant}/oauth2/authorize`,
+/// which is read and not followed.
+pub(crate) async fn tenant_of(http: &Http, workspace: &Workspace, entra: &Url) -> Result<String, Error> {
+    let call = Call {
+        service: Service::Databricks,
+        what: "find the tenant of the workspace",
+        request: json::request(Method::GET, &format!("{}/aad/auth", workspace.base())),
+        signer: None,
+        effect: Effect::Repeatable,
+        not_after: None,
+    };
+    let answer = http.send_for_redirect(call).await?;
+    let location = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+    tenant_in(location.unwrap_or_default(), entra).map_err(|reason| {
+        Error::failed("no-tenant", format!("`{}` does not name its tenant: {reason}", workspace.host()))
+            .hint("give the identity a `tenant_id`")
+    })
+}
+
+fn tenant_in(location: &str, entra: &Url) -> Result<String, &'static str> {
+    if location.contains("private-link-validation-error") {
+        return Err("it is reachable by Private Link only");
+    }
+    let url = Url::parse(location).map_err(|_| "it does not point to a sign-in page")?;
+    let host = url.host_str().unwrap_or_default();
+    let is_configured = entra.host_str() == Some(host) && entra.port_or_known_default() == url.port_or_known_default();
+    let is_official = AUTHORITIES.contains(&host) && url.scheme() == "https";
+    if !(is_configured || is_official) {
+        return Err("it points to a host that is not Entra's");
+    }
+    let tenant = url.path_segments().and_then(|mut segments| segments.next()).unwrap_or_default();
+    let is_domain = tenant.contains('.')
+        && tenant.split('.').all(|label| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
+    if is_domain || uuid::Uuid::try_parse(tenant).is_ok() { Ok(tenant.to_owned()) } else { Err("it names no single tenant") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_tenant_at_entra_is_taken() {
+        let entra: Url = "https://login.microsoftonline.com".parse().unwrap();
+        let guid = "63ed0c61-9a0b-4c3f-8a63-0e4f8d6a1b2c";
+        let found = |location: &str| tenant_in(location, &entra);
+        assert_eq!(found(&format!("https://login.microsoftonline.com/{guid}/oauth2/authorize?x=1")), Ok(guid.to_owned()));
+        assert_eq!(found(&format!("https://login.microsoftonline.us/{guid}/oauth2/authorize")), Ok(guid.to_owned()));
+        assert_eq!(found("https://login.microsoftonline.com/contoso.com/oauth2"), Ok("contoso.com".to_owned()));
+        for location in [
+            "",
+            "/login.html",
+            "/login.html?error=private-link-validation-error:1",
+            "https://login.microsoftonline.com/",
+            "https://login.microsoftonline.com/common/oauth2/authorize",
+            "https://login.microsoftonline.com/organizations/oauth2/authorize",
+            &format!("https://login.example.com/{guid}/oauth2/authorize"),
+            &format!("http://login.microsoftonline.us/{guid}/x"),
+            &format!("https://login.microsoftonline.com:444/{guid}/x").replace(".com:", ".evil:"),
+        ] {
+            assert!(found(location).is_err(), "{location}");
+        }
+    }
+}

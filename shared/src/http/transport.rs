@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+/// Bytes of an answer that are read; a longer one is an error.
+pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Carries one request and its whole answer. Redirects are not followed; the body is bounded.
 #[async_trait::async_trait]
 pub trait Transport: Send + Sync {
