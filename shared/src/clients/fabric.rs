@@ -1,7 +1,6 @@
 //! The Fabric REST API, as far as lakekey uses it: connections, which tell what Power BI does not about cloud sources
 //! (how they are reached, their privacy level, their single sign-on).
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use http::Method;
@@ -12,8 +11,8 @@ use serde_json::Value;
 use url::Url;
 
 use super::powerbi::DatabricksSource;
-use super::powerbi::request::{address, id, read, request};
-use crate::http::{Call, Effect, Http, HttpError, Service};
+use super::powerbi::request::{address, id, target};
+use crate::http::{Call, Effect, Http, HttpError, Service, json, page};
 use crate::identity::Signer;
 use crate::ids::{DatasourceId, GatewayId};
 
@@ -61,9 +60,6 @@ pub enum Connectivity {
     Other(Option<String>),
 }
 
-/// Pages of connections read at most.
-const PAGES_MAX: usize = 1000;
-
 impl Fabric {
     /// A client for the API at `base`.
     pub fn new(http: Arc<Http>, base: Url, signer: Signer) -> Self {
@@ -83,27 +79,21 @@ impl Fabric {
 
     /// Every connection that the identity has a role on.
     pub async fn connections(&self) -> Result<Vec<Connection>, HttpError> {
-        let mut connections = Vec::new();
-        let mut query = None;
-        let mut seen = HashSet::new();
-        for _ in 0..PAGES_MAX {
-            let page: Page = self.get("list connections", &["connections"], query.as_deref()).await?;
-            connections.extend(page.value.into_iter().filter_map(ConnectionRow::connection));
-            match page.continuation_token.filter(|token| !token.is_empty()) {
-                // A token that comes a second time would go round for ever.
-                Some(token) if seen.insert(token.clone()) => query = Some(continuation(&token)),
-                Some(_) | None => break,
-            }
-        }
-        Ok(connections)
+        const WHAT: &str = "list connections";
+        let list = target(&Method::GET, &address(&self.base, &["v1", "connections"], None));
+        page::collect(WHAT, &list, async |token: Option<String>| {
+            let query = token.as_deref().map(continuation);
+            let page: Page = self.get(WHAT, &["connections"], query.as_deref()).await?;
+            Ok((page.value.into_iter().filter_map(ConnectionRow::connection).collect(), page.continuation_token))
+        })
+        .await
     }
 
     async fn get<T: DeserializeOwned>(&self, what: &'static str, path: &[&str], query: Option<&str>) -> Result<T, HttpError> {
         let url = address(&self.base, &[&["v1"], path].concat(), query);
-        let request = request(what, Method::GET, &url, None)?;
-        let signer = Some(&self.signer);
+        let (request, signer) = (json::request(Method::GET, url.as_str()), Some(&self.signer));
         let call = Call { service: Service::Fabric, what, request, signer, effect: Effect::Repeatable, not_after: None };
-        read(what, &url, &self.http.send(call).await?)
+        json::read(what, &target(&Method::GET, &url), &self.http.send(call).await?)
     }
 }
 

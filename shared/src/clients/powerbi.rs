@@ -6,20 +6,23 @@ mod connection;
 pub(in crate::clients) mod request;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Response};
+use http::{Method, Request};
 use jiff::Timestamp;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use url::Url;
 
 pub use connection::DatabricksSource;
 
-use crate::http::{Call, Effect, Http, HttpError, Service};
+use crate::http::page::PageError;
+use crate::http::{Call, Effect, Http, HttpError, Sent, Service, json};
 use crate::identity::Signer;
 use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId};
-use request::{address, read};
+use request::{address, target};
 use wire::{DatasetRow, DatasetSourceRow, GatewayRow, GatewaySourceRow, GroupRow, List, RefreshRow};
 
 /// The Power BI REST API, as one identity sees it. Clones share its token and limits.
@@ -154,26 +157,21 @@ impl PowerBi {
 
     /// Every workspace that the identity is a member of.
     pub async fn groups(&self) -> Result<Vec<Group>, HttpError> {
-        let mut groups: Vec<Group> = Vec::new();
+        const WHAT: &str = "list workspaces";
+        let mut groups = BTreeMap::new();
         let mut skip = 0;
         for _ in 0..GROUP_PAGES_MAX {
             let query = format!("$top={GROUPS_PER_PAGE}&$skip={skip}");
-            let page: List<GroupRow> = self.get("list workspaces", &["groups"], Some(&query)).await?;
-            // A service that caps a page below what was asked still has more: only an empty page is the end.
-            let rows = page.value.len();
-            if rows == 0 {
-                break;
+            let page: List<GroupRow> = self.get(WHAT, &["groups"], Some(&query)).await?;
+            // A service that caps a page below what was asked still has more: only a page without news is the end.
+            let (rows, known) = (page.value.len(), groups.len());
+            groups.extend(page.value.into_iter().filter_map(GroupRow::group).map(|group| (group.id.clone(), group)));
+            if groups.len() == known {
+                return Ok(groups.into_values().collect());
             }
             skip += rows;
-            let known = groups.len();
-            groups.extend(page.value.into_iter().filter_map(GroupRow::group));
-            groups.sort_by(|a, b| a.id.cmp(&b.id));
-            groups.dedup_by(|a, b| a.id == b.id);
-            if groups.len() == known {
-                break;
-            }
         }
-        Ok(groups)
+        Err(HttpError::unusable(WHAT, &target(&Method::GET, &self.address(&["groups"], None)), PageError::TooMany))
     }
 
     /// The datasets of a workspace.
@@ -218,7 +216,8 @@ impl PowerBi {
     /// Has the gateway try the credential that it holds; an error of status 400 says that it does not work.
     pub async fn gateway_source_status(&self, gateway: &GatewayId, source: &DatasourceId) -> Result<(), HttpError> {
         let path = ["gateways", gateway.as_str(), "datasources", source.as_str(), "status"];
-        self.send("test a data source of a gateway", Method::GET, &path, None, Effect::Repeatable, None).await.map(|_| ())
+        let request = json::request(Method::GET, self.address(&path, None).as_str());
+        self.send("test a data source of a gateway", request, Effect::Repeatable, None).await.map(|_| ())
     }
 
     /// Replaces the credential of a data source. Repeatable: it sets a state. Power BI tries the credential before it answers.
@@ -227,32 +226,37 @@ impl PowerBi {
         (gateway, source): (&GatewayId, &DatasourceId),
         details: &CredentialDetails<'_>,
         not_after: Timestamp,
-    ) -> Result<(), HttpError> {
+    ) -> Result<Sent, HttpError> {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
         struct Update<'a> {
             credential_details: &'a CredentialDetails<'a>,
         }
         let path = ["gateways", gateway.as_str(), "datasources", source.as_str()];
-        let body = serde_json::to_vec(&Update { credential_details: details }).expect("text serialises into memory");
-        let call = self.send("update a data source", Method::PATCH, &path, Some(body), Effect::Repeatable, Some(not_after));
-        call.await.map(|_| ())
+        let body = Update { credential_details: details };
+        let request = json::request_with(Method::PATCH, self.address(&path, None).as_str(), &body);
+        self.send("update a data source", request, Effect::Repeatable, Some(not_after)).await
     }
 
     /// Makes the identity the owner of a dataset. Repeatable: it sets a state.
     pub async fn take_over(&self, group: &GroupId, dataset: &DatasetId, not_after: Timestamp) -> Result<(), HttpError> {
         let path = ["groups", group.as_str(), "datasets", dataset.as_str(), "Default.TakeOver"];
-        let call = self.send("take over a dataset", Method::POST, &path, None, Effect::Repeatable, Some(not_after));
-        call.await.map(|_| ())
+        let request = json::request(Method::POST, self.address(&path, None).as_str());
+        self.send("take over a dataset", request, Effect::Repeatable, Some(not_after)).await.map(|_| ())
     }
 
     /// Starts a refresh of a dataset.
     pub async fn refresh(&self, group: &GroupId, dataset: &DatasetId, not_after: Timestamp) -> Result<(), HttpError> {
-        let path = ["groups", group.as_str(), "datasets", dataset.as_str(), "refreshes"];
         // The one option that shared capacities and service principals are both allowed.
-        let body = br#"{"notifyOption":"NoNotification"}"#.to_vec();
-        let call = self.send("refresh a dataset", Method::POST, &path, Some(body), Effect::Once, Some(not_after));
-        call.await.map(|_| ())
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Start {
+            notify_option: &'static str,
+        }
+        let path = ["groups", group.as_str(), "datasets", dataset.as_str(), "refreshes"];
+        let body = Start { notify_option: "NoNotification" };
+        let request = json::request_with(Method::POST, self.address(&path, None).as_str(), &body);
+        self.send("refresh a dataset", request, Effect::Once, Some(not_after)).await.map(|_| ())
     }
 
     /// The latest refreshes of a dataset, newest first.
@@ -265,31 +269,23 @@ impl PowerBi {
         Ok(refreshes)
     }
 
-    async fn get<T: serde::de::DeserializeOwned>(
-        &self,
-        what: &'static str,
-        path: &[&str],
-        query: Option<&str>,
-    ) -> Result<T, HttpError> {
+    async fn get<T: DeserializeOwned>(&self, what: &'static str, path: &[&str], query: Option<&str>) -> Result<T, HttpError> {
         let url = self.address(path, query);
-        let request = request::request(what, Method::GET, &url, None)?;
-        let signer = Some(&self.signer);
+        let (request, signer) = (json::request(Method::GET, url.as_str()), Some(&self.signer));
         let call = Call { service: Service::PowerBi, what, request, signer, effect: Effect::Repeatable, not_after: None };
-        read(what, &url, &self.http.send(call).await?)
+        json::read(what, &target(&Method::GET, &url), &self.http.send(call).await?)
     }
 
     async fn send(
         &self,
         what: &'static str,
-        method: Method,
-        path: &[&str],
-        body: Option<Vec<u8>>,
+        request: Request<Bytes>,
         effect: Effect,
         not_after: Option<Timestamp>,
-    ) -> Result<Response<Bytes>, HttpError> {
-        let request = request::request(what, method, &self.address(path, None), body)?;
-        let signer = Some(&self.signer);
-        self.http.send(Call { service: Service::PowerBi, what, request, signer, effect, not_after }).await
+    ) -> Result<Sent, HttpError> {
+        let call = Call { service: Service::PowerBi, what, request, signer: Some(&self.signer), effect, not_after };
+        let answer = self.http.send(call).await?;
+        Ok(answer.extensions().get().copied().unwrap_or(Sent { attempts: 1, earlier_may_land: false }))
     }
 
     fn address(&self, path: &[&str], query: Option<&str>) -> Url {

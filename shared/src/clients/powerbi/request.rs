@@ -1,14 +1,9 @@
-//! Requests and answers of the two Microsoft REST APIs: addresses with encoded ids, JSON bodies, tolerant reading.
+//! What the clients of the two Microsoft REST APIs share: addresses with encoded ids, tolerant reading.
 
-use bytes::Bytes;
-use http::{Method, Request, Response};
-use serde::de::DeserializeOwned;
+use http::Method;
 use serde::{Deserialize, Deserializer};
 use url::Url;
 use uuid::Uuid;
-
-use crate::http::transport::TransportError;
-use crate::http::{Failure, HttpError};
 
 /// `base` with these path segments, each encoded, and this query, which is taken as it stands.
 pub(in crate::clients) fn address(base: &Url, segments: &[&str], query: Option<&str>) -> Url {
@@ -20,41 +15,9 @@ pub(in crate::clients) fn address(base: &Url, segments: &[&str], query: Option<&
     url
 }
 
-/// A request with a JSON body, or with none.
-pub(in crate::clients) fn request(
-    what: &'static str,
-    method: Method,
-    url: &Url,
-    body: Option<Vec<u8>>,
-) -> Result<Request<Bytes>, HttpError> {
-    let mut request = Request::builder().method(method).uri(url.as_str()).header(http::header::ACCEPT, "application/json");
-    if body.is_some() {
-        request = request.header(http::header::CONTENT_TYPE, "application/json");
-    }
-    request.body(body.map(Bytes::from).unwrap_or_default()).map_err(|error| HttpError {
-        what,
-        target: place(url),
-        failure: Failure::NotSent(TransportError::NotSent(Box::new(error))),
-        attempts: 0,
-    })
-}
-
-/// The JSON body of a 2xx answer.
-pub(in crate::clients) fn read<T: DeserializeOwned>(
-    what: &'static str,
-    url: &Url,
-    answer: &Response<Bytes>,
-) -> Result<T, HttpError> {
-    serde_json::from_slice(answer.body()).map_err(|_| HttpError {
-        what,
-        target: place(url),
-        failure: Failure::Ambiguous(None),
-        attempts: 1,
-    })
-}
-
-fn place(url: &Url) -> String {
-    format!("{}{}", url.host_str().unwrap_or_default(), url.path())
+/// Method, host and path, as errors name a call.
+pub(in crate::clients) fn target(method: &Method, url: &Url) -> String {
+    format!("{method} {}{}", url.authority(), url.path())
 }
 
 /// An id from an answer: UUIDs in lower case, because the APIs spell one id differently in different places; nothing that
