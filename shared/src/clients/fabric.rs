@@ -1,1 +1,195 @@
-//! placeholder
+//! The Fabric REST API, as far as lakekey uses it: connections, which tell what Power BI does not about cloud sources
+//! (how they are reached, their privacy level, their single sign-on).
+
+use std::sync::Arc;
+
+use http::Method;
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use url::Url;
+
+use super::powerbi::DatabricksSource;
+use super::powerbi::request::{address, id, target};
+use crate::http::{Call, Effect, Http, HttpError, Service, json, page};
+use crate::identity::Signer;
+use crate::ids::{DatasourceId, GatewayId};
+
+/// The Fabric REST API, as one identity sees it. Clones share its token and limits.
+#[derive(Clone)]
+pub struct Fabric {
+    http: Arc<Http>,
+    base: Url,
+    signer: Signer,
+}
+
+/// A connection; its id is that of Power BI's data source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connection {
+    /// Its id.
+    pub id: DatasourceId,
+    /// Its name.
+    pub name: Option<String>,
+    /// How it is reached.
+    pub connectivity: Connectivity,
+    /// The gateway; a virtual one for cloud connections.
+    pub gateway: Option<GatewayId>,
+    /// Where it connects to, for the Databricks connectors.
+    pub databricks: Option<DatabricksSource>,
+    /// Its privacy level, in the service's spelling.
+    pub privacy_level: Option<String>,
+    /// The kind of credential it holds, in the service's spelling.
+    pub credential_type: Option<String>,
+    /// `None`, `MicrosoftEntraID` and others, in the service's spelling.
+    pub single_sign_on: Option<String>,
+}
+
+/// How a connection is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Connectivity {
+    /// Through the cloud.
+    Cloud,
+    /// Through an on-premises gateway.
+    Gateway,
+    /// Through somebody's personal gateway.
+    PersonalGateway,
+    /// Through a virtual network gateway.
+    Vnet,
+    /// In a way that is not known yet, or was not said.
+    Other(Option<String>),
+}
+
+impl Fabric {
+    /// A client for the API at `base`.
+    pub fn new(http: Arc<Http>, base: Url, signer: Signer) -> Self {
+        Self { http, base, signer }
+    }
+
+    /// Who the client is.
+    pub fn signer(&self) -> &Signer {
+        &self.signer
+    }
+
+    /// One connection; the identity needs a role on it, or must administer its gateway.
+    pub async fn connection(&self, connection: &DatasourceId) -> Result<Connection, HttpError> {
+        let row: ConnectionRow = self.get("read a connection", &["connections", connection.as_str()], None).await?;
+        Ok(row.with_id(connection))
+    }
+
+    /// Every connection that the identity has a role on.
+    pub async fn connections(&self) -> Result<Vec<Connection>, HttpError> {
+        const WHAT: &str = "list connections";
+        let list = target(&Method::GET, &address(&self.base, &["v1", "connections"], None));
+        page::collect(WHAT, &list, async |token: Option<String>| {
+            let query = token.as_deref().map(continuation);
+            let page: Page = self.get(WHAT, &["connections"], query.as_deref()).await?;
+            Ok((page.value.into_iter().filter_map(ConnectionRow::connection).collect(), page.continuation_token))
+        })
+        .await
+    }
+
+    async fn get<T: DeserializeOwned>(&self, what: &'static str, path: &[&str], query: Option<&str>) -> Result<T, HttpError> {
+        let url = address(&self.base, &[&["v1"], path].concat(), query);
+        let (request, signer) = (json::request(Method::GET, url.as_str()), Some(&self.signer));
+        let call = Call { service: Service::Fabric, what, request, signer, effect: Effect::Repeatable, not_after: None };
+        json::read(what, &target(&Method::GET, &url), &self.http.send(call).await?)
+    }
+}
+
+/// Tokens arrive percent-encoded already (`LDEsMTAwMDAwLDA%3D`), and might one day not.
+fn continuation(token: &str) -> String {
+    let plain = percent_decode_str(token).decode_utf8_lossy();
+    format!("continuationToken={}", utf8_percent_encode(&plain, NON_ALPHANUMERIC))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Page {
+    value: Vec<ConnectionRow>,
+    continuation_token: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ConnectionRow {
+    id: Option<String>,
+    display_name: Option<String>,
+    gateway_id: Option<String>,
+    connectivity_type: Option<String>,
+    #[serde(default)]
+    connection_details: Value,
+    privacy_level: Option<String>,
+    credential_details: Option<CredentialRow>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct CredentialRow {
+    credential_type: Option<String>,
+    single_sign_on_type: Option<String>,
+}
+
+impl ConnectionRow {
+    fn connection(self) -> Option<Connection> {
+        let id = DatasourceId::new(id(self.id.as_deref()?)?);
+        Some(self.with_id(&id))
+    }
+
+    fn with_id(self, connection: &DatasourceId) -> Connection {
+        let credential = self.credential_details.unwrap_or_default();
+        Connection {
+            id: connection.clone(),
+            name: self.display_name,
+            connectivity: Connectivity::parse(self.connectivity_type),
+            gateway: self.gateway_id.as_deref().and_then(id).map(GatewayId::new),
+            databricks: DatabricksSource::parse(&self.connection_details),
+            privacy_level: self.privacy_level.filter(|level| !level.is_empty()),
+            credential_type: credential.credential_type,
+            single_sign_on: credential.single_sign_on_type,
+        }
+    }
+}
+
+impl Connectivity {
+    fn parse(text: Option<String>) -> Self {
+        match text.as_deref() {
+            Some("ShareableCloud" | "PersonalCloud") => Self::Cloud,
+            // The second spelling stands in an official example.
+            Some("OnPremisesGateway" | "OnPremisesDataGateway") => Self::Gateway,
+            Some("OnPremisesGatewayPersonal") => Self::PersonalGateway,
+            Some("VirtualNetworkGateway" | "StreamingVirtualNetworkGateway") => Self::Vnet,
+            _ => Self::Other(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_continuation_token_is_encoded_exactly_once() {
+        assert_eq!(continuation("LDEsMTAwMDAwLDA%3D"), "continuationToken=LDEsMTAwMDAwLDA%3D");
+        assert_eq!(continuation("LDEsMTAwMDAwLDA="), "continuationToken=LDEsMTAwMDAwLDA%3D");
+        assert_eq!(continuation("a+b/c&d"), "continuationToken=a%2Bb%2Fc%26d");
+        let url = address(&Url::parse("https://f").unwrap(), &["v1"], Some(&continuation("LDE%3D")));
+        assert_eq!(url.as_str(), "https://f/v1?continuationToken=LDE%3D");
+    }
+
+    #[test]
+    fn connections_are_read_with_whatever_they_leave_out() {
+        let body = r#"{"continuationToken":"t","continuationUri":"x","value":[
+            {"id":"C1","displayName":"n","gatewayId":"g","connectivityType":"ShareableCloud","privacyLevel":"Organizational",
+             "connectionDetails":{"type":"Databricks","path":"{\"host\":\"h.azuredatabricks.net\",\"httpPath\":\"/sql/1.0/warehouses/w\"}"},
+             "credentialDetails":{"credentialType":"Basic","singleSignOnType":"MicrosoftEntraID","connectionEncryption":"Any"}},
+            {"id":"C2","connectivityType":"Telepathy"},{"connectivityType":"Automatic"}]}"#;
+        let page: Page = serde_json::from_str(body).unwrap();
+        let connections: Vec<_> = page.value.into_iter().filter_map(ConnectionRow::connection).collect();
+        assert_eq!(connections.len(), 2);
+        assert_eq!(connections[0].connectivity, Connectivity::Cloud);
+        assert_eq!(connections[0].databricks.as_ref().unwrap().http_path, "/sql/1.0/warehouses/w");
+        assert_eq!(connections[0].single_sign_on.as_deref(), Some("MicrosoftEntraID"));
+        assert_eq!(connections[1].connectivity, Connectivity::Other(Some("Telepathy".to_owned())));
+    }
+}

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::clients::powerbi::DatabricksSource;
 use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId, TargetId, WarehouseId};
 
 /// One data source that holds the credential.
@@ -65,4 +66,27 @@ pub struct DatasetRef {
     pub id: DatasetId,
     /// Who configured it, as Power BI says.
     pub owner: Option<String>,
+}
+
+impl TargetSpec {
+    /// A target that needs no take-over.
+    pub(crate) fn new(
+        kind: TargetKind,
+        (gateway, datasource): (&GatewayId, &DatasourceId),
+        source: &DatabricksSource,
+        datasets: Vec<DatasetRef>,
+    ) -> Self {
+        Self {
+            id: TargetId::powerbi(gateway, datasource),
+            kind,
+            gateway: gateway.clone(),
+            datasource: datasource.clone(),
+            source: source.kind,
+            host: source.host.clone(),
+            http_path: source.http_path.clone(),
+            warehouse: source.warehouse.clone(),
+            datasets,
+            take_over: None,
+        }
+    }
 }

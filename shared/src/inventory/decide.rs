@@ -1,0 +1,133 @@
+//! What becomes of each data source that a row means: a target, something left alone, or a problem. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::rows::{Candidate, Matched};
+use super::walk::{Connections, Walk};
+use super::{Left, Selection};
+use crate::config::{self, Selector};
+use crate::error::Problem;
+use crate::ids::{GatewayId, TargetId};
+use crate::targets::condition::{Holding, Reach};
+use crate::targets::datasource::privacy_level_unknown;
+use crate::targets::{TargetKind, TargetSpec, gateway_seal};
+
+/// The candidates, decided.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) targets: BTreeMap<TargetId, TargetSpec>,
+    left: BTreeSet<Left>,
+    problems: Vec<Problem>,
+    /// Rows that select a target, or that a problem speaks of already.
+    answered: BTreeSet<usize>,
+    /// Gateways that a problem speaks of already.
+    gateways: BTreeSet<GatewayId>,
+}
+
+impl Decided {
+    pub(super) fn new(walk: &Walk, matched: Matched, connections: &Connections, config: &config::Targets) -> Self {
+        let Matched { candidates, left, problems, answered } = matched;
+        let mut decided = Self { targets: BTreeMap::new(), left, problems, answered, gateways: BTreeSet::new() };
+        for (id, candidate) in candidates {
+            decided.decide(walk, connections, config, id, candidate);
+        }
+        decided
+    }
+
+    pub(super) fn has_cloud(&self) -> bool {
+        self.targets.values().any(|target| target.kind == TargetKind::Cloud)
+    }
+
+    pub(super) fn add(&mut self, problems: Vec<Problem>) {
+        self.problems.extend(problems);
+    }
+
+    /// The selection; rows that came to nothing are problems.
+    pub(super) fn finish(mut self, rows: &[Selector]) -> Selection {
+        let empty = rows.iter().enumerate().filter(|(row, _)| !self.answered.contains(row));
+        for (_, row) in empty {
+            let message = format!("the row `{row}` of targets.select selects no data source on the credential's workspaces");
+            let hint = if self.left.is_empty() {
+                "check the row, and that the identity can see what it means: `lakekey discover` lists all that it sees"
+            } else {
+                "what is left alone, and why, is listed under `left`"
+            };
+            self.problems.push(Problem::new("selects-nothing", message).hint(hint));
+        }
+        Selection {
+            targets: self.targets.into_values().collect(),
+            left: self.left.into_iter().collect(),
+            problems: self.problems,
+        }
+    }
+
+    fn decide(&mut self, walk: &Walk, connections: &Connections, config: &config::Targets, id: TargetId, candidate: Candidate) {
+        let gateway = walk.gateways.get(&candidate.gateway);
+        let connection = connections.get(&candidate.datasource);
+        let reach = Reach::of(gateway, connection);
+        let credential_type = match &candidate.on_gateway {
+            Some(source) => source.credential_type.as_deref(),
+            None => connection.and_then(|connection| connection.credential_type.as_deref()),
+        };
+        let kind = match reach {
+            Reach::Vnet => return self.leave(&id, "virtual network gateway: not covered yet"),
+            Reach::PersonalGateway => return self.leave(&id, "personal gateway: only its owner can enter credentials"),
+            Reach::Gateway | Reach::ForeignGateway => TargetKind::Gateway,
+            Reach::Cloud => TargetKind::Cloud,
+        };
+        if !Holding::of(credential_type).may_be_replaced(config.convert) {
+            return self.other_kind(&id, &candidate, credential_type.unwrap_or_default());
+        }
+        match reach {
+            Reach::ForeignGateway => self.no_gateway_right(&candidate),
+            Reach::Gateway => {
+                // A gateway without a usable key is told of once, however many sources it has.
+                let key = gateway.and_then(|gateway| gateway.public_key.as_ref());
+                if let Some(Err(error)) = key.map(gateway_seal::check_key)
+                    && self.gateways.insert(candidate.gateway.clone())
+                {
+                    let name = gateway.and_then(|gateway| gateway.name.as_deref()).unwrap_or_default();
+                    let mut problem = error.problem();
+                    problem.message = format!("gateway `{name}`: {}", problem.message);
+                    self.problems.push(problem);
+                }
+            }
+            Reach::Cloud => {
+                let level = connection.and_then(|connection| connection.privacy_level.as_ref()).or(config.privacy_level.as_ref());
+                if level.is_none() {
+                    self.problems.push(privacy_level_unknown(&id));
+                }
+            }
+            Reach::Vnet | Reach::PersonalGateway => {}
+        }
+        self.answered.extend(&candidate.rows);
+        let place = (&candidate.gateway, &candidate.datasource);
+        self.targets.insert(id, TargetSpec::new(kind, place, &candidate.source, candidate.datasets));
+    }
+
+    fn leave(&mut self, id: &TargetId, reason: &str) {
+        self.left.insert(Left { id: id.to_string(), reason: reason.to_owned() });
+    }
+
+    fn other_kind(&mut self, id: &TargetId, candidate: &Candidate, kind: &str) {
+        if !candidate.named {
+            return self.leave(id, &format!("holds another kind of credential (`{kind}`); targets.convert is not set"));
+        }
+        self.answered.extend(&candidate.rows);
+        let message = format!("`{id}` is named in targets.select but holds another kind of credential (`{kind}`)");
+        self.problems.push(
+            Problem::new("other-credential-kind", message)
+                .hint("set targets.convert: true to replace it, or take the row out of targets.select"),
+        );
+    }
+
+    fn no_gateway_right(&mut self, candidate: &Candidate) {
+        if self.gateways.insert(candidate.gateway.clone()) {
+            let message =
+                format!("the identity does not administer gateway `{}`, which serves selected data sources", candidate.gateway);
+            self.problems.push(Problem::new("no-gateway-right", message).hint(
+                "make the identity an administrator of the gateway (Manage connections and gateways, Manage users), or narrow targets.select",
+            ));
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Everything that the rows need to know of Power BI and Fabric, each question asked once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+
+use futures::stream::{self, StreamExt, TryStreamExt};
+
+use super::rows::{is_named, uses_workspace};
+use crate::clients::fabric::{Connection, Fabric};
+use crate::clients::powerbi::{Dataset, DatasetSource, Gateway, GatewaySource, Group, PowerBi, is_refusal};
+use crate::config::Selector;
+use crate::error::Error;
+use crate::http::HttpError;
+use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId, Workspace};
+use crate::targets::condition::is_on_premises;
+
+/// Requests in flight at most.
+const CONCURRENCY: usize = 16;
+
+/// What the identity sees. `None` in a map: it may not see that.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    pub(super) groups: BTreeMap<GroupId, Group>,
+    pub(super) datasets: BTreeMap<GroupId, Option<Vec<Dataset>>>,
+    pub(super) sources: BTreeMap<(GroupId, DatasetId), Option<Vec<DatasetSource>>>,
+    /// On-premises gateways that the identity administers.
+    pub(super) gateways: BTreeMap<GatewayId, Gateway>,
+    pub(super) gateway_sources: BTreeMap<GatewayId, Option<Vec<GatewaySource>>>,
+}
+
+/// What Fabric says of data sources that Power BI does not explain. `None`: nothing to this identity.
+#[derive(Debug, Default)]
+pub(super) struct Connections(pub(super) BTreeMap<DatasourceId, Option<Connection>>);
+
+impl Walk {
+    pub(super) async fn run(powerbi: &PowerBi, workspaces: &[Workspace], rows: &[Selector]) -> Result<Self, Error> {
+        let mut walk = Self::default();
+        if rows.iter().any(|row| !matches!(row, Selector::Gateway { .. })) {
+            walk.groups = powerbi.groups().await?.into_iter().map(|group| (group.id.clone(), group)).collect();
+        }
+        let groups = walk.wanted_groups(rows);
+        walk.datasets = each(groups, |group| async move { powerbi.datasets(&group).await }).await?;
+        let datasets = walk.wanted_datasets(rows);
+        walk.sources = each(datasets, |(group, dataset)| async move { powerbi.dataset_sources(&group, &dataset).await }).await?;
+        walk.find_gateways(powerbi, workspaces).await?;
+        let gateways = walk.wanted_gateways(workspaces, rows);
+        walk.gateway_sources = each(gateways, |gateway| async move { powerbi.gateway_sources(&gateway).await }).await?;
+        Ok(walk)
+    }
+
+    /// Where the list of gateways is closed to the identity, each gateway in question is asked for by itself.
+    async fn find_gateways(&mut self, powerbi: &PowerBi, workspaces: &[Workspace]) -> Result<(), Error> {
+        let found = match powerbi.gateways().await {
+            Ok(gateways) => gateways,
+            Err(error) if is_refusal(&error) => {
+                let used = self.used_gateways(workspaces);
+                let found = each(used, |gateway| async move { powerbi.gateway(&gateway).await }).await?;
+                found.into_values().flatten().collect()
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.gateways = found.into_iter().filter(is_on_premises).map(|gateway| (gateway.id.clone(), gateway)).collect();
+        Ok(())
+    }
+
+    fn wanted_groups(&self, rows: &[Selector]) -> BTreeSet<GroupId> {
+        let wanted = |group: &&Group| {
+            is_wide(rows)
+                || rows.iter().any(|row| match row {
+                    Selector::Dataset { workspace, .. } => is_named(workspace, group.id.as_str(), &group.name),
+                    Selector::Warehouse(_) | Selector::All | Selector::Gateway { .. } => false,
+                })
+        };
+        self.groups.values().filter(wanted).map(|group| group.id.clone()).collect()
+    }
+
+    fn wanted_datasets(&self, rows: &[Selector]) -> BTreeSet<(GroupId, DatasetId)> {
+        let all =
+            self.datasets.iter().flat_map(|(group, datasets)| datasets.iter().flatten().map(move |dataset| (group, dataset)));
+        let wanted = |(group, dataset): &(&GroupId, &Dataset)| {
+            is_wide(rows)
+                || rows.iter().any(|row| match row {
+                    Selector::Dataset { workspace, dataset: name } => {
+                        let known =
+                            self.groups.get(*group).is_some_and(|group| is_named(workspace, group.id.as_str(), &group.name));
+                        known && is_named(name, dataset.id.as_str(), &dataset.name)
+                    }
+                    Selector::Warehouse(_) | Selector::All | Selector::Gateway { .. } => false,
+                })
+        };
+        all.filter(wanted).map(|(group, dataset)| (group.clone(), dataset.id.clone())).collect()
+    }
+
+    fn wanted_gateways(&self, workspaces: &[Workspace], rows: &[Selector]) -> BTreeSet<GatewayId> {
+        let used = self.used_gateways(workspaces);
+        let wanted = |gateway: &&Gateway| {
+            is_wide(rows)
+                || used.contains(&gateway.id)
+                || rows.iter().any(|row| match row {
+                    Selector::Gateway { gateway: name, .. } => {
+                        is_named(name, gateway.id.as_str(), gateway.name.as_deref().unwrap_or_default())
+                    }
+                    Selector::Warehouse(_) | Selector::All | Selector::Dataset { .. } => false,
+                })
+        };
+        self.gateways.values().filter(wanted).map(|gateway| gateway.id.clone()).collect()
+    }
+
+    fn used_gateways(&self, workspaces: &[Workspace]) -> BTreeSet<GatewayId> {
+        let sources = self.sources.values().flatten().flatten();
+        sources
+            .filter(|source| uses_workspace(source.databricks.as_ref(), workspaces))
+            .filter_map(|source| source.gateway.clone())
+            .collect()
+    }
+}
+
+impl Connections {
+    /// Asks for those that have not been asked for.
+    pub(super) async fn read(&mut self, fabric: &Fabric, sources: BTreeSet<DatasourceId>) -> Result<(), Error> {
+        let missing = sources.into_iter().filter(|source| !self.0.contains_key(source)).collect();
+        self.0.extend(each(missing, |source| async move { fabric.connection(&source).await }).await?);
+        Ok(())
+    }
+
+    pub(super) fn get(&self, source: &DatasourceId) -> Option<&Connection> {
+        self.0.get(source)?.as_ref()
+    }
+}
+
+fn is_wide(rows: &[Selector]) -> bool {
+    rows.iter().any(|row| matches!(row, Selector::Warehouse(_) | Selector::All))
+}
+
+/// Asks the same of every key, some at a time; a refusal is `None`.
+async fn each<K: Ord + Clone, T, F: Future<Output = Result<T, HttpError>>>(
+    keys: BTreeSet<K>,
+    ask: impl Fn(K) -> F,
+) -> Result<BTreeMap<K, Option<T>>, Error> {
+    let asked = keys.into_iter().map(|key| {
+        let answer = ask(key.clone());
+        async move {
+            match answer.await {
+                Ok(answer) => Ok((key, Some(answer))),
+                Err(error) if is_refusal(&error) => Ok((key, None)),
+                Err(error) => Err(Error::from(error)),
+            }
+        }
+    });
+    stream::iter(asked).buffer_unordered(CONCURRENCY).try_collect().await
+}
