@@ -58,7 +58,7 @@ pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::FAILURE);
     }
     if !succeeds(&DENY_FETCH)? {
-        say("ok, but ADVISORIES WERE NOT CHECKED: their database at github.com can't be reached from here")?;
+        say("ok, but ADVISORIES WERE NOT CHECKED: their database can't be fetched (is github.com out of reach?)")?;
         return Ok(ExitCode::SUCCESS);
     }
     if !passes(&DENY_ADVISORIES)? {
