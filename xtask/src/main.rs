@@ -1,1 +1,36 @@
-fn main() {}
+//! What people and CI both call, so that neither has steps of its own: `cargo verify`, `cargo demo`.
+
+mod demo;
+mod verify;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tasks of the lakekey repository
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", disable_help_subcommand = true)]
+struct Tasks {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Run every check that a change must pass
+    Verify(verify::VerifyArgs),
+    /// Rotate twice against a simulated cloud on this machine
+    Demo(demo::DemoArgs),
+}
+
+fn main() -> ExitCode {
+    let result = match Tasks::parse().task {
+        Task::Verify(args) => verify::verify(&args),
+        Task::Demo(args) => demo::demo(args),
+    };
+    result.unwrap_or_else(|error| {
+        let _ = writeln!(std::io::stderr(), "error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -29,3 +29,55 @@ pub(crate) fn subscriber(settings: &Settings, stderr: Stderr, colour: bool) -> i
     };
     Registry::default().with(lines.with_filter(targets))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().expect("no writer panics").write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(verbosity: u8, log_format: Format) -> String {
+        let buffer = Buffer::default();
+        let settings = Settings { config: None, output: Format::Text, log_format, verbosity };
+        let subscriber = subscriber(&settings, Stderr::new(Box::new(buffer.clone())), false);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(target: "lakekey_core::http", "slow");
+            tracing::info!(target: "lakekey_core::rotation", credential = "sales-bi", "minted");
+            tracing::debug!(target: "lakekey_core::http", "sent");
+            tracing::trace!(target: "h2::codec", "authorization: Bearer x");
+        });
+        String::from_utf8(buffer.0.lock().expect("no writer panics").clone()).expect("text")
+    }
+
+    #[test]
+    fn only_lakekey_can_be_made_to_say_more() {
+        let lines = |verbosity| logged(verbosity, Format::Text).lines().count();
+        assert_eq!([lines(0), lines(1), lines(2), lines(3)], [1, 2, 3, 3]);
+        assert!(!logged(3, Format::Text).contains("Bearer"));
+    }
+
+    #[test]
+    fn a_json_line_has_its_fields_at_the_top() {
+        let text = logged(1, Format::Json);
+        let line = text.lines().last().expect("a line");
+        let json: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        assert_eq!(
+            (&json["message"], &json["credential"], &json["level"]),
+            (&"minted".into(), &"sales-bi".into(), &"INFO".into())
+        );
+    }
+}

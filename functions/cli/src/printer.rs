@@ -27,12 +27,19 @@ impl Printer {
     /// Prints the report and says what it means for the exit status.
     pub(crate) fn outcome(&mut self, outcome: &Outcome, output: Format) -> Result<ExitStatus, Error> {
         match (output, outcome) {
-            (Format::Text, _) => self.text(&text::outcome(outcome, self.width))?,
-            (Format::Json, Outcome::Plan(report)) => self.json(report)?,
-            (Format::Json, Outcome::Moved(report)) => self.json(report)?,
-            (Format::Json, Outcome::Status(report)) => self.json(report)?,
-            (Format::Json, Outcome::History(report)) => self.json(report)?,
+            (Format::Text, _) => self.text(&text::outcome(outcome, self.width)),
+            (Format::Json, Outcome::Plan(report)) => self.json(report),
+            (Format::Json, Outcome::Moved(report)) => self.json(report),
+            (Format::Json, Outcome::Status(report)) => self.json(report),
+            (Format::Json, Outcome::History(report)) => self.json(report),
         }
+        .map_err(|error| match outcome {
+            // Not a failure before anything changed: targets have moved, only nobody has heard.
+            Outcome::Moved(_) => Error::unfinished("stdout-unwritable", "what was done can't be written to standard output")
+                .hint("see `lakekey status`")
+                .caused_by(error),
+            Outcome::Plan(_) | Outcome::Status(_) | Outcome::History(_) => error,
+        })?;
         Ok(outcome.exit_status())
     }
 
@@ -77,7 +84,56 @@ pub(crate) fn colour(is_terminal: bool, environment: &Environment) -> bool {
 }
 
 fn unwritable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
-    Error::failed("stdout-unwritable", "the answer can't be written to standard output")
-        .hint("what was done is done: see `lakekey status`")
-        .caused_by(source)
+    Error::failed("stdout-unwritable", "the answer can't be written to standard output").caused_by(source)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use lakekey_core::error::ErrorKind as Kind;
+    use lakekey_core::report::{MoveReport, StatusReport};
+
+    use super::*;
+
+    struct Broken(ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn printed(kind: ErrorKind, outcome: &Outcome) -> Result<ExitStatus, Kind> {
+        let mut printer = Printer {
+            stdout: Box::new(Broken(kind)),
+            stderr: Stderr::new(Box::new(io::sink())),
+            colour_stdout: false,
+            colour_stderr: false,
+            width: None,
+        };
+        printer.outcome(outcome, Format::Json).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn a_reader_that_has_seen_enough_is_no_failure_but_a_full_disk_is() {
+        let status = Outcome::Status(StatusReport::default());
+        let moved = Outcome::Moved(MoveReport::default());
+        assert_eq!(printed(ErrorKind::BrokenPipe, &status), Ok(ExitStatus::Done));
+        assert_eq!(printed(ErrorKind::StorageFull, &status), Err(Kind::Failed));
+        assert_eq!(printed(ErrorKind::StorageFull, &moved), Err(Kind::Unfinished));
+    }
+
+    #[test]
+    fn colour_is_for_terminals_that_want_it() {
+        let environment = |name: &str, value: &str| [(name.to_owned(), value.to_owned())].into_iter().collect::<Environment>();
+        assert!(colour(true, &Environment::default()));
+        assert!(!colour(false, &Environment::default()));
+        assert!(!colour(true, &environment("NO_COLOR", "1")));
+        assert!(!colour(true, &environment("TERM", "dumb")));
+    }
 }
