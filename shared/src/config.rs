@@ -1,10 +1,25 @@
-//! The config: read, checked, resolved.
+//! The config: read, checked, resolved. A document goes through four steps, each of which notes every problem it finds and
+//! leaves the rest for the next: `tree` (YAML with places), `unavailable` (what this version can't do), `shape` (fits the
+//! JSON Schema), `check` (values and names). [`Config::load`] runs them; a [`Config`] that exists is valid.
+
+mod check;
+mod document;
 pub mod duration;
 pub mod env_vars;
 pub mod hosts;
+mod load;
 pub mod model;
 mod problem;
 pub mod reference;
 pub mod schedule;
+mod schema;
+mod shape;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod unavailable;
+
+pub use load::ConfigSource;
 pub use model::*;
 pub use problem::ConfigProblem;
+pub use schema::schema;

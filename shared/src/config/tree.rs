@@ -77,6 +77,56 @@ impl Node {
     }
 }
 
+/// A place in the tree, for problems: a value, or where a value that is left out would belong.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    node: &'a Node,
+    absent: bool,
+}
+
+impl<'a> Place<'a> {
+    pub(super) fn root(node: &'a Node) -> Self {
+        Self { node, absent: false }
+    }
+
+    /// The value of a key, else the place where the key is missing.
+    pub(super) fn key(self, key: &str) -> Self {
+        self.child(self.node.get(key))
+    }
+
+    /// An item of a list.
+    pub(super) fn item(self, index: usize) -> Self {
+        self.child(self.node.items().get(index))
+    }
+
+    /// Whether the key is there, even with a value that did not fit.
+    pub(super) fn has(self, key: &str) -> bool {
+        !self.absent && self.node.get(key).is_some()
+    }
+
+    /// The keys of a map, in the order of the document.
+    pub(super) fn keys(self) -> impl Iterator<Item = &'a str> {
+        self.node.entries().map(|(key, _)| key).filter(move |_| !self.absent)
+    }
+
+    /// Where the value is, or the key that lacks it.
+    pub(super) fn at(self) -> Position {
+        if self.absent { self.node.label_at } else { self.node.at }
+    }
+
+    /// Where the key of the value is.
+    pub(super) fn label_at(self) -> Position {
+        self.node.label_at
+    }
+
+    fn child(self, child: Option<&'a Node>) -> Self {
+        match child {
+            Some(node) if !self.absent => Self { node, absent: false },
+            _ => Self { node: self.node, absent: true },
+        }
+    }
+}
+
 /// Reads a document. `None` if there is nothing to go on with; problems found on the way are noted either way.
 pub(super) fn parse(text: &str, problems: &mut Problems) -> Option<Node> {
     let options: Options = options! { emit_comments: false, emit_unresolved_aliases: true, disallow_directives: true };
