@@ -91,7 +91,8 @@ impl App {
             .iter()
             .map(|name| {
                 self.config.credentials.iter().find(|credential| credential.name == *name).ok_or_else(|| {
-                    let known: Vec<_> = self.config.credentials.iter().map(|credential| format!("`{}`", credential.name)).collect();
+                    let known: Vec<_> =
+                        self.config.credentials.iter().map(|credential| format!("`{}`", credential.name)).collect();
                     Error::usage("unknown-credential", format!("the config has no credential `{name}`"))
                         .hint(format!("it has {}", known.join(", ")))
                 })

@@ -91,6 +91,13 @@ pub struct Sent {
     pub earlier_may_land: bool,
 }
 
+impl Sent {
+    /// How often the call was sent that this answers.
+    pub fn of<T>(answer: &http::Response<T>) -> Self {
+        answer.extensions().get().copied().unwrap_or(Self { attempts: 1, earlier_may_land: false })
+    }
+}
+
 /// What counts as the answer that was asked for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wanted {

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use lakekey_core::config::env_vars::Environment;
 use lakekey_core::error::Error;
+use lakekey_core::http::reqwest_transport::ReqwestTransport;
 use lakekey_core::http::transport::Transport;
 
 /// The production transport.
 pub(crate) fn production(environment: &Environment) -> Result<Arc<dyn Transport>, Error> {
-    // At the merge: Ok(Arc::new(lakekey_core::http::reqwest_transport::ReqwestTransport::new(environment)?))
-    let _ = environment;
-    Err(Error::failed("not-built", "the network transport is not built yet"))
+    Ok(Arc::new(ReqwestTransport::new(environment)?))
 }

@@ -60,13 +60,19 @@ fn describe(event: &Event) -> (&'static str, Option<Generation>, Option<String>)
                 PlanKind::Rotate => "planned",
                 PlanKind::Reapply => "reapply-planned",
             };
-            (kind, None, Some(format!("{}; {targets} targets, config {}", plan.reason, plan.config.get(..12).unwrap_or(&plan.config))))
+            (
+                kind,
+                None,
+                Some(format!("{}; {targets} targets, config {}", plan.reason, plan.config.get(..12).unwrap_or(&plan.config))),
+            )
         }
         Event::Granted => ("granted", None, None),
         Event::MintIntended { attempt, lifetime_s, .. } => {
             ("mint-intended", None, Some(format!("attempt {attempt}, lifetime {lifetime_s} s")))
         }
-        Event::MintRefused { attempt, problem } => ("mint-refused", None, Some(format!("attempt {attempt}: {}", problem.message))),
+        Event::MintRefused { attempt, problem } => {
+            ("mint-refused", None, Some(format!("attempt {attempt}: {}", problem.message)))
+        }
         Event::MintUnanswered { attempt } => ("mint-unanswered", None, Some(format!("attempt {attempt}"))),
         Event::Minted(minted) => ("minted", Some(minted.generation), Some(format!("secret {}", minted.secret_id))),
         Event::Verified { generation } => ("verified", Some(*generation), None),
@@ -86,7 +92,9 @@ fn describe(event: &Event) -> (&'static str, Option<Generation>, Option<String>)
             let failed = results.iter().filter(|result| result.problem.is_some()).count();
             ("taken-over", None, Some(format!("{} datasets, {failed} failed", results.len())))
         }
-        Event::WaveStarted { generation, targets } => ("wave-started", Some(*generation), Some(format!("{} places", targets.len()))),
+        Event::WaveStarted { generation, targets } => {
+            ("wave-started", Some(*generation), Some(format!("{} places", targets.len())))
+        }
         Event::WaveEnded { results } => {
             let moved = results.iter().filter(|result| result.fate == Fate::Moved).count();
             ("wave-ended", None, Some(format!("{moved} of {} places moved", results.len())))

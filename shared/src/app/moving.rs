@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use tracing::warn;
 
-use super::{App, CREDENTIALS_AT_ONCE, principal};
+use super::{App, CREDENTIALS_AT_ONCE};
 use crate::command::Progress;
 use crate::config::Credential;
 use crate::error::{Error, ErrorKind, Problem};
@@ -21,15 +21,31 @@ use crate::rotation::state::{Holder, State};
 use crate::targets::TargetSpec;
 
 impl App {
-    pub(super) async fn rotate(&self, credentials: &[&Credential], force: bool, progress: &Progress) -> Result<MoveReport, Error> {
+    pub(super) async fn rotate(
+        &self,
+        credentials: &[&Credential],
+        force: bool,
+        progress: &Progress,
+    ) -> Result<MoveReport, Error> {
         self.each(credentials, Goal::Rotate { force }, false, progress).await
     }
 
-    pub(super) async fn reapply(&self, credentials: &[&Credential], refresh: bool, progress: &Progress) -> Result<MoveReport, Error> {
+    pub(super) async fn reapply(
+        &self,
+        credentials: &[&Credential],
+        refresh: bool,
+        progress: &Progress,
+    ) -> Result<MoveReport, Error> {
         self.each(credentials, Goal::Reapply, refresh, progress).await
     }
 
-    async fn each(&self, credentials: &[&Credential], goal: Goal, refresh: bool, progress: &Progress) -> Result<MoveReport, Error> {
+    async fn each(
+        &self,
+        credentials: &[&Credential],
+        goal: Goal,
+        refresh: bool,
+        progress: &Progress,
+    ) -> Result<MoveReport, Error> {
         place::open_state(&self.config.state.location)?;
         let found: Vec<Result<Principal, Error>> = futures::stream::iter(credentials)
             .map(|credential| async move {
@@ -115,7 +131,9 @@ impl App {
             if state.open.is_some_and(|open| open.plan.credential == *name) {
                 return Err(Error::failed(
                     "principal-changed",
-                    format!("a rotation of `{name}` is open for service principal `{other}`, but the config now names `{journal}`"),
+                    format!(
+                        "a rotation of `{name}` is open for service principal `{other}`, but the config now names `{journal}`"
+                    ),
                 )
                 .hint("put the former service principal back, let `lakekey rotate` finish, then change it"));
             }
@@ -137,7 +155,7 @@ impl App {
             let spec = state.holders.get(&target.id).and_then(|holder| holder.spec.as_ref());
             for dataset in spec.iter().flat_map(|spec| &spec.datasets) {
                 if !done.contains_key(&dataset.id) {
-                    let outcome = match targets.powerbi.refresh(&dataset.group, &dataset.id).await {
+                    let outcome = match targets.powerbi.refresh(&dataset.group, &dataset.id, ports.clock.now()).await {
                         Ok(()) => RefreshOutcome::Started,
                         Err(error) => {
                             warn!(dataset = %dataset.id, error = %Error::from(error), "a refresh could not be started");

@@ -107,7 +107,11 @@ impl App {
                 let note = if first { self.first_look(credential).await? } else { None };
                 step("mint", format!("generation {}", state.next_generation()), note);
             }
-            step("verify", "the new secret".to_owned(), credential.verify_warehouse.as_ref().map(|id| format!("query on warehouse {id}")));
+            step(
+                "verify",
+                "the new secret".to_owned(),
+                credential.verify_warehouse.as_ref().map(|id| format!("query on warehouse {id}")),
+            );
             for target in &found.selection.targets {
                 if let Some(dataset) = &target.take_over {
                     step("take-over", dataset.to_string(), Some(format!("to update {}", target.id)));

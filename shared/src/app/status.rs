@@ -17,8 +17,11 @@ use crate::rotation::state::{Holder, State};
 
 impl App {
     pub(super) async fn status(&self, credentials: &[&Credential]) -> Result<StatusReport, Error> {
-        let credentials =
-            futures::stream::iter(credentials).map(|credential| self.status_of(credential)).buffered(CREDENTIALS_AT_ONCE).collect().await;
+        let credentials = futures::stream::iter(credentials)
+            .map(|credential| self.status_of(credential))
+            .buffered(CREDENTIALS_AT_ONCE)
+            .collect()
+            .await;
         Ok(StatusReport { credentials })
     }
 
@@ -74,7 +77,9 @@ impl App {
 
 fn counts(state: &State) -> TargetCounts {
     let planned: Vec<&Holder> = state.holders.values().filter(|holder| holder.spec.is_some()).collect();
-    let count = |matches: &dyn Fn(&Holder) -> bool| u32::try_from(planned.iter().filter(|holder| matches(holder)).count()).unwrap_or(u32::MAX);
+    let count = |matches: &dyn Fn(&Holder) -> bool| {
+        u32::try_from(planned.iter().filter(|holder| matches(holder)).count()).unwrap_or(u32::MAX)
+    };
     let meant = state.meant();
     let current = |holder: &Holder| meant.is_some() && holder.confirmed == meant && holder.may_hold.len() <= 1;
     let parked = |holder: &Holder| holder.failures.as_ref().is_some_and(|failures| failures.parked);

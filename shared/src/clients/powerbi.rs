@@ -285,7 +285,7 @@ impl PowerBi {
     ) -> Result<Sent, HttpError> {
         let call = Call { service: Service::PowerBi, what, request, signer: Some(&self.signer), effect, not_after };
         let answer = self.http.send(call).await?;
-        Ok(answer.extensions().get().copied().unwrap_or(Sent { attempts: 1, earlier_may_land: false }))
+        Ok(Sent::of(&answer))
     }
 
     fn address(&self, path: &[&str], query: Option<&str>) -> Url {

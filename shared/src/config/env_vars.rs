@@ -32,3 +32,10 @@ impl std::fmt::Debug for Environment {
         f.debug_set().entries(self.0.keys()).finish()
     }
 }
+
+/// The config: a path, or the document itself if it has several lines or starts with `{`. `--config` goes before it.
+pub const CONFIG: &str = "LAKEKEY_CONFIG";
+
+/// Hosts beyond the built-in ones that credentials may be sent to: `host`, `host:port`, `*.suffix`, separated by commas
+/// or spaces. The config cannot set it.
+pub const ALLOWED_HOSTS: &str = "LAKEKEY_ALLOWED_HOSTS";

@@ -201,6 +201,8 @@ pub struct Targets {
     pub convert: bool,
     /// Used only where the present privacy level cannot be read.
     pub privacy_level: Option<String>,
+    /// How many targets are written at once, 1 to 64.
+    pub concurrency: usize,
 }
 
 /// One row of `select`. Workspaces, datasets, gateways and data sources are given by name or id.

@@ -118,7 +118,7 @@ pub(crate) fn refused() -> Reply {
 }
 
 pub(crate) fn hosts() -> HostPolicy {
-    HostPolicy
+    HostPolicy::new(crate::config::hosts::Cloud::Public, None).unwrap()
 }
 
 pub(crate) fn endpoints() -> Endpoints {

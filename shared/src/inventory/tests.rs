@@ -105,6 +105,7 @@ impl World {
 
 fn config(select: Vec<Selector>) -> Targets {
     Targets {
+        concurrency: 4,
         identity: IdentityName::new("powerbi"),
         select,
         take_over: TakeOver::Never,

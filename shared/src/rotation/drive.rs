@@ -15,6 +15,7 @@ use super::state::State;
 use crate::clients::databricks::Databricks;
 use crate::clock::Clock;
 use crate::command::{Progress, ProgressEvent};
+use crate::config::schedule;
 use crate::config::{Credential, StateConfig, StateLocation, StoreLocation};
 use crate::error::{Error, Problem};
 use crate::http::Http;
@@ -83,7 +84,7 @@ pub fn policy(credential: &Credential, state: &StateConfig, now: Timestamp) -> P
         rotate_every: credential.rotate_every.map(signed),
         grace: signed(credential.grace),
         skew: signed(state.skew),
-        may_start_at: credential.next_start(now),
+        may_start_at: schedule::next_start(credential.window.as_ref(), &credential.freeze, now),
     }
 }
 
@@ -142,9 +143,12 @@ pub async fn read(
 fn fold(state: &mut State, entries: &[Entry<Event>]) -> Result<(), Error> {
     for entry in entries {
         state.apply(entry.seq, entry.at, &entry.by, &entry.event).map_err(|error| {
-            Error::quarantined("journal-broken", format!("journal entry {} cannot follow what the journal says before it", error.seq))
-                .hint("restore the state folder from a backup; nothing was deleted or changed")
-                .caused_by(error)
+            Error::quarantined(
+                "journal-broken",
+                format!("journal entry {} cannot follow what the journal says before it", error.seq),
+            )
+            .hint("restore the state folder from a backup; nothing was deleted or changed")
+            .caused_by(error)
         })?;
     }
     Ok(())
@@ -216,7 +220,8 @@ impl<'a> Run<'a> {
         };
         let seq = entry.seq;
         self.state.apply(seq, entry.at, &entry.by, &entry.event).map_err(|error| {
-            Error::unfinished("journal-inconsistent", "what was done cannot follow what the journal says before it").caused_by(error)
+            Error::unfinished("journal-inconsistent", "what was done cannot follow what the journal says before it")
+                .caused_by(error)
         })?;
         Ok(seq)
     }
@@ -236,7 +241,10 @@ impl<'a> Run<'a> {
             // A frozen process thaws: what it knows may be stale, so it starts over as a new runner would.
             return Err(superseded());
         }
-        let useful = past(past(now, lease), -signed(self.ports.state_config.request_timeout).saturating_add(signed(self.ports.state_config.skew)));
+        let useful = past(
+            past(now, lease),
+            -signed(self.ports.state_config.request_timeout).saturating_add(signed(self.ports.state_config.skew)),
+        );
         if self.not_after().duration_since(now) < useful.duration_since(now) / 2 {
             self.record(Event::LeaseRenewed { until: past(now, lease) }).await?;
         }
@@ -299,7 +307,10 @@ impl<'a> Run<'a> {
         if open.plan.workspace != self.ports.credential.workspace {
             return Err(Error::failed(
                 "workspace-changed",
-                format!("a rotation of `{}` is open on {}, but the config now names {}", open.plan.credential, open.plan.workspace, self.ports.credential.workspace),
+                format!(
+                    "a rotation of `{}` is open on {}, but the config now names {}",
+                    open.plan.credential, open.plan.workspace, self.ports.credential.workspace
+                ),
             )
             .hint("put the former workspace back, let `lakekey rotate` finish, then change it"));
         }
@@ -332,8 +343,11 @@ fn take_lock(ports: &Ports, name: &str) -> Result<Option<FileLock>, Error> {
 const SUPERSEDED: &str = "superseded";
 
 fn superseded() -> Error {
-    Error::unfinished(SUPERSEDED, "another runner has taken this credential over, or the lease ended while this process stood still")
-        .hint("every target still holds a live secret; run `lakekey rotate` again to see where it stands")
+    Error::unfinished(
+        SUPERSEDED,
+        "another runner has taken this credential over, or the lease ended while this process stood still",
+    )
+    .hint("every target still holds a live secret; run `lakekey rotate` again to see where it stands")
 }
 
 fn lease_held(holder: &RunnerId, until: Option<Timestamp>) -> Error {

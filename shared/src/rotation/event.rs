@@ -314,6 +314,8 @@ pub struct WaveResult {
     pub at: Timestamp,
     /// What became of it.
     pub fate: Fate,
+    /// Whether an earlier try of the same write may still land.
+    pub earlier_may_land: bool,
     /// Why it did not move.
     pub problem: Option<Problem>,
 }

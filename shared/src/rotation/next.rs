@@ -306,9 +306,10 @@ fn mint(state: &State, open: &Open, seen: &Observed, listing: &[Listed], now: Ti
         return Step::Mint;
     }
     match landing.iter().min() {
-        Some(until) => {
-            Step::Wait { until: *until, why: "a create whose answer was lost may still take effect and would fill the slots".to_owned() }
-        }
+        Some(until) => Step::Wait {
+            until: *until,
+            why: "a create whose answer was lost may still take effect and would fill the slots".to_owned(),
+        },
         None => Step::Settle(Some(recover::slots_full(state, listing))),
     }
 }
@@ -319,11 +320,17 @@ fn why_not_again(open: &Open, seen: &Observed) -> Option<Problem> {
     let refused = seen.refused.as_ref().map(|(_, problem)| problem.clone());
     match last {
         Condemnation::OverCap => Some(
-            Problem::new("slots-taken", "somebody else minted at the same time and no slot stayed free; the new secret was discarded")
-                .hint("see who else creates secrets for this service principal, then run `lakekey rotate` again"),
+            Problem::new(
+                "slots-taken",
+                "somebody else minted at the same time and no slot stayed free; the new secret was discarded",
+            )
+            .hint("see who else creates secrets for this service principal, then run `lakekey rotate` again"),
         ),
         Condemnation::VerificationFailed if !open.sent => Some(refused.unwrap_or_else(|| {
-            Problem::new("verification-failed", "the new secret did not pass its verification and was deleted; no target was touched")
+            Problem::new(
+                "verification-failed",
+                "the new secret did not pass its verification and was deleted; no target was touched",
+            )
         })),
         _ if open.discarded.len() >= DISCARDS_MAX => Some(
             Problem::new("mint-keeps-failing", format!("{DISCARDS_MAX} secrets in a row had to be discarded"))
@@ -341,9 +348,10 @@ fn why_not_again(open: &Open, seen: &Observed) -> Option<Problem> {
 fn apply(state: &State, open: &Open, generation: Generation, seen: &Observed, now: Timestamp) -> Option<Step> {
     let done = |holder: &Holder| holder.done == Some((open.number, generation));
     let given_up = |holder: &Holder| {
-        holder.failures.as_ref().is_some_and(|failures| {
-            failures.parked || (open.plan.kind == PlanKind::Reapply && failures.count >= REAPPLY_TRIES)
-        })
+        holder
+            .failures
+            .as_ref()
+            .is_some_and(|failures| failures.parked || (open.plan.kind == PlanKind::Reapply && failures.count >= REAPPLY_TRIES))
     };
     for wave in &open.waves {
         let pending: Vec<(&TargetId, &Holder)> = wave

@@ -9,7 +9,7 @@ mod wave;
 use std::collections::BTreeSet;
 
 use super::drive::Run;
-use super::event::{Begun, Condemnation, Event, Minted, Permission, PlanKind, Place, Planned};
+use super::event::{Begun, Condemnation, Event, Minted, Permission, Place, PlanKind, Planned};
 use super::next::Step;
 use super::preflight::{self, Preflight};
 use crate::clients::databricks::token_of_secret;
@@ -224,7 +224,9 @@ impl Run<'_> {
     async fn record_deleted(&mut self, secret_id: SecretId) -> Result<(), Error> {
         let place = match self.state.generation_of(&secret_id).and_then(|generation| self.state.generations.get(&generation)) {
             Some(known) => known.minted.store.clone(),
-            None => self.state.open.as_ref().map_or_else(|| Place::from(&self.ports.credential.store), |open| open.plan.store.clone()),
+            None => {
+                self.state.open.as_ref().map_or_else(|| Place::from(&self.ports.credential.store), |open| open.plan.store.clone())
+            }
         };
         self.store(&place)?.discard(&secret_id).await?;
         self.seen.values.remove(&secret_id);

@@ -98,9 +98,14 @@ async fn can_use(databricks: &Databricks, warehouse: &WarehouseId, principal: Op
 fn no_can_use(workspace: &Workspace, warehouse: &WarehouseId) -> Problem {
     Problem::new(
         "no-can-use",
-        format!("the service principal may not use warehouse `{warehouse}` on {}, which a selected target needs", workspace.host()),
+        format!(
+            "the service principal may not use warehouse `{warehouse}` on {}, which a selected target needs",
+            workspace.host()
+        ),
     )
-    .hint(format!("list `{warehouse}` under the credential's `warehouses` (CAN_USE is then added), or give CAN_USE at Databricks"))
+    .hint(format!(
+        "list `{warehouse}` under the credential's `warehouses` (CAN_USE is then added), or give CAN_USE at Databricks"
+    ))
 }
 
 async fn missing_grants(
@@ -112,9 +117,10 @@ async fn missing_grants(
     let databricks = &workspaces[&credential.workspace];
     for grant in &credential.grants {
         let held = match principal {
-            Some(principal) => {
-                databricks.effective_privileges(grant.securable, &grant.name, &principal.application_id).await.map_err(Error::from)
-            }
+            Some(principal) => databricks
+                .effective_privileges(grant.securable, &grant.name, &principal.application_id)
+                .await
+                .map_err(Error::from),
             None => Ok(Vec::new()),
         };
         match held {

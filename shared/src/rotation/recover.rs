@@ -193,10 +193,18 @@ pub fn slots_full(state: &State, listing: &[Listed]) -> Problem {
     let used = listing.len();
     let problem = match foreign.is_empty() {
         true => format!("{used} of {SLOTS} secret slots are in use, all by generations that targets may still hold"),
-        false => format!("{used} of {SLOTS} secret slots are in use, {} of them by secrets that lakekey neither made nor adopted: {}", foreign.len(), foreign.join(", ")),
+        false => format!(
+            "{used} of {SLOTS} secret slots are in use, {} of them by secrets that lakekey neither made nor adopted: {}",
+            foreign.len(),
+            foreign.join(", ")
+        ),
     };
     Problem::new("slots-full", problem).hint(match foreign.is_empty() {
-        true => "run `lakekey status` to see which targets hold old generations; mend those targets, or wait until grace has passed",
-        false => "delete the foreign secrets that nobody uses at Databricks (lakekey never does), then run `lakekey rotate` again",
+        true => {
+            "run `lakekey status` to see which targets hold old generations; mend those targets, or wait until grace has passed"
+        }
+        false => {
+            "delete the foreign secrets that nobody uses at Databricks (lakekey never does), then run `lakekey rotate` again"
+        }
     })
 }

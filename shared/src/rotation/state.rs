@@ -302,8 +302,10 @@ impl State {
             Event::WaveStarted { generation, targets } => self.wave_started(*generation, targets)?,
             Event::WaveEnded { results } => self.wave_ended(at, results)?,
             Event::Parked { targets } => {
-                for failures in targets.iter().filter_map(|id| self.holders.get_mut(id)?.failures.as_mut()) {
-                    failures.parked = true;
+                for id in targets {
+                    if let Some(failures) = self.holders.get_mut(id).and_then(|holder| holder.failures.as_mut()) {
+                        failures.parked = true;
+                    }
                 }
             }
             Event::Promoted { generation } => {
@@ -348,8 +350,10 @@ impl State {
             attempt.fate = AttemptFate::Unanswered { until };
         }
         if let Some(wave) = self.wave.take() {
-            for holder in wave.targets.iter().filter_map(|id| self.holders.get_mut(id)) {
-                holder.in_flight = Some((wave.generation, until));
+            for id in &wave.targets {
+                if let Some(holder) = self.holders.get_mut(id) {
+                    holder.in_flight = Some((wave.generation, until));
+                }
             }
         }
     }
@@ -405,7 +409,9 @@ impl State {
             let before: Vec<TargetId> = self
                 .holders
                 .iter()
-                .filter(|(_, holder)| holder.spec.as_ref().is_some_and(|spec| spec.take_over.as_ref() == Some(&result.dataset.id)))
+                .filter(|(_, holder)| {
+                    holder.spec.as_ref().is_some_and(|spec| spec.take_over.as_ref() == Some(&result.dataset.id))
+                })
                 .map(|(id, _)| id.clone())
                 .collect();
             if let Some(problem) = &result.problem {
@@ -473,7 +479,9 @@ impl State {
                     holder.may_hold = BTreeSet::from([wave.generation]);
                     holder.confirmed = Some(wave.generation);
                     holder.done = Some((plan, wave.generation));
-                    holder.in_flight = None;
+                    holder.in_flight = result
+                        .earlier_may_land
+                        .then(|| (wave.generation, result.at.saturating_add(landing).unwrap_or(Timestamp::MAX)));
                     holder.failures = None;
                     holder.bare = false;
                     self.last_move = Some(self.last_move.map_or(result.at, |last| last.max(result.at)));

@@ -9,7 +9,7 @@ use super::file::FileStore;
 use crate::clients::databricks::Databricks;
 use crate::credential::StoredCredential;
 use crate::error::Error;
-use crate::targets::{ApplyError, Landed};
+use crate::targets::{Applied, ApplyError, Landed};
 
 /// One copy.
 pub enum ValueCopy {
@@ -31,12 +31,13 @@ impl ValueCopy {
     }
 
     /// Puts `credential` there; writing it again is harmless. No request to a service starts after `not_after`.
-    pub async fn write(&self, credential: &StoredCredential, not_after: Timestamp) -> Result<(), ApplyError> {
+    pub async fn write(&self, credential: &StoredCredential, not_after: Timestamp) -> Result<Applied, ApplyError> {
         match self {
             // One rename on this machine: the caller looked at the clock just before, and nothing is left in flight.
             Self::File(file) => file
                 .write_current(credential)
                 .await
+                .map(|()| Applied { earlier_may_land: false })
                 .map_err(|error| ApplyError { landed: Landed::No, problem: Error::from(error).problem().clone() }),
             Self::DatabricksScope(scope) => scope.write(credential, not_after).await,
         }

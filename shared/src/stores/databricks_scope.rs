@@ -8,7 +8,7 @@ use crate::credential::StoredCredential;
 use crate::error::{Error, Problem};
 use crate::http::HttpError;
 use crate::secret::Secret;
-use crate::targets::{ApplyError, Landed};
+use crate::targets::{Applied, ApplyError, Landed};
 
 /// One key of one scope in the credential's workspace.
 pub struct DatabricksScope {
@@ -24,21 +24,30 @@ impl DatabricksScope {
     }
 
     /// Puts `credential` there. Two requests: the scope's kind is read first, since one backed by Key Vault is read-only here.
-    pub(super) async fn write(&self, credential: &StoredCredential, not_after: Timestamp) -> Result<(), ApplyError> {
+    pub(super) async fn write(&self, credential: &StoredCredential, not_after: Timestamp) -> Result<Applied, ApplyError> {
         let scopes = self.databricks.secret_scopes().await.map_err(not_written)?;
         match scopes.iter().find(|scope| scope.name == self.scope).map(|scope| &scope.backend) {
             Some(ScopeBackend::Databricks) => {}
-            Some(ScopeBackend::AzureKeyVault | ScopeBackend::Other(_)) => return Err(self.refused("is kept elsewhere and is read-only at Databricks")
-                .map_hint("name a scope that Databricks itself keeps, or write to the vault behind it")),
-            None => return Err(self.refused("does not exist, or the identity may not see it")
-                .map_hint("create the scope and give the identity WRITE on it (`databricks secrets put-acl`)")),
+            Some(ScopeBackend::AzureKeyVault | ScopeBackend::Other(_)) => {
+                return Err(self
+                    .refused("is kept elsewhere and is read-only at Databricks")
+                    .map_hint("name a scope that Databricks itself keeps, or write to the vault behind it"));
+            }
+            None => {
+                return Err(self
+                    .refused("does not exist, or the identity may not see it")
+                    .map_hint("create the scope and give the identity WRITE on it (`databricks secrets put-acl`)"));
+            }
         }
         let json = credential.to_json();
         let value = Secret::new(String::from_utf8_lossy(&json));
-        self.databricks.put_secret(&self.scope, &self.key, &value, Some(not_after)).await.map_err(|error| {
-            let landed = if error.may_have_taken_effect() { Landed::Maybe } else { Landed::Refused };
-            ApplyError { landed, problem: Error::from(error).problem().clone() }
-        })
+        match self.databricks.put_secret(&self.scope, &self.key, &value, Some(not_after)).await {
+            Ok(sent) => Ok(Applied { earlier_may_land: sent.earlier_may_land }),
+            Err(error) => {
+                let landed = if error.may_have_taken_effect() { Landed::Maybe } else { Landed::Refused };
+                Err(ApplyError { landed, problem: Error::from(error).problem().clone() })
+            }
+        }
     }
 
     /// The place as the config spells it.

@@ -24,8 +24,10 @@ use crate::secret::Secret;
 
 /// The Power BI data sources of one credential. One value serves one invocation: it remembers gateway keys.
 pub struct PowerBiTargets {
-    powerbi: PowerBi,
-    fabric: Fabric,
+    /// The Power BI client.
+    pub powerbi: PowerBi,
+    /// The Fabric client.
+    pub fabric: Fabric,
     random: Random,
     convert: bool,
     privacy_level: Option<String>,

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Databricks, segment};
-use crate::http::{Effect, HttpError, json};
+use crate::http::{Effect, HttpError, Sent, json};
 use crate::secret::Secret;
 
 /// A secret scope.
@@ -72,10 +72,10 @@ impl Databricks {
         key: &str,
         value: &Secret,
         not_after: Option<Timestamp>,
-    ) -> Result<(), HttpError> {
+    ) -> Result<Sent, HttpError> {
         let body = PutWire { scope, key, string_value: value.reveal() };
         let request = json::request_with(Method::POST, &self.url("/api/2.0/secrets/put"), &body);
-        self.send("write to the secret scope", request, Effect::Repeatable, not_after).await.map(drop)
+        self.send("write to the secret scope", request, Effect::Repeatable, not_after).await.map(|answer| Sent::of(&answer))
     }
 
     /// Reads a value: base64, even of text. Some workspaces answer 400 outside a notebook.

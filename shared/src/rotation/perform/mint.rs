@@ -69,8 +69,11 @@ impl Run<'_> {
             tries += 1;
             if tries == STAGE_TRIES {
                 self.record(Event::Condemned { secret_id: value.secret_id, reason: Condemnation::ValueLost }).await?;
-                self.record(Event::MintRefused { attempt, problem: Problem::new("store-not-writable", "the new secret could not be kept") })
-                    .await?;
+                self.record(Event::MintRefused {
+                    attempt,
+                    problem: Problem::new("store-not-writable", "the new secret could not be kept"),
+                })
+                .await?;
                 let error = Error::from(error);
                 self.seen.mint_refusals.push(error.problem().clone());
                 return Ok(());
@@ -132,7 +135,9 @@ impl Run<'_> {
             if !user.eq_ignore_ascii_case(expected) {
                 let problem = Problem::new(
                     "verification-failed",
-                    format!("the new secret signs in as `{user}`, not as the service principal `{expected}`; it was deleted, no target was touched"),
+                    format!(
+                        "the new secret signs in as `{user}`, not as the service principal `{expected}`; it was deleted, no target was touched"
+                    ),
                 );
                 self.seen.refused = Some((generation, problem));
                 return Ok(());
@@ -140,7 +145,11 @@ impl Run<'_> {
             for table in &tables {
                 let query = format!("SELECT 1 FROM {} LIMIT 0", quoted(table));
                 if let Err(error) = databricks.run_statement(&warehouse, &query).await {
-                    return self.refuse_or_fail(generation, error, &format!("table `{table}` cannot be read with the new secret"));
+                    return self.refuse_or_fail(
+                        generation,
+                        error,
+                        &format!("table `{table}` cannot be read with the new secret"),
+                    );
                 }
             }
         }
@@ -154,11 +163,14 @@ impl Run<'_> {
             return Err(error);
         }
         let cause = error.problem();
-        let mut problem =
-            Problem::new("verification-failed", format!("{what}: {}; the new secret was deleted, no target was touched", cause.message));
-        problem.hint = cause.hint.clone().or_else(|| {
-            Some("check the credential's `warehouses` and `grants`, then run `lakekey rotate` again".to_owned())
-        });
+        let mut problem = Problem::new(
+            "verification-failed",
+            format!("{what}: {}; the new secret was deleted, no target was touched", cause.message),
+        );
+        problem.hint = cause
+            .hint
+            .clone()
+            .or_else(|| Some("check the credential's `warehouses` and `grants`, then run `lakekey rotate` again".to_owned()));
         self.seen.refused = Some((generation, problem));
         Ok(())
     }
@@ -187,7 +199,11 @@ impl Run<'_> {
                     let cause = Error::from(error);
                     let problem = Problem::new(
                         "verification-failed",
-                        format!("generation {generation} (secret `{}`) does not sign in: {}", value.secret_id, cause.problem().message),
+                        format!(
+                            "generation {generation} (secret `{}`) does not sign in: {}",
+                            value.secret_id,
+                            cause.problem().message
+                        ),
                     )
                     .hint("somebody may have deleted that secret at Databricks; run `lakekey rotate` again");
                     self.seen.refused = Some((generation, problem));

@@ -8,7 +8,7 @@ use crate::error::{Error, Problem};
 use crate::ids::{Generation, TargetId, Workspace};
 use crate::rotation::drive::Run;
 use crate::rotation::event::{Event, Fate, TakenOver, WaveResult};
-use crate::targets::{ApplyError, DatasetRef, Landed};
+use crate::targets::{Applied, ApplyError, DatasetRef, Landed};
 
 /// Take-overs under way at once.
 const TAKE_OVERS_AT_ONCE: usize = 8;
@@ -49,8 +49,9 @@ impl Run<'_> {
             None => self.write_copy(id, value).await,
         };
         let at = self.ports.clock.now();
+        let earlier_may_land = outcome.as_ref().is_ok_and(|applied| applied.earlier_may_land);
         let (fate, problem) = match outcome {
-            Ok(()) => (Fate::Moved, None),
+            Ok(_) => (Fate::Moved, None),
             Err(ApplyError { problem, .. }) if problem.code == "out-of-time" => (Fate::NotTried, None),
             Err(ApplyError { landed, problem }) => {
                 let fate = match landed {
@@ -61,10 +62,10 @@ impl Run<'_> {
                 (fate, Some(problem))
             }
         };
-        WaveResult { target: id.clone(), at, fate, problem }
+        WaveResult { target: id.clone(), at, fate, earlier_may_land, problem }
     }
 
-    async fn write_copy(&self, id: &TargetId, value: &StoredCredential) -> Result<(), ApplyError> {
+    async fn write_copy(&self, id: &TargetId, value: &StoredCredential) -> Result<Applied, ApplyError> {
         let Some(copy) = self.copy(id) else {
             return Err(unreachable_now("the config no longer names this copy"));
         };
@@ -75,7 +76,11 @@ impl Run<'_> {
 
     pub(super) async fn take_over(&mut self, datasets: Vec<DatasetRef>) -> Result<(), Error> {
         if self.state.taking_over.is_empty() {
-            self.say(format!("taking over {} dataset{}", datasets.len(), if datasets.len() == 1 { "" } else { "s" }), 0, datasets.len());
+            self.say(
+                format!("taking over {} dataset{}", datasets.len(), if datasets.len() == 1 { "" } else { "s" }),
+                0,
+                datasets.len(),
+            );
             self.record(Event::TakeOverStarted { datasets: datasets.clone() }).await?;
         }
         self.changed = true;

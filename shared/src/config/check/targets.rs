@@ -1,0 +1,119 @@
+//! Targets: who signs in to Power BI, and what each row of `select` means.
+
+use super::Checker;
+use crate::config::document::{AlwaysName, AuthName, IdText, SelectPart, TakeOverPart, TargetsPart};
+use crate::config::model::{Selector, TakeOver, Targets};
+use crate::config::tree::Place;
+use crate::ids::IdentityName;
+
+const CONCURRENCY_DEFAULT: u64 = 16;
+
+const ROW_FORMS: &str =
+    "write `{ workspace, dataset }`, `{ warehouse }`, `{ all: true }`, `{ gateway, datasource }` or `{ connection }`";
+
+impl Checker<'_> {
+    pub(super) fn targets(&mut self, part: &TargetsPart, place: Place<'_>) -> Option<Targets> {
+        let identity = part.identity.as_deref().and_then(|name| self.powerbi_identity(name, place.key("identity")));
+        let rows = part.select.iter().flatten().enumerate();
+        let select: Vec<Selector> = rows.filter_map(|(index, row)| self.selector(row, place.key("select").item(index))).collect();
+        let empty = part.select.as_ref().is_none_or(Vec::is_empty);
+        if empty && !place.has("mapping") && (part.select.is_some() || !place.has("select")) {
+            let hint = "add rows under `select`, or remove `targets` if only the stores are to be kept";
+            self.problem(place.label_at(), "no-targets", "the targets select nothing", hint);
+        }
+        if part.waves.as_ref().is_some_and(Vec::is_empty) {
+            self.problem(place.key("waves").at(), "bad-waves", "there is no wave", "write `[100%]`, or remove the line");
+        }
+        for (index, IdText(wave)) in part.waves.iter().flatten().enumerate() {
+            self.wave(wave, place.key("waves").item(index));
+        }
+        let take_over = match part.take_over {
+            None | Some(TakeOverPart::Flag(false)) => TakeOver::Never,
+            Some(TakeOverPart::Flag(true)) => TakeOver::Allowed,
+            Some(TakeOverPart::Word(AlwaysName::Always)) => TakeOver::Always,
+        };
+        Some(Targets {
+            identity: identity?,
+            select,
+            take_over,
+            convert: part.convert.unwrap_or(false),
+            privacy_level: part.privacy_level.map(|level| format!("{level:?}")),
+            concurrency: usize::try_from(part.concurrency.unwrap_or(CONCURRENCY_DEFAULT)).unwrap_or(1),
+        })
+    }
+
+    fn powerbi_identity(&mut self, name: &str, place: Place<'_>) -> Option<IdentityName> {
+        let identity = self.identity_name(name, place)?;
+        let sign_in = *self.sign_ins.as_ref()?.get(name)?;
+        match sign_in.auth {
+            Some(AuthName::Pat | AuthName::OauthM2m) => {
+                let hint = "use an identity of Entra, such as `auth: azure-client-secret`";
+                self.problem(place.at(), "wrong-identity", "this identity signs in to Databricks only, not to Power BI", hint);
+            }
+            Some(AuthName::AzureClientSecret | AuthName::AzureSpM2m) if !sign_in.has_tenant => {
+                let hint = "add `tenant_id` to the identity; it can be left out for Databricks only";
+                self.problem(place.at(), "wrong-identity", "for Power BI this identity needs its tenant", hint);
+            }
+            _ => {}
+        }
+        Some(identity)
+    }
+
+    fn selector(&mut self, row: &SelectPart, place: Place<'_>) -> Option<Selector> {
+        let keys: Vec<&str> = place.keys().filter(|key| *key != "refresh").collect();
+        let has = |wanted: &[&str]| keys.len() == wanted.len() && wanted.iter().all(|key| keys.contains(key));
+        let refreshes = place.has("refresh");
+        if has(&["workspace", "dataset"]) {
+            return Some(Selector::Dataset {
+                workspace: self.named(row.workspace.as_ref(), place.key("workspace"))?,
+                dataset: self.named(row.dataset.as_ref(), place.key("dataset"))?,
+            });
+        }
+        if refreshes {
+            let hint = "keep it in rows of a dataset only";
+            self.problem(place.key("refresh").label_at(), "bad-selector", "only a dataset can be refreshed", hint);
+        }
+        if has(&["warehouse"]) {
+            return self.warehouse(row.warehouse.as_ref()?, place.key("warehouse")).map(Selector::Warehouse);
+        }
+        if has(&["all"]) {
+            if row.all == Some(false) {
+                self.problem(
+                    place.key("all").at(),
+                    "bad-selector",
+                    "`all: false` selects nothing",
+                    "write `all: true`, or remove the row",
+                );
+            }
+            return Some(Selector::All);
+        }
+        if has(&["gateway", "datasource"]) {
+            return Some(Selector::Gateway {
+                gateway: self.named(row.gateway.as_ref(), place.key("gateway"))?,
+                datasource: self.named(row.datasource.as_ref(), place.key("datasource"))?,
+            });
+        }
+        if has(&["connection"]) {
+            // `unavailable.rs` has said so.
+            return None;
+        }
+        self.problem(place.at(), "bad-selector", "the row is of no known form", ROW_FORMS);
+        None
+    }
+
+    fn named(&mut self, text: Option<&String>, place: Place<'_>) -> Option<String> {
+        let text = text?;
+        if text.trim().is_empty() {
+            self.problem(place.at(), "no-value", "the name is empty", "write a name or an id");
+        }
+        Some(text.clone())
+    }
+
+    fn wave(&mut self, wave: &str, place: Place<'_>) {
+        let (number, most) = wave.strip_suffix('%').map_or((wave, u32::MAX), |number| (number, 100));
+        if !number.parse::<u32>().is_ok_and(|number| (1..=most).contains(&number)) {
+            let hint = "write numbers of targets or percentages, such as `[1, 10%, 100%]`";
+            self.problem(place.at(), "bad-waves", "the wave is no number and no percentage", hint);
+        }
+    }
+}

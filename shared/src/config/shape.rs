@@ -1,0 +1,234 @@
+//! Fits the tree to the schema: unknown, missing and mistyped keys, all in one pass. What does not fit is noted and left
+//! out, so that the rest can still be checked; what remains always deserializes into the document's types. Messages name
+//! keys and expectations, never the value found, for it may be a secret in the wrong place.
+
+use serde_json::{Map, Value};
+
+use super::problem::{Problems, nearest, shown};
+use super::tree::{Kind, Node};
+
+/// The tree without what does not fit, and its value. Both have the same indexes; keys whose value does not fit are in the
+/// tree only, with nothing in them.
+pub(super) type Fitted = (Node, Value);
+
+/// Fits a document to the schema's root.
+pub(super) fn fit(document: &Node, schema: &Value, problems: &mut Problems) -> Option<Fitted> {
+    Shape { root: schema, problems }.fit("the config", document, schema)
+}
+
+struct Shape<'a> {
+    root: &'a Value,
+    problems: &'a mut Problems,
+}
+
+impl<'a> Shape<'a> {
+    fn fit(&mut self, name: &str, node: &Node, schema: &'a Value) -> Option<Fitted> {
+        let schema = self.resolve(schema);
+        let names = choices(schema);
+        if matches!(node.kind, Kind::Nothing) {
+            let hint = format!("give it a value ({}), or remove the line", self.expectation(schema));
+            self.problems.add(node.label_at, "no-value", format!("{name} has no value"), hint);
+            return None;
+        }
+        if !names.is_empty() {
+            return self.fit_choice(name, node, &names);
+        }
+        if let Some(branches) = branches(schema) {
+            let Some(branch) = branches.iter().find(|branch| self.accepts(node, branch)) else {
+                return self.mistyped(name, node, schema);
+            };
+            return self.fit(name, node, branch);
+        }
+        match (&node.kind, types(schema).first().copied()) {
+            (Kind::Map(_), Some("object")) => Some(self.fit_map(name, node, schema)),
+            (Kind::List(items), Some("array")) => {
+                let schema = schema.get("items").unwrap_or(&Value::Null);
+                let item_name = format!("an entry of {name}");
+                let (nodes, values) = items.iter().filter_map(|item| self.fit(&item_name, item, schema)).unzip();
+                Some((with_kind(node, Kind::List(nodes)), Value::Array(values)))
+            }
+            (Kind::Scalar { text, .. }, Some(_)) if self.accepts(node, schema) => self.fit_scalar(name, node, text, schema),
+            _ => self.mistyped(name, node, schema),
+        }
+    }
+
+    fn fit_map(&mut self, name: &str, node: &Node, schema: &'a Value) -> Fitted {
+        let known = schema.get("properties").and_then(Value::as_object);
+        let others = schema.get("additionalProperties").filter(|others| others.is_object());
+        let (mut entries, mut value) = (Vec::new(), Map::new());
+        for (key, child) in node.entries() {
+            let Some(child_schema) = known.and_then(|known| known.get(key)).or(others) else {
+                let names: Vec<&str> = known.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+                let hint = nearest(key, names.iter().copied()).map_or_else(
+                    || format!("known keys here are {}", listed(&names, "and")),
+                    |name| format!("did you mean `{name}`?"),
+                );
+                self.problems.add(child.label_at, "unknown-key", format!("{name} has no key {}", shown(key)), hint);
+                continue;
+            };
+            match self.fit(&shown(key), child, child_schema) {
+                Some((child, child_value)) => {
+                    value.insert(key.to_owned(), child_value);
+                    entries.push((key.to_owned(), child));
+                }
+                // The key stays, so that nobody reports it as missing.
+                None => entries.push((key.to_owned(), with_kind(child, Kind::Nothing))),
+            }
+        }
+        for key in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+            if node.get(key).is_none() {
+                let meaning = known.and_then(|known| known.get(key)?.get("description")?.as_str()).unwrap_or_default();
+                let meaning = meaning.trim_end_matches('.').replace('\n', " ");
+                self.problems.add(
+                    node.label_at,
+                    "missing-key",
+                    format!("{name} needs the key `{key}`"),
+                    format!("add `{key}:` ({meaning})"),
+                );
+            }
+        }
+        (with_kind(node, Kind::Map(entries)), Value::Object(value))
+    }
+
+    fn fit_choice(&mut self, name: &str, node: &Node, names: &[&str]) -> Option<Fitted> {
+        match node.text() {
+            Some(text) if names.contains(&text) => Some((node.clone(), Value::String(text.to_owned()))),
+            Some(text) => {
+                let known = listed(names, "or");
+                let hint = nearest(text, names.iter().copied())
+                    .map_or_else(|| format!("write {known}"), |name| format!("did you mean `{name}`? Known are {known}"));
+                self.problems.add(node.at, "unknown-value", format!("{name} can't be {}", shown(text)), hint);
+                None
+            }
+            None => {
+                self.problems.add(
+                    node.at,
+                    "wrong-type",
+                    format!("{name} is a word, not {}", found(node)),
+                    format!("write {}", listed(names, "or")),
+                );
+                None
+            }
+        }
+    }
+
+    fn fit_scalar(&mut self, name: &str, node: &Node, text: &str, schema: &Value) -> Option<Fitted> {
+        // Text comes first: whatever looks like a number stays as it was written where text is expected.
+        if types(schema).contains(&"string") {
+            return Some((node.clone(), Value::String(text.to_owned())));
+        }
+        if types(schema).contains(&"boolean") {
+            return Some((node.clone(), Value::Bool(text == "true")));
+        }
+        let limit = |key: &str, otherwise: u64| schema.get(key).and_then(Value::as_u64).unwrap_or(otherwise);
+        let (least, most) = (limit("minimum", 0), limit("maximum", u64::from(u32::MAX)));
+        match text.parse::<u64>() {
+            Ok(number) if (least..=most).contains(&number) => Some((node.clone(), Value::from(number))),
+            _ => {
+                self.problems.add(
+                    node.at,
+                    "out-of-range",
+                    format!("{name} is out of range"),
+                    format!("write a whole number from {least} to {most}"),
+                );
+                None
+            }
+        }
+    }
+
+    fn mistyped(&mut self, name: &str, node: &Node, schema: &'a Value) -> Option<Fitted> {
+        let expected = self.expectation(schema);
+        let quoted = matches!(node.kind, Kind::Scalar { plain: false, .. });
+        let hint = if quoted { format!("write {expected}, without quotes") } else { format!("write {expected}") };
+        self.problems.add(node.at, "wrong-type", format!("{name} is {expected}, not {}", found(node)), hint);
+        None
+    }
+
+    /// Whether a value is of a kind that the schema means, whatever its details.
+    fn accepts(&self, node: &Node, schema: &'a Value) -> bool {
+        let schema = self.resolve(schema);
+        let names = choices(schema);
+        match &node.kind {
+            Kind::Nothing => false,
+            Kind::List(_) => types(schema).contains(&"array"),
+            Kind::Map(_) => types(schema).contains(&"object"),
+            Kind::Scalar { text, plain } => {
+                names.contains(&text.as_str())
+                    || (names.is_empty() && types(schema).contains(&"string"))
+                    || (*plain && types(schema).contains(&"boolean") && matches!(text.as_str(), "true" | "false"))
+                    || (*plain
+                        && types(schema).contains(&"integer")
+                        && !text.is_empty()
+                        && text.bytes().all(|byte| byte.is_ascii_digit()))
+            }
+        }
+    }
+
+    /// What the schema expects, in words.
+    fn expectation(&self, schema: &'a Value) -> String {
+        let schema = self.resolve(schema);
+        let names = choices(schema);
+        if !names.is_empty() {
+            return listed(&names, "or");
+        }
+        if let Some(branches) = branches(schema) {
+            return branches.iter().map(|branch| self.expectation(branch)).collect::<Vec<_>>().join(" or ");
+        }
+        let word = match types(schema).first().copied() {
+            Some("object") => "a map of keys and values",
+            Some("array") => "a list",
+            Some("boolean") => "`true` or `false`",
+            Some("integer") => "a whole number",
+            _ => "text",
+        };
+        word.to_owned()
+    }
+
+    fn resolve(&self, schema: &'a Value) -> &'a Value {
+        let target = schema.get("$ref").and_then(Value::as_str).and_then(|target| self.root.pointer(target.strip_prefix('#')?));
+        target.unwrap_or(schema)
+    }
+}
+
+fn with_kind(node: &Node, kind: Kind) -> Node {
+    Node { at: node.at, label_at: node.label_at, kind }
+}
+
+fn types(schema: &Value) -> Vec<&str> {
+    match schema.get("type") {
+        Some(Value::String(name)) => vec![name],
+        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// The words of an enumeration, documented (`oneOf` of `const`) or not (`enum`).
+fn choices(schema: &Value) -> Vec<&str> {
+    let bare = schema.get("enum").and_then(Value::as_array);
+    let documented = schema.get("oneOf").and_then(Value::as_array);
+    let documented = documented.into_iter().flatten().filter_map(|branch| branch.get("const"));
+    bare.into_iter().flatten().chain(documented).filter_map(Value::as_str).collect()
+}
+
+fn branches(schema: &Value) -> Option<&Vec<Value>> {
+    schema.get("anyOf").and_then(Value::as_array)
+}
+
+fn found(node: &Node) -> &'static str {
+    match &node.kind {
+        Kind::Nothing => "nothing",
+        Kind::List(_) => "a list",
+        Kind::Map(_) => "a map",
+        Kind::Scalar { plain: true, .. } => "a single value of another kind",
+        Kind::Scalar { plain: false, .. } => "quoted text",
+    }
+}
+
+fn listed(names: &[&str], conjunction: &str) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.as_slice() {
+        [] => "none".to_owned(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} {conjunction} {last}", first.join(", ")),
+    }
+}
