@@ -16,19 +16,25 @@ pub const DATABRICKS_SCOPE: &str = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d/.defaul
 /// The sign-in hosts of Entra, of which a workspace may name one.
 const AUTHORITIES: [&str; 3] = ["login.microsoftonline.com", "login.microsoftonline.us", "login.chinacloudapi.cn"];
 
+/// An application that signs in.
+#[derive(Clone, Copy)]
+pub(crate) struct Client<'a> {
+    /// GUID or domain.
+    pub(crate) tenant: &'a str,
+    pub(crate) client_id: &'a str,
+    pub(crate) secret: &'a Secret,
+}
+
 /// `POST {entra}/{tenant}/oauth2/v2.0/token` with `grant_type=client_credentials`; life in seconds.
-pub(crate) async fn token(
-    http: &Http,
-    entra: &Url,
-    tenant: &str,
-    client_id: &str,
-    secret: &Secret,
-    scope: &str,
-) -> Result<TokenAnswer, HttpError> {
-    let tenant = super::databricks::segment(tenant);
+pub(crate) async fn token(http: &Http, entra: &Url, client: Client<'_>, scope: &str) -> Result<TokenAnswer, HttpError> {
+    let tenant = super::databricks::segment(client.tenant);
     let url = format!("{}/{tenant}/oauth2/v2.0/token", entra.as_str().trim_end_matches('/'));
-    let fields =
-        [("grant_type", "client_credentials"), ("client_id", client_id), ("client_secret", secret.reveal()), ("scope", scope)];
+    let fields = [
+        ("grant_type", "client_credentials"),
+        ("client_id", client.client_id),
+        ("client_secret", client.secret.reveal()),
+        ("scope", scope),
+    ];
     oauth::token(http, Service::Entra, "get a token from Entra", json::form(&url, &fields)).await
 }
 

@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
@@ -53,6 +54,9 @@ impl Token {
     }
 }
 
+/// A fetch that has not begun: a future does nothing until it is awaited, and most are dropped unused.
+type Fetch<'a> = BoxFuture<'a, Result<Token, Error>>;
+
 /// The place of one token.
 #[derive(Default)]
 pub(super) struct Slot {
@@ -72,10 +76,7 @@ struct Held {
 
 impl Slot {
     /// The cached token, or a fetched one.
-    pub(super) async fn token<F>(&self, clock: &Clock, fetch: impl FnOnce() -> F) -> Result<Secret, Error>
-    where
-        F: Future<Output = Result<Token, Error>>,
-    {
+    pub(super) async fn token(&self, clock: &Clock, fetch: Fetch<'_>) -> Result<Secret, Error> {
         let landed = self.landed.load(Ordering::Acquire);
         if let Some((value, due)) = self.usable(clock.now()) {
             if due && let Ok(_flight) = self.flight.try_lock() {
@@ -96,10 +97,7 @@ impl Slot {
     }
 
     /// Replaces `rejected`, unless it already was.
-    pub(super) async fn reload<F>(&self, rejected: &Secret, clock: &Clock, fetch: impl FnOnce() -> F) -> Result<(), Error>
-    where
-        F: Future<Output = Result<Token, Error>>,
-    {
+    pub(super) async fn reload(&self, rejected: &Secret, clock: &Clock, fetch: Fetch<'_>) -> Result<(), Error> {
         let landed = self.landed.load(Ordering::Acquire);
         let _flight = self.flight.lock().await;
         let replaced = {
@@ -122,10 +120,7 @@ impl Slot {
     }
 
     /// Renews ahead of time; while the present token works, a failure to do so is no failure.
-    async fn renew<F>(&self, present: Secret, clock: &Clock, fetch: impl FnOnce() -> F) -> Result<Secret, Error>
-    where
-        F: Future<Output = Result<Token, Error>>,
-    {
+    async fn renew(&self, present: Secret, clock: &Clock, fetch: Fetch<'_>) -> Result<Secret, Error> {
         let outcome = self.fetch(clock, fetch).await;
         let Err(error) = outcome else { return outcome };
         self.lock().renew_after = clock.now().checked_add(RENEW_PAUSE).ok();
@@ -139,11 +134,8 @@ impl Slot {
         Ok(present)
     }
 
-    async fn fetch<F>(&self, clock: &Clock, fetch: impl FnOnce() -> F) -> Result<Secret, Error>
-    where
-        F: Future<Output = Result<Token, Error>>,
-    {
-        let outcome = fetch().await.and_then(|token| {
+    async fn fetch(&self, clock: &Clock, fetch: Fetch<'_>) -> Result<Secret, Error> {
+        let outcome = fetch.await.and_then(|token| {
             if token.is_usable(clock.now()) {
                 return Ok(token);
             }
