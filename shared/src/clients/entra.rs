@@ -5,8 +5,8 @@ use url::Url;
 
 use crate::clients::oauth::{self, TokenAnswer};
 use crate::error::Error;
-use crate::http::json;
 use crate::http::{Call, Effect, Http, HttpError, Service};
+use crate::http::{json, retry};
 use crate::ids::Workspace;
 use crate::secret::Secret;
 
@@ -49,12 +49,20 @@ pub(crate) async fn tenant_of(http: &Http, workspace: &Workspace, entra: &Url) -
         effect: Effect::Repeatable,
         not_after: None,
     };
-    let answer = http.send_for_redirect(call).await?;
-    let location = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
-    tenant_in(location.unwrap_or_default(), entra).map_err(|reason| {
+    let unnamed = |reason: &str| {
         Error::failed("no-tenant", format!("`{}` does not name its tenant: {reason}", workspace.host()))
             .hint("give the identity a `tenant_id`")
-    })
+    };
+    let answer = match http.send_for_redirect(call).await {
+        Ok(answer) => answer,
+        // A workspace outside Azure knows no such page.
+        Err(error) if error.status().is_some_and(|status| !retry::is_transient(status)) => {
+            return Err(unnamed("it answers without pointing to a sign-in page").caused_by(error));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let location = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+    tenant_in(location.unwrap_or_default(), entra).map_err(unnamed)
 }
 
 fn tenant_in(location: &str, entra: &Url) -> Result<String, &'static str> {

@@ -18,6 +18,9 @@ pub(super) const RENEW_AHEAD_MAX: SignedDuration = SignedDuration::from_mins(20)
 /// After a failed renewal of a token that still works, the next one is tried no sooner.
 const RENEW_PAUSE: SignedDuration = SignedDuration::from_secs(60);
 
+/// A renewal ahead of time may hold up its caller for this long; the present token still works.
+const RENEW_TIME_MAX: Duration = Duration::from_secs(10);
+
 /// A token and until when it works.
 #[derive(Clone, Debug)]
 pub(super) struct Token {
@@ -121,8 +124,11 @@ impl Slot {
 
     /// Renews ahead of time; while the present token works, a failure to do so is no failure.
     async fn renew(&self, present: Secret, clock: &Clock, fetch: Fetch<'_>) -> Result<Secret, Error> {
-        let outcome = self.fetch(clock, fetch).await;
-        let Err(error) = outcome else { return outcome };
+        let error = match tokio::time::timeout(RENEW_TIME_MAX, self.fetch(clock, fetch)).await {
+            Ok(Ok(renewed)) => return Ok(renewed),
+            Ok(Err(error)) => error,
+            Err(_) => Error::failed("timeout", "signing in anew takes too long").hint("try again"),
+        };
         self.lock().renew_after = clock.now().checked_add(RENEW_PAUSE).ok();
         if self.usable(clock.now()).is_none() {
             return Err(error);

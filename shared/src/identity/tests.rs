@@ -115,6 +115,18 @@ async fn a_failed_renewal_falls_back_to_the_token_that_still_works() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_slow_renewal_does_not_hold_up_its_caller() {
+    let mut issue = issuer(3600);
+    let script = Scripted::new().then(move |request| issue(request)).always(|_| reply(503, &[("retry-after", "60")], ""));
+    let signer = signer(&script, m2m(Reference::Env("SECRET".to_owned())), &databricks());
+    assert_eq!(value(&signer).await, "token-1");
+    script.clock().advance(SignedDuration::from_mins(45));
+    let before = script.clock().now();
+    assert_eq!(value(&signer).await, "token-1");
+    assert!(script.clock().now().duration_since(before) <= SignedDuration::from_secs(10));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_token_too_short_to_use_is_an_error() {
     let script = Scripted::new().always(issuer(45));
     let signer = signer(&script, m2m(Reference::Env("SECRET".to_owned())), &databricks());
@@ -222,6 +234,8 @@ async fn a_tenant_is_found_from_the_workspace() {
     assert_eq!(value(&signer(&script, entra(None), &Audience::PowerBi)).await, "token-1");
     assert_eq!(script.lines()[0], format!("GET {WORKSPACE}/aad/auth"));
     assert!(script.lines()[1].contains("/63ed0c61-9a0b-4c3f-8a63-0e4f8d6a1b2c/"));
+    let script = Scripted::new().json(404, "");
+    assert_eq!(signer(&script, entra(None), &databricks()).token().await.unwrap_err().code(), "no-tenant");
     let script = Scripted::new().then(|_| reply(302, &[("location", "https://login.evil.example/contoso.com/")], ""));
     assert_eq!(signer(&script, entra(None), &databricks()).token().await.unwrap_err().code(), "no-tenant");
 }
