@@ -252,8 +252,7 @@ impl<'a> Sending<'a> {
             response.extensions_mut().insert(Sent { attempts: self.attempts, earlier_may_land: self.earlier_may_land });
             return Ok(response);
         }
-        let asked = response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let retry_after = asked.and_then(|value| retry::retry_after(value, now)).filter(|_| retry::is_transient(status));
+        let retry_after = retry::asked_by(response.headers(), now).filter(|_| retry::is_transient(status));
         if let Some(wait) = retry_after {
             self.http.cooldowns.hold(&self.party, wait, now);
         }
@@ -334,13 +333,13 @@ fn outcome(failure: &Failure) -> Outcome {
     }
 }
 
-/// 401, or a 403 that means the token's age: Databricks refuses one with 30 seconds left, Power BI says `TokenExpired`.
+/// 401, or a 403 that means the token: Databricks refuses one with 30 seconds left, Power BI says `TokenExpired`.
 /// A refusal for want of rights is not cured by another token.
 fn rejects_token(status: StatusCode, problem: &ServiceProblem) -> bool {
     let code = problem.code.as_deref().unwrap_or_default();
     let message = problem.message.as_deref().unwrap_or_default().to_ascii_lowercase();
     let aged = code == "TokenExpired"
-        || ["expiring within 30 seconds", "token expired", "token is expired", "token has expired"]
+        || ["expiring within 30 seconds", "token expired", "token is expired", "token has expired", "invalid access token"]
             .iter()
             .any(|words| message.contains(words));
     match status {

@@ -58,14 +58,18 @@ enum Kind {
 impl Identities {
     /// Prepares every identity; nothing is fetched yet.
     pub fn new(config: &Config, secrets: Arc<SecretReader>, http: Arc<Http>) -> Self {
-        Self(Arc::new(Inner {
-            identities: config.identities.clone(),
-            endpoints: config.endpoints.clone(),
-            home: config.credentials.first().map(|credential| credential.workspace.clone()),
-            secrets,
-            http,
-            slots: Mutex::default(),
-        }))
+        let home = config.credentials.first().map(|credential| credential.workspace.clone());
+        Self::of_parts(config.identities.clone(), config.endpoints.clone(), home, secrets, http)
+    }
+
+    fn of_parts(
+        identities: BTreeMap<IdentityName, Identity>,
+        endpoints: Endpoints,
+        home: Option<Workspace>,
+        secrets: Arc<SecretReader>,
+        http: Arc<Http>,
+    ) -> Self {
+        Self(Arc::new(Inner { identities, endpoints, home, secrets, http, slots: Mutex::default() }))
     }
 
     /// The signer of this identity for this audience.
@@ -104,9 +108,7 @@ impl Signer {
         match &self.0 {
             Kind::Fixed { token } => Ok(token.clone()),
             Kind::Cached { identities, identity, audience, slot } => {
-                // Boxed: fetching a token sends a request, which may in turn need a token of another identity.
-                Box::pin(slot.token(identities.0.http.clock(), || fetch::fetch(&identities.0, identities, identity, audience)))
-                    .await
+                slot.token(identities.0.http.clock(), fetch::fetch(identities, identity, audience)).await
             }
         }
     }
@@ -116,8 +118,7 @@ impl Signer {
         match &self.0 {
             Kind::Fixed { .. } => Ok(()),
             Kind::Cached { identities, identity, audience, slot } => {
-                let fetch = || fetch::fetch(&identities.0, identities, identity, audience);
-                Box::pin(slot.reload(rejected, identities.0.http.clock(), fetch)).await
+                slot.reload(rejected, identities.0.http.clock(), fetch::fetch(identities, identity, audience)).await
             }
         }
     }

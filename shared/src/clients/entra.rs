@@ -5,8 +5,8 @@ use url::Url;
 
 use crate::clients::oauth::{self, TokenAnswer};
 use crate::error::Error;
-use crate::http::json;
 use crate::http::{Call, Effect, Http, HttpError, Service};
+use crate::http::{json, retry};
 use crate::ids::Workspace;
 use crate::secret::Secret;
 
@@ -16,19 +16,25 @@ pub const DATABRICKS_SCOPE: &str = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d/.defaul
 /// The sign-in hosts of Entra, of which a workspace may name one.
 const AUTHORITIES: [&str; 3] = ["login.microsoftonline.com", "login.microsoftonline.us", "login.chinacloudapi.cn"];
 
+/// An application that signs in.
+#[derive(Clone, Copy)]
+pub(crate) struct Client<'a> {
+    /// GUID or domain.
+    pub(crate) tenant: &'a str,
+    pub(crate) client_id: &'a str,
+    pub(crate) secret: &'a Secret,
+}
+
 /// `POST {entra}/{tenant}/oauth2/v2.0/token` with `grant_type=client_credentials`; life in seconds.
-pub(crate) async fn token(
-    http: &Http,
-    entra: &Url,
-    tenant: &str,
-    client_id: &str,
-    secret: &Secret,
-    scope: &str,
-) -> Result<TokenAnswer, HttpError> {
-    let tenant = super::databricks::segment(tenant);
+pub(crate) async fn token(http: &Http, entra: &Url, client: Client<'_>, scope: &str) -> Result<TokenAnswer, HttpError> {
+    let tenant = super::databricks::segment(client.tenant);
     let url = format!("{}/{tenant}/oauth2/v2.0/token", entra.as_str().trim_end_matches('/'));
-    let fields =
-        [("grant_type", "client_credentials"), ("client_id", client_id), ("client_secret", secret.reveal()), ("scope", scope)];
+    let fields = [
+        ("grant_type", "client_credentials"),
+        ("client_id", client.client_id),
+        ("client_secret", client.secret.reveal()),
+        ("scope", scope),
+    ];
     oauth::token(http, Service::Entra, "get a token from Entra", json::form(&url, &fields)).await
 }
 
@@ -43,12 +49,20 @@ pub(crate) async fn tenant_of(http: &Http, workspace: &Workspace, entra: &Url) -
         effect: Effect::Repeatable,
         not_after: None,
     };
-    let answer = http.send_for_redirect(call).await?;
-    let location = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
-    tenant_in(location.unwrap_or_default(), entra).map_err(|reason| {
+    let unnamed = |reason: &str| {
         Error::failed("no-tenant", format!("`{}` does not name its tenant: {reason}", workspace.host()))
             .hint("give the identity a `tenant_id`")
-    })
+    };
+    let answer = match http.send_for_redirect(call).await {
+        Ok(answer) => answer,
+        // A workspace outside Azure knows no such page.
+        Err(error) if error.status().is_some_and(|status| !retry::is_transient(status)) => {
+            return Err(unnamed("it answers without pointing to a sign-in page").caused_by(error));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let location = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+    tenant_in(location.unwrap_or_default(), entra).map_err(unnamed)
 }
 
 fn tenant_in(location: &str, entra: &Url) -> Result<String, &'static str> {

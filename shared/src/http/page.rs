@@ -47,11 +47,14 @@ impl Pages {
 
 /// Reads every page: `fetch` gets the token of the page to read, none for the first, and gives its items and the next token.
 /// `what` and `target` name the list in the error about its paging.
-pub async fn collect<T>(
+pub async fn collect<T, F>(
     what: &'static str,
     target: &str,
-    mut fetch: impl AsyncFnMut(Option<String>) -> Result<(Vec<T>, Option<String>), HttpError>,
-) -> Result<Vec<T>, HttpError> {
+    mut fetch: impl FnMut(Option<String>) -> F,
+) -> Result<Vec<T>, HttpError>
+where
+    F: Future<Output = Result<(Vec<T>, Option<String>), HttpError>>,
+{
     let (mut pages, mut items, mut token) = (Pages::new(), Vec::new(), None);
     loop {
         let (page, next) = fetch(token).await?;

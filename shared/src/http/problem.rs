@@ -45,7 +45,7 @@ impl ServiceProblem {
         } else {
             match serde_json::from_slice(body) {
                 Ok(Value::Object(object)) => json(&Value::Object(object)),
-                Ok(Value::String(text)) => plain(&text),
+                Ok(Value::String(text)) if !is_html(headers, body) => plain(&text),
                 _ if is_html(headers, body) => html(&text_of(body)),
                 _ => plain(&text_of(body)),
             }
@@ -159,7 +159,9 @@ fn redirect(headers: &HeaderMap) -> ServiceProblem {
 fn is_html(headers: &HeaderMap, body: &[u8]) -> bool {
     let declared = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let start = body.trim_ascii_start();
-    declared.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/html") && !start.is_empty())
+    // Some gateways call their JSON `text/html` too.
+    let is_text = start.first().is_some_and(|first| !b"{[".contains(first));
+    is_text && declared.is_some_and(|kind| kind.to_ascii_lowercase().starts_with("text/html"))
         || [&b"<!doctype html"[..], b"<html"]
             .iter()
             .any(|tag| start.get(..tag.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(tag)))

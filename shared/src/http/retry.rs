@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode, header};
+use jiff::Timestamp;
 
 use super::Effect;
 
@@ -119,8 +120,15 @@ fn backoff(attempt: u32, jitter: f64) -> Duration {
     BACKOFF_FIRST.saturating_mul(1 << doublings).min(BACKOFF_MAX).mul_f64(jitter)
 }
 
+/// The wait that an answer received at `now` asks for. A date is taken against the server's own clock where it tells it.
+pub fn asked_by(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let date = text(header::DATE).and_then(|date| jiff::fmt::rfc2822::parse(date).ok());
+    retry_after(text(header::RETRY_AFTER)?, date.map_or(now, |date| date.timestamp()))
+}
+
 /// Reads a `Retry-After` given in seconds (fractions allowed) or as an HTTP date, seen at `now`.
-pub fn retry_after(value: &str, now: jiff::Timestamp) -> Option<Duration> {
+fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
     let asked = match value.parse::<f64>() {
         Ok(seconds) if seconds.is_nan() || seconds < 0.0 => return None,
@@ -214,5 +222,16 @@ mod tests {
         assert_eq!(retry_after("NaN", now), None);
         assert_eq!(retry_after("soon", now), None);
         assert_eq!(retry_after("", now), None);
+    }
+
+    #[test]
+    fn a_date_is_taken_against_the_servers_clock() {
+        let now = "2026-03-01T00:00:00Z".parse().unwrap();
+        let mut headers = HeaderMap::new();
+        assert_eq!(asked_by(&headers, now), None);
+        headers.insert("retry-after", "Sun, 01 Mar 2026 01:00:30 GMT".parse().unwrap());
+        assert_eq!(asked_by(&headers, now), Some(RETRY_AFTER_MAX));
+        headers.insert("date", "Sun, 01 Mar 2026 01:00:00 GMT".parse().unwrap());
+        assert_eq!(asked_by(&headers, now), Some(Duration::from_secs(30)));
     }
 }

@@ -12,7 +12,7 @@ use super::Http;
 use super::transport::{Transport, TransportError};
 use crate::clock::Clock;
 use crate::config::Endpoints;
-use crate::config::hosts::HostPolicy;
+use crate::config::hosts::{Cloud, HostPolicy};
 use crate::random::Random;
 
 pub(crate) type Reply = Result<Response<Bytes>, TransportError>;
@@ -118,7 +118,7 @@ pub(crate) fn refused() -> Reply {
 }
 
 pub(crate) fn hosts() -> HostPolicy {
-    HostPolicy
+    HostPolicy::new(Cloud::Public, None).unwrap()
 }
 
 pub(crate) fn endpoints() -> Endpoints {

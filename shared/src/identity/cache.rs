@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clock::Clock;
@@ -16,6 +17,9 @@ pub(super) const LEFT_MIN: SignedDuration = SignedDuration::from_secs(60);
 pub(super) const RENEW_AHEAD_MAX: SignedDuration = SignedDuration::from_mins(20);
 /// After a failed renewal of a token that still works, the next one is tried no sooner.
 const RENEW_PAUSE: SignedDuration = SignedDuration::from_secs(60);
+
+/// A renewal ahead of time may hold up its caller for this long; the present token still works.
+const RENEW_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// A token and until when it works.
 #[derive(Clone, Debug)]
@@ -53,6 +57,9 @@ impl Token {
     }
 }
 
+/// A fetch that has not begun: a future does nothing until it is awaited, and most are dropped unused.
+type Fetch<'a> = BoxFuture<'a, Result<Token, Error>>;
+
 /// The place of one token.
 #[derive(Default)]
 pub(super) struct Slot {
@@ -72,10 +79,7 @@ struct Held {
 
 impl Slot {
     /// The cached token, or a fetched one.
-    pub(super) async fn token<F>(&self, clock: &Clock, fetch: impl FnOnce() -> F) -> Result<Secret, Error>
-    where
-        F: Future<Output = Result<Token, Error>>,
-    {
+    pub(super) async fn token(&self, clock: &Clock, fetch: Fetch<'_>) -> Result<Secret, Error> {
         let landed = self.landed.load(Ordering::Acquire);
         if let Some((value, due)) = self.usable(clock.now()) {
             if due && let Ok(_flight) = self.flight.try_lock() {
@@ -96,10 +100,7 @@ impl Slot {
     }
 
     /// Replaces `rejected`, unless it already was.
-    pub(super) async fn reload<F>(&self, rejected: &Secret, clock: &Clock, fetch: impl FnOnce() -> F) -> Result<(), Error>
-    where
-        F: Future<Output = Result<Token, Error>>,
-    {
+    pub(super) async fn reload(&self, rejected: &Secret, clock: &Clock, fetch: Fetch<'_>) -> Result<(), Error> {
         let landed = self.landed.load(Ordering::Acquire);
         let _flight = self.flight.lock().await;
         let replaced = {
@@ -122,12 +123,12 @@ impl Slot {
     }
 
     /// Renews ahead of time; while the present token works, a failure to do so is no failure.
-    async fn renew<F>(&self, present: Secret, clock: &Clock, fetch: impl FnOnce() -> F) -> Result<Secret, Error>
-    where
-        F: Future<Output = Result<Token, Error>>,
-    {
-        let outcome = self.fetch(clock, fetch).await;
-        let Err(error) = outcome else { return outcome };
+    async fn renew(&self, present: Secret, clock: &Clock, fetch: Fetch<'_>) -> Result<Secret, Error> {
+        let error = match tokio::time::timeout(RENEW_TIME_MAX, self.fetch(clock, fetch)).await {
+            Ok(Ok(renewed)) => return Ok(renewed),
+            Ok(Err(error)) => error,
+            Err(_) => Error::failed("timeout", "signing in anew takes too long").hint("try again"),
+        };
         self.lock().renew_after = clock.now().checked_add(RENEW_PAUSE).ok();
         if self.usable(clock.now()).is_none() {
             return Err(error);
@@ -139,11 +140,8 @@ impl Slot {
         Ok(present)
     }
 
-    async fn fetch<F>(&self, clock: &Clock, fetch: impl FnOnce() -> F) -> Result<Secret, Error>
-    where
-        F: Future<Output = Result<Token, Error>>,
-    {
-        let outcome = fetch().await.and_then(|token| {
+    async fn fetch(&self, clock: &Clock, fetch: Fetch<'_>) -> Result<Secret, Error> {
+        let outcome = fetch.await.and_then(|token| {
             if token.is_usable(clock.now()) {
                 return Ok(token);
             }

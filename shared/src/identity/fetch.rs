@@ -1,59 +1,87 @@
 //! Getting a token, one function per way to sign in. A refused client secret is read again and tried once more: somebody
 //! may have rotated it meanwhile.
 
+use futures::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
+
 use super::cache::{Life, Token, life};
 use super::{Audience, Identities, Inner, claims};
-use crate::clients::databricks::token as databricks_token;
+use crate::clients::databricks::token;
 use crate::clients::entra;
 use crate::clients::oauth::TokenAnswer;
+use crate::config::reference::Reference;
 use crate::config::{Auth, Identity, PlainOrReference};
 use crate::error::Error;
 use crate::http::HttpError;
 use crate::ids::Workspace;
 use crate::secret::Secret;
 
-/// A fresh token of `identity` for `audience`.
-pub(super) async fn fetch(
-    inner: &Inner,
-    identities: &Identities,
-    identity: &Identity,
-    audience: &Audience,
-) -> Result<Token, Error> {
+/// A fresh token of `identity` for `audience`. Boxed, because it closes a circle: fetching a token sends a request, which may
+/// need a token of another identity.
+pub(super) fn fetch<'a>(
+    identities: &'a Identities,
+    identity: &'a Identity,
+    audience: &'a Audience,
+) -> BoxFuture<'a, Result<Token, Error>> {
+    Box::pin(fetch_now(identities, identity, audience))
+}
+
+async fn fetch_now(identities: &Identities, identity: &Identity, audience: &Audience) -> Result<Token, Error> {
+    let answer = match ask(identities, identity, audience).await? {
+        Answer::Fixed(token) => return Ok(token),
+        Answer::Issued(Err(error)) if error.code() == Some("invalid_client") => ask(identities, identity, audience).await?,
+        answer => answer,
+    };
+    let issued = match answer {
+        Answer::Fixed(token) => return Ok(token),
+        Answer::Issued(issued) => issued?,
+    };
+    let exp = claims::expiry(&issued.value);
+    let life = life(issued.asked, issued.received, issued.date, issued.expires_in, exp);
+    Ok(Token { value: issued.value, life })
+}
+
+/// What a way to sign in yields.
+enum Answer {
+    /// A token that is the secret itself.
+    Fixed(Token),
+    /// What the token endpoint said.
+    Issued(Result<TokenAnswer, HttpError>),
+}
+
+/// Reads the secret as it is now and asks once.
+async fn ask(identities: &Identities, identity: &Identity, audience: &Audience) -> Result<Answer, Error> {
+    let Inner { http, endpoints, .. } = &*identities.0;
     match &identity.auth {
-        Auth::Pat { token } => {
-            let value = read(identities, token).await?;
-            let life = claims::expiry(&value).map(|expires| Life {
-                issued: inner.http.clock().now(),
-                expires,
-                skew: jiff::SignedDuration::ZERO,
-            });
-            Ok(Token { value, life })
-        }
+        Auth::Pat { token } => Ok(Answer::Fixed(personal(read(identities, token).await?, http.clock().now()))),
         Auth::OauthM2m { client_id, client_secret } => {
-            let workspace = workspace_of(audience, inner)?;
+            let workspace = workspace_of(audience, &identities.0)?;
             let client_id = plain(identities, client_id).await?;
-            with_secret(identities, client_secret, async |secret: Secret| {
-                databricks_token::request(&inner.http, workspace, &client_id, &secret, &[]).await
-            })
-            .await
+            let secret = read(identities, client_secret).await?;
+            Ok(Answer::Issued(token::request(http, workspace, &client_id, &secret, &[]).await))
         }
         Auth::AzureClientSecret { tenant_id, client_id, client_secret } => {
             let tenant = match tenant_id {
                 Some(tenant) => plain(identities, tenant).await?,
-                None => entra::tenant_of(&inner.http, workspace_of(audience, inner)?, &inner.endpoints.entra).await?,
+                None => entra::tenant_of(http, workspace_of(audience, &identities.0)?, &endpoints.entra).await?,
             };
             let client_id = plain(identities, client_id).await?;
             let scope = match audience {
                 Audience::Databricks(_) => entra::DATABRICKS_SCOPE,
-                Audience::PowerBi => &inner.endpoints.powerbi_scope,
-                Audience::Fabric => &inner.endpoints.fabric_scope,
+                Audience::PowerBi => &endpoints.powerbi_scope,
+                Audience::Fabric => &endpoints.fabric_scope,
             };
-            with_secret(identities, client_secret, async |secret: Secret| {
-                entra::token(&inner.http, &inner.endpoints.entra, &tenant, &client_id, &secret, scope).await
-            })
-            .await
+            let secret = read(identities, client_secret).await?;
+            let client = entra::Client { tenant: &tenant, client_id: &client_id, secret: &secret };
+            Ok(Answer::Issued(entra::token(http, &endpoints.entra, client, scope).await))
         }
     }
+}
+
+/// A personal access token; one that is a JWT says when it expires.
+fn personal(value: Secret, now: Timestamp) -> Token {
+    let life = claims::expiry(&value).map(|expires| Life { issued: now, expires, skew: SignedDuration::ZERO });
+    Token { value, life }
 }
 
 /// The client id that the config gives this identity.
@@ -66,26 +94,8 @@ pub(super) async fn client_id(identities: &Identities, identity: &Identity) -> R
     }
 }
 
-/// Asks with the secret as it is now, and once more with the secret read anew when it was refused.
-async fn with_secret(
-    identities: &Identities,
-    reference: &crate::config::reference::Reference,
-    ask: impl AsyncFn(Secret) -> Result<TokenAnswer, HttpError>,
-) -> Result<Token, Error> {
-    let refused = |error: &HttpError| error.code() == Some("invalid_client");
-    let answer = match ask(read(identities, reference).await?).await {
-        Err(error) if refused(&error) => ask(read(identities, reference).await?).await,
-        outcome => outcome,
-    };
-    let answer = answer?;
-    let exp = claims::expiry(&answer.value);
-    let life = life(answer.asked, answer.received, answer.date, answer.expires_in, exp);
-    Ok(Token { value: answer.value, life })
-}
-
-/// Boxed: reading a secret may itself need a token, of another identity.
-async fn read(identities: &Identities, reference: &crate::config::reference::Reference) -> Result<Secret, Error> {
-    Box::pin(identities.0.secrets.read(reference, identities)).await
+async fn read(identities: &Identities, reference: &Reference) -> Result<Secret, Error> {
+    identities.0.secrets.read(reference, identities).await
 }
 
 async fn plain(identities: &Identities, value: &PlainOrReference) -> Result<String, Error> {

@@ -53,7 +53,8 @@ impl Databricks {
         let what = "read the Unity Catalog privileges";
         let path = format!("/api/2.1/unity-catalog/effective-permissions/{}/{}", kind(securable), segment(name));
         let target = self.target(&Method::GET, &path);
-        let mut privileges = page::collect(what, &target, async |token| {
+        let path = &path;
+        let mut privileges = page::collect(what, &target, |token| async move {
             let mut page = format!("{path}?principal={}", segment(principal.as_str()));
             if let Some(token) = token {
                 page.push_str(&format!("&page_token={}", segment(&token)));

@@ -69,7 +69,8 @@ impl Databricks {
         let what = "list the secrets of the service principal";
         let path = path(principal);
         let target = self.target(&Method::GET, &path);
-        page::collect(what, &target, async |token| {
+        let path = &path;
+        page::collect(what, &target, |token| async move {
             let page = match token {
                 Some(token) => format!("{path}?page_size=100&page_token={}", segment(&token)),
                 None => format!("{path}?page_size=100"),
