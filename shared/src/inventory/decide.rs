@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::rows::{Candidate, Matched};
 use super::walk::{Connections, Walk};
 use super::{Left, Selection};
+use crate::clients::powerbi::Gateway;
 use crate::config::{self, Selector};
 use crate::error::Problem;
 use crate::ids::{GatewayId, TargetId};
@@ -78,27 +79,17 @@ impl Decided {
         if !Holding::of(credential_type).may_be_replaced(config.convert) {
             return self.other_kind(&id, &candidate, credential_type.unwrap_or_default());
         }
-        match reach {
-            Reach::ForeignGateway => self.no_gateway_right(&candidate),
-            Reach::Gateway => {
-                // A gateway without a usable key is told of once, however many sources it has.
-                let key = gateway.and_then(|gateway| gateway.public_key.as_ref());
-                if let Some(Err(error)) = key.map(gateway_seal::check_key)
-                    && self.gateways.insert(candidate.gateway.clone())
-                {
-                    let name = gateway.and_then(|gateway| gateway.name.as_deref()).unwrap_or_default();
-                    let mut problem = error.problem();
-                    problem.message = format!("gateway `{name}`: {}", problem.message);
-                    self.problems.push(problem);
-                }
+        if reach == Reach::ForeignGateway {
+            self.no_gateway_right(&candidate);
+        } else {
+            if let Some(gateway) = gateway {
+                self.check_key(gateway);
             }
-            Reach::Cloud => {
-                let level = connection.and_then(|connection| connection.privacy_level.as_ref()).or(config.privacy_level.as_ref());
-                if level.is_none() {
-                    self.problems.push(privacy_level_unknown(&id));
-                }
+            let on_gateway = candidate.on_gateway.as_ref().and_then(|source| source.privacy_level.as_ref());
+            let level = on_gateway.or_else(|| connection?.privacy_level.as_ref()).or(config.privacy_level.as_ref());
+            if level.is_none() {
+                self.problems.push(privacy_level_unknown(&id));
             }
-            Reach::Vnet | Reach::PersonalGateway => {}
         }
         self.answered.extend(&candidate.rows);
         let place = (&candidate.gateway, &candidate.datasource);
@@ -119,6 +110,16 @@ impl Decided {
             Problem::new("other-credential-kind", message)
                 .hint("set targets.convert: true to replace it, or take the row out of targets.select"),
         );
+    }
+
+    /// A key that cannot be used is told of once, however many sources its gateway has.
+    fn check_key(&mut self, gateway: &Gateway) {
+        let Some(Err(error)) = gateway.public_key.as_ref().map(gateway_seal::check_key) else { return };
+        if self.gateways.insert(gateway.id.clone()) {
+            let mut problem = error.problem();
+            problem.message = format!("gateway `{}`: {}", gateway.name.as_deref().unwrap_or_default(), problem.message);
+            self.problems.push(problem);
+        }
     }
 
     fn no_gateway_right(&mut self, candidate: &Candidate) {

@@ -7,7 +7,7 @@ use super::walk::Walk;
 use crate::clients::powerbi::{DatabricksSource, Gateway, GatewaySource};
 use crate::config::Selector;
 use crate::error::Problem;
-use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId, TargetId, Workspace};
+use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId, TargetId, WarehouseId, Workspace};
 use crate::targets::DatasetRef;
 
 /// A data source on one of the credential's workspaces.
@@ -44,17 +44,17 @@ pub(super) fn uses_workspace(source: Option<&DatabricksSource>, workspaces: &[Wo
     source.is_some_and(|source| workspaces.iter().any(|workspace| workspace.host() == source.host))
 }
 
+fn is_on(source: &DatabricksSource, warehouse: &WarehouseId) -> bool {
+    source.warehouse.as_ref().is_some_and(|own| own.as_str().eq_ignore_ascii_case(warehouse.as_str()))
+}
+
 impl Matched {
     pub(super) fn new(walk: &Walk, workspaces: &[Workspace], rows: &[Selector]) -> Self {
         let mut matched = Self { candidates: candidates(walk, workspaces), ..Self::default() };
         for (row, selector) in rows.iter().enumerate() {
             match selector {
                 Selector::All => matched.mark(row, |_| true),
-                Selector::Warehouse(id) => {
-                    matched.mark(row, |candidate| {
-                        candidate.source.warehouse.as_ref().is_some_and(|own| own.as_str().eq_ignore_ascii_case(id.as_str()))
-                    });
-                }
+                Selector::Warehouse(id) => matched.mark(row, |candidate| is_on(&candidate.source, id)),
                 Selector::Dataset { workspace, dataset } => matched.dataset(walk, row, workspace, dataset),
                 Selector::Gateway { gateway, datasource } => matched.gateway(walk, row, gateway, datasource),
             }
@@ -69,8 +69,11 @@ impl Matched {
 
     /// Candidates of which only Fabric can tell how they are reached, or what they must keep.
     pub(super) fn unexplained(&self, walk: &Walk) -> BTreeSet<DatasourceId> {
-        let foreign = |candidate: &&Candidate| !walk.gateways.contains_key(&candidate.gateway);
-        self.candidates.values().filter(foreign).map(|candidate| candidate.datasource.clone()).collect()
+        let is_unexplained = |candidate: &&Candidate| {
+            !walk.gateways.contains_key(&candidate.gateway)
+                || candidate.on_gateway.as_ref().is_none_or(|source| source.privacy_level.is_none())
+        };
+        self.candidates.values().filter(is_unexplained).map(|candidate| candidate.datasource.clone()).collect()
     }
 
     fn mark(&mut self, row: usize, is_meant: impl Fn(&Candidate) -> bool) {
@@ -155,7 +158,7 @@ impl Matched {
                 };
                 let meant = rows.iter().any(|row| match row {
                     Selector::All => true,
-                    Selector::Warehouse(id) => databricks.warehouse.as_ref() == Some(id),
+                    Selector::Warehouse(id) => is_on(databricks, id),
                     Selector::Dataset { workspace, dataset: name } => {
                         is_named(workspace, dataset.group.as_str(), &dataset.workspace)
                             && is_named(name, dataset.id.as_str(), &dataset.name)

@@ -89,7 +89,7 @@ impl World {
             credential_type: Some(credential.to_owned()),
             single_sign_on: Some("None".to_owned()),
         };
-        self.connections.0.insert(DatasourceId::new(id), Some(connection));
+        self.connections.known.insert(DatasourceId::new(id), Some(connection));
     }
 
     fn select(&self, config: &Targets) -> Selection {
@@ -266,7 +266,7 @@ fn another_kind_of_credential_is_left_unless_named_or_converted() {
 }
 
 #[test]
-fn an_unknown_privacy_level_is_a_problem_for_cloud_sources_only() {
+fn an_unknown_privacy_level_is_a_problem() {
     let mut world = World::default();
     let key = world.dataset("Sales", "Orders", US);
     world.bind(&key, "v1", "s1", Some(databricks(HOST, "w1")));
@@ -276,6 +276,9 @@ fn an_unknown_privacy_level_is_a_problem_for_cloud_sources_only() {
     assert_eq!(codes(&world.select(&config)), ["privacy-level-unknown"]);
     world.connection("s1", Connectivity::Cloud, "Basic");
     assert!(codes(&world.select(&config)).is_empty());
+    let sources = world.walk.gateway_sources.values_mut().flatten().flatten();
+    sources.for_each(|source| source.privacy_level = None);
+    assert_eq!(codes(&world.select(&config)), ["privacy-level-unknown"]);
 }
 
 /// Two datasets of others use `s1`; the first also has another cloud source.

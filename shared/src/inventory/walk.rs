@@ -28,9 +28,16 @@ pub(super) struct Walk {
     pub(super) gateway_sources: BTreeMap<GatewayId, Option<Vec<GatewaySource>>>,
 }
 
-/// What Fabric says of data sources that Power BI does not explain. `None`: nothing to this identity.
+/// What Fabric says of data sources that Power BI does not explain.
 #[derive(Debug, Default)]
-pub(super) struct Connections(pub(super) BTreeMap<DatasourceId, Option<Connection>>);
+pub(super) struct Connections {
+    /// `None`: it says nothing to this identity.
+    pub(super) known: BTreeMap<DatasourceId, Option<Connection>>,
+    is_listed: bool,
+}
+
+/// From this many connections on, the list of all comes first: Fabric allows 200 calls a minute.
+const LIST_FROM: usize = 8;
 
 impl Walk {
     pub(super) async fn run(powerbi: &PowerBi, workspaces: &[Workspace], rows: &[Selector]) -> Result<Self, Error> {
@@ -116,15 +123,25 @@ impl Walk {
 }
 
 impl Connections {
-    /// Asks for those that have not been asked for.
-    pub(super) async fn read(&mut self, fabric: &Fabric, sources: BTreeSet<DatasourceId>) -> Result<(), Error> {
-        let missing = sources.into_iter().filter(|source| !self.0.contains_key(source)).collect();
-        self.0.extend(each(missing, |source| async move { fabric.connection(&source).await }).await?);
+    /// Asks for those that have not been asked for. The list leaves out what the identity sees as a gateway's administrator
+    /// only, so what it lacks is asked for one by one.
+    pub(super) async fn read(&mut self, fabric: &Fabric, mut sources: BTreeSet<DatasourceId>) -> Result<(), Error> {
+        sources.retain(|source| !self.known.contains_key(source));
+        if sources.len() >= LIST_FROM && !self.is_listed {
+            match fabric.connections().await {
+                Ok(all) => self.known.extend(all.into_iter().map(|connection| (connection.id.clone(), Some(connection)))),
+                Err(error) if is_refusal(&error) => {}
+                Err(error) => return Err(error.into()),
+            }
+            self.is_listed = true;
+            sources.retain(|source| !self.known.contains_key(source));
+        }
+        self.known.extend(each(sources, |source| async move { fabric.connection(&source).await }).await?);
         Ok(())
     }
 
     pub(super) fn get(&self, source: &DatasourceId) -> Option<&Connection> {
-        self.0.get(source)?.as_ref()
+        self.known.get(source)?.as_ref()
     }
 }
 
@@ -149,3 +166,6 @@ async fn each<K: Ord + Clone, T, F: Future<Output = Result<T, HttpError>>>(
     });
     stream::iter(asked).buffer_unordered(CONCURRENCY).try_collect().await
 }
+
+#[cfg(test)]
+mod tests;

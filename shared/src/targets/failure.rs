@@ -77,7 +77,11 @@ fn explain(stage: Stage, kind: TargetKind, error: &HttpError) -> Option<(&'stati
         return Some(told);
     }
     let status = error.status().map_or(0, |status| status.as_u16());
-    let unauthorized = matches!(status, 401 | 403) || error.code().is_some_and(|code| code.contains("NotAuthorized"));
+    // Some refusals carry their reason in the message alone: "… only supported for the dataset owner".
+    let speaks_of_owner =
+        error.problem().and_then(|problem| problem.message.as_deref()).is_some_and(|text| text.contains("dataset owner"));
+    let unauthorized =
+        matches!(status, 401 | 403) || speaks_of_owner || error.code().is_some_and(|code| code.contains("NotAuthorized"));
     Some(match (stage, kind) {
         (Stage::TakeOver, _) => (
             "take-over-refused",
@@ -100,12 +104,11 @@ const CREDENTIAL_HINT: &str =
 
 /// What a service's own code tells more exactly than its status.
 fn of_code(code: &str) -> Option<(&'static str, &'static str)> {
-    const CODES: [(&str, &str, &str); 5] = [
+    const CODES: [(&str, &str, &str); 4] = [
         ("InvalidConnectionCredentials", "credential-refused", CREDENTIAL_HINT),
         ("IncorrectCredentials", "credential-refused", CREDENTIAL_HINT),
         ("GatewayUnreachable", "gateway-unreachable", "start the on-premises data gateway and check its connection"),
         ("GatewayOffline", "gateway-unreachable", "start the on-premises data gateway and check its connection"),
-        ("only supported for the dataset owner", "not-owner", OWNER_HINT),
     ];
     CODES.iter().find(|(part, ..)| code.contains(part)).map(|(_, code, hint)| (*code, *hint))
 }

@@ -170,18 +170,18 @@ async fn a_target_that_is_no_longer_what_was_selected_is_not_written() {
     assert_unwritten(apply(&targets(&service, false, None), &target(TargetKind::Vnet)).await, "not-covered", &service);
 }
 
-fn key_pair() -> (PrivateDecryptingKey, Value) {
+fn gateway_with_key() -> Value {
     let private = PrivateDecryptingKey::generate(KeySize::Rsa2048).unwrap();
     let der: PublicKeyX509Der<'_> = private.public_key().as_der().unwrap();
     // The modulus of a 2048-bit key stands before the five bytes of the exponent.
     let der = der.as_ref();
     let modulus = STANDARD.encode(&der[der.len() - 5 - 256..der.len() - 5]);
-    (private, json!({"id": "v1", "name": "GW", "publicKey": {"modulus": modulus, "exponent": "AQAB"}}))
+    json!({"id": "v1", "name": "GW", "publicKey": {"modulus": modulus, "exponent": "AQAB"}})
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_gateway_source_is_sealed_confirmed_and_its_key_read_once() {
-    let (_, gateway) = key_pair();
+    let gateway = gateway_with_key();
     let service = service(&[
         ("GET", SOURCE, 200, gateway_view("Basic")),
         ("GET", GATEWAY, 200, gateway),
@@ -203,7 +203,7 @@ async fn a_gateway_source_is_sealed_confirmed_and_its_key_read_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_credential_that_the_gateway_cannot_use_may_still_be_held() {
-    let (_, gateway) = key_pair();
+    let gateway = gateway_with_key();
     let refusal = json!({"error": {"code": "DM_GWPipeline_Client_GatewayUnreachable"}});
     let service = service(&[
         ("GET", SOURCE, 200, gateway_view("Basic")),
@@ -222,6 +222,7 @@ async fn refusals_are_told_from_answers_that_never_came() {
         (403, Value::Null, "not-owner", Landed::Refused),
         (404, Value::Null, "not-owner", Landed::Refused),
         (400, json!({"error": {"code": "PowerBINotAuthorizedException"}}), "not-owner", Landed::Refused),
+        (400, json!({"Message": "This operation is only supported for the dataset owner"}), "not-owner", Landed::Refused),
         (400, credentials, "credential-refused", Landed::Refused),
         (400, json!({"error": {"code": "Something"}}), "update-refused", Landed::Refused),
         (500, Value::Null, "service-error", Landed::Maybe),
