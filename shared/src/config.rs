@@ -11,14 +11,13 @@ use std::path::Path;
 use env_vars::Environment;
 
 /// Where the config comes from.
-#[derive(Clone, Debug)]
-pub struct ConfigSource(Option<String>);
-
-impl ConfigSource {
-    /// The flag's value, else `LAKEKEY_CONFIG`, else `./lakekey.yaml`.
-    pub fn from_flag(flag: Option<String>, environment: &Environment) -> Self {
-        Self(flag.or_else(|| environment.get("LAKEKEY_CONFIG").map(str::to_owned)))
-    }
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ConfigSource {
+    /// The value of `--config`.
+    Flag(String),
+    /// `LAKEKEY_CONFIG` (a path or the document itself), else `./lakekey.yaml`.
+    #[default]
+    Environment,
 }
 
 /// One thing that is wrong with a config.
@@ -40,13 +39,13 @@ pub struct ConfigProblem {
 
 impl Config {
     /// Reads and checks a config.
-    pub fn load(source: ConfigSource, environment: &Environment, current_dir: &Path) -> Result<Self, Vec<ConfigProblem>> {
-        let _ = (environment, current_dir);
+    pub fn load(source: &ConfigSource, environment: &Environment, current_dir: &Path) -> Result<Self, Vec<ConfigProblem>> {
+        let _ = (source, environment, current_dir);
         Err(vec![ConfigProblem {
             code: "not-built".to_owned(),
             message: "the config loader is not built yet".to_owned(),
             hint: None,
-            file: source.0.unwrap_or_else(|| "lakekey.yaml".to_owned()),
+            file: "lakekey.yaml".to_owned(),
             line: 1,
             column: 1,
         }])

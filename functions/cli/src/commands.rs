@@ -44,8 +44,8 @@ pub(crate) struct Session {
 impl Session {
     /// The config that the options name.
     pub(crate) fn config(&self) -> Result<Config, Failure> {
-        let source = ConfigSource::from_flag(self.settings.config.clone(), &self.environment);
-        Ok(Config::load(source, &self.environment, &self.current_dir)?)
+        let source = self.settings.config.clone().map_or(ConfigSource::Environment, ConfigSource::Flag);
+        Ok(Config::load(&source, &self.environment, &self.current_dir)?)
     }
 
     /// Reads the config, checks the names, asks the app, prints its answer. `command` is given the checked names.
