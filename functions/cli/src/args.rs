@@ -22,8 +22,8 @@ pub(crate) struct Cli {
 /// Options of every command; they may stand before or after it.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// The config: a path, a URL or the document itself [env: LAKEKEY_CONFIG] [default: lakekey.yaml]
-    #[arg(long, value_name = "CONFIG", global = true)]
+    /// The config file [env: LAKEKEY_CONFIG, a path or the document itself] [default: lakekey.yaml]
+    #[arg(long, value_name = "PATH", global = true)]
     pub(crate) config: Option<String>,
     /// How results are written to stdout [env: LAKEKEY_OUTPUT] [default: text]
     #[arg(long, value_name = "FORMAT", global = true)]

@@ -25,9 +25,9 @@ fn unknown(text: &str, credentials: &[CredentialName]) -> Error {
         .filter(|(likeness, _)| *likeness > LIKENESS_MIN)
         .max_by(|(one, _), (other, _)| one.total_cmp(other));
     match closest {
-        Some((_, name)) => error.hint(format!("did you mean `{name}`? there are {list}")),
-        None if list.is_empty() => error.hint("it has none at all"),
-        None => error.hint(format!("there are {list}")),
+        Some((_, name)) if credentials.len() == 1 => error.hint(format!("did you mean `{name}`?")),
+        Some((_, name)) => error.hint(format!("did you mean `{name}`? known names: {list}")),
+        None => error.hint(format!("known names: {list}")),
     }
 }
 
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let hint = |text: &str| known(&[text.to_owned()], &credentials()).expect_err("unknown").problem().hint.clone();
-        assert_eq!(hint("sales").as_deref(), Some("did you mean `sales-bi`? there are `sales-bi`, `finance`, `hr`"));
-        assert_eq!(hint("xyz").as_deref(), Some("there are `sales-bi`, `finance`, `hr`"));
+        assert_eq!(hint("sales").as_deref(), Some("did you mean `sales-bi`? known names: `sales-bi`, `finance`, `hr`"));
+        assert_eq!(hint("xyz").as_deref(), Some("known names: `sales-bi`, `finance`, `hr`"));
     }
 }

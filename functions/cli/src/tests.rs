@@ -68,7 +68,7 @@ fn help_shows_what_exists() {
       history   Show the journal: who did what and when
 
     Options:
-          --config <CONFIG>      The config: a path, a URL or the document itself [env: LAKEKEY_CONFIG] [default: lakekey.yaml]
+          --config <PATH>        The config file [env: LAKEKEY_CONFIG, a path or the document itself] [default: lakekey.yaml]
           --output <FORMAT>      How results are written to stdout [env: LAKEKEY_OUTPUT] [default: text] [possible values: text, json]
       -v, --verbose...           Log more to stderr; up to three times [env: LAKEKEY_VERBOSE=0..3]
           --log-format <FORMAT>  How log lines are written [env: LAKEKEY_LOG_FORMAT] [default: text] [possible values: text, json]
@@ -108,7 +108,7 @@ fn every_command_has_examples() {
       [NAME]...  Credentials of the config; none means every one
 
     Options:
-          --config <CONFIG>      The config: a path, a URL or the document itself [env: LAKEKEY_CONFIG] [default: lakekey.yaml]
+          --config <PATH>        The config file [env: LAKEKEY_CONFIG, a path or the document itself] [default: lakekey.yaml]
           --force                Rotate although not due; an open rotation is resumed instead
           --output <FORMAT>      How results are written to stdout [env: LAKEKEY_OUTPUT] [default: text] [possible values: text, json]
       -v, --verbose...           Log more to stderr; up to three times [env: LAKEKEY_VERBOSE=0..3]
