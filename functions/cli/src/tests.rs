@@ -220,6 +220,75 @@ fn options_may_stand_before_or_after_the_command() {
 }
 
 #[test]
+fn validate_reports_every_problem_at_once_and_no_secret() {
+    let broken = "version: 1\nclod: public\nstate: file:.lakekey\nidentities:\n  dbx: { auth: oauth-m2m, client_id: a, \
+                  client_secret: hunter2 }\ncredentials: {}\n";
+    let text = lakekey("validate", &[("LAKEKEY_CONFIG", broken)]);
+    assert!(!text.contains("hunter2"), "{text}");
+    assert_snapshot!(text, @"
+    exit 2
+    --- stdout
+    --- stderr
+    LAKEKEY_CONFIG:2:1: the config has no key `clod` [unknown-key]
+      hint: did you mean `cloud`?
+    LAKEKEY_CONFIG:5:56: a value stands here where only a reference may [inline-secret]
+      hint: write where the value is, as `env:NAME`, `file:PATH`, `akv:VAULT/NAME[/VERSION]`, `awssm:NAME-OR-ARN[#json-key]` or `databricks:HOST/SCOPE/KEY?identity=NAME`; what stood in this file should be replaced at its service
+    LAKEKEY_CONFIG:6:14: the config has no credentials [no-credentials]
+      hint: add one under `credentials`
+    error: the config has 3 problems
+    ");
+    assert_snapshot!(lakekey("rotate --output json", &[("LAKEKEY_CONFIG", broken)]), @r#"
+    exit 2
+    --- stdout
+    {"error":{"code":"config-invalid","message":"the config has 3 problems","hint":"see `problems`"},"problems":[{"code":"unknown-key","message":"the config has no key `clod`","hint":"did you mean `cloud`?","file":"LAKEKEY_CONFIG","line":2,"column":1},{"code":"inline-secret","message":"a value stands here where only a reference may","hint":"write where the value is, as `env:NAME`, `file:PATH`, `akv:VAULT/NAME[/VERSION]`, `awssm:NAME-OR-ARN[#json-key]` or `databricks:HOST/SCOPE/KEY?identity=NAME`; what stood in this file should be replaced at its service","file":"LAKEKEY_CONFIG","line":5,"column":56},{"code":"no-credentials","message":"the config has no credentials","hint":"add one under `credentials`","file":"LAKEKEY_CONFIG","line":6,"column":14}]}
+    --- stderr
+    "#);
+}
+
+#[test]
+fn a_valid_config_names_its_credentials() {
+    assert_snapshot!(lakekey("validate", &[("LAKEKEY_CONFIG", VALID)]), @"
+    exit 0
+    --- stdout
+    the config is valid; its credentials: sales-bi
+    --- stderr
+    ");
+    assert_snapshot!(lakekey("validate --output json", &[("LAKEKEY_CONFIG", VALID)]), @r#"
+    exit 0
+    --- stdout
+    {"valid":true,"credentials":["sales-bi"]}
+    --- stderr
+    "#);
+}
+
+#[test]
+fn a_name_that_the_config_does_not_have_is_wrong_usage() {
+    assert_snapshot!(lakekey("rotate sales", &[("LAKEKEY_CONFIG", VALID)]), @"
+    exit 2
+    --- stdout
+    --- stderr
+    error: the config has no credential `sales`
+    hint: did you mean `sales-bi`?
+    ");
+}
+
+const VALID: &str = "
+version: 1
+state: file:.lakekey
+identities:
+  dbx: { auth: oauth-m2m, client_id: a, client_secret: env:DBX }
+credentials:
+  sales-bi:
+    workspace: https://adb-1234567890123456.7.azuredatabricks.net
+    identity: dbx
+    service_principal: pbi-sales
+    lifetime: 14d
+    rotate_every: 7d
+    grace: 24h
+    store: file:sales.json
+";
+
+#[test]
 fn the_schema_is_json_in_every_format() {
     let text = lakekey("schema", &[]);
     assert_eq!(text, lakekey("schema --output json", &[]));
