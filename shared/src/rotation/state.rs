@@ -141,6 +141,8 @@ pub struct Open {
 pub struct Holder {
     /// As last read; `None` for a copy.
     pub spec: Option<TargetSpec>,
+    /// Whether the latest plan includes it as a target.
+    pub planned: bool,
     /// Generations that it may hold.
     pub may_hold: BTreeSet<Generation>,
     /// The generation that it was last seen to take.
@@ -367,11 +369,13 @@ impl State {
             // Each plan includes parked targets again and gives them a day of their own.
             holder.failures = None;
             holder.attempts = 0;
+            holder.planned = false;
         }
         for spec in plan.waves.iter().flatten() {
             let holder =
                 self.holders.entry(spec.id.clone()).or_insert_with(|| Holder { may_hold: living.clone(), ..Holder::default() });
             holder.spec = Some(spec.clone());
+            holder.planned = true;
         }
         for copy in &plan.copies {
             self.holders.entry(copy.holder()).or_insert_with(|| Holder { may_hold: living.clone(), ..Holder::default() });
@@ -421,7 +425,7 @@ impl State {
                 continue;
             }
             for id in before.iter().filter(|id| !result.targets.iter().any(|spec| spec.id == **id)) {
-                self.leave_plan(id);
+                self.rebound(id, &result.dataset);
             }
             for spec in &result.targets {
                 self.join_plan(spec);
@@ -429,20 +433,26 @@ impl State {
         }
     }
 
-    /// A take-over replaced this data source by another; what it may hold still gates.
-    fn leave_plan(&mut self, id: &TargetId) {
-        for wave in self.open.iter_mut().flat_map(|open| open.waves.iter_mut()) {
-            wave.retain(|target| target != id);
-        }
-        if let Some(holder) = self.holders.get_mut(id) {
-            holder.failures = None;
-            holder.spec = None;
+    /// A take-over gave the dataset another data source. The old one stays with its other datasets, of which the next is
+    /// taken over in turn; without any it leaves the plan, and what it may hold still gates.
+    fn rebound(&mut self, id: &TargetId, dataset: &DatasetRef) {
+        let Some(holder) = self.holders.get_mut(id) else { return };
+        holder.failures = None;
+        let Some(spec) = &mut holder.spec else { return };
+        spec.datasets.retain(|user| user.id != dataset.id);
+        spec.take_over = spec.datasets.first().map(|user| user.id.clone());
+        if spec.take_over.is_none() {
+            holder.planned = false;
+            for wave in self.open.iter_mut().flat_map(|open| open.waves.iter_mut()) {
+                wave.retain(|target| target != id);
+            }
         }
     }
 
     fn join_plan(&mut self, spec: &TargetSpec) {
         let holder = self.holders.entry(spec.id.clone()).or_default();
         holder.spec = Some(spec.clone());
+        holder.planned = true;
         holder.bare = true;
         holder.taken_over = true;
         if let Some(open) = &mut self.open
