@@ -1,0 +1,182 @@
+//! The cloud over real HTTP on loopback, one port for each service. A lost answer is a cut connection here.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::connect_info::Connected;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::response::Response;
+use axum::serve::{IncomingStream, Listener};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::clock::detach;
+use crate::cloud::Cloud;
+use crate::control;
+use crate::fleet::Fleet;
+use crate::settings::Settings;
+use crate::wire::Service;
+use crate::world::Addresses;
+
+/// A cloud on its ports; dropping it closes them.
+pub struct Served {
+    pub cloud: Cloud,
+    /// Base URL of the control API.
+    pub control: String,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// Makes the fleet's cloud and serves it: two workspaces, Entra, Power BI, Fabric and the control API.
+pub async fn serve(fleet: &Fleet, settings: Settings) -> io::Result<Served> {
+    let mut ports = Vec::new();
+    for _ in 0..6 {
+        ports.push(TcpListener::bind(("127.0.0.1", 0)).await?);
+    }
+    let mut urls = Vec::new();
+    for port in &ports {
+        urls.push(format!("http://{}", port.local_addr()?));
+    }
+    let [first, second, entra, powerbi, fabric, control] = <[String; 6]>::try_from(urls).expect("there are six ports");
+    let addresses = Addresses { databricks: vec![first, second], entra, powerbi, fabric };
+    let cloud = fleet.build_at(settings, addresses);
+    let routers = [
+        cloud.databricks_router(0),
+        cloud.databricks_router(1),
+        cloud.entra_router(),
+        cloud.powerbi_router(),
+        cloud.fabric_router(),
+        cloud.control_router(),
+    ];
+    let tasks = ports.into_iter().zip(routers).map(|(port, router)| detach(run(port, router))).collect();
+    Ok(Served { cloud, control, tasks })
+}
+
+impl Cloud {
+    pub fn databricks_router(&self, index: usize) -> Router {
+        self.router_of(Service::Databricks(index))
+    }
+
+    pub fn entra_router(&self) -> Router {
+        self.router_of(Service::Entra)
+    }
+
+    pub fn powerbi_router(&self) -> Router {
+        self.router_of(Service::PowerBi)
+    }
+
+    pub fn fabric_router(&self) -> Router {
+        self.router_of(Service::Fabric)
+    }
+
+    pub fn control_router(&self) -> Router {
+        control::router(self.clone())
+    }
+
+    /// Which service a request means is for its path to say no more than on the real hosts: each has a router.
+    fn router_of(&self, service: Service) -> Router {
+        Router::new().fallback(pass).with_state((self.clone(), service))
+    }
+}
+
+async fn pass(State((cloud, service)): State<(Cloud, Service)>, request: Request) -> Response {
+    let (mut parts, body) = request.into_parts();
+    let cut = parts.extensions.remove::<ConnectInfo<Cut>>();
+    let Ok(body) = to_bytes(body, BODY_BYTES_MAX).await else {
+        return plain(413);
+    };
+    match cloud.answer(service, http::Request::from_parts(parts, body)).await {
+        Ok(response) => response.map(Body::from),
+        Err(_) => {
+            if let Some(ConnectInfo(Cut(flag))) = cut {
+                flag.store(true, Ordering::Release);
+            }
+            plain(500)
+        }
+    }
+}
+
+fn plain(status: u16) -> Response {
+    Response::builder().status(status).body(Body::empty()).expect("a status and no body make a response")
+}
+
+async fn run(port: TcpListener, router: Router) {
+    let service = router.into_make_service_with_connect_info::<Cut>();
+    // It accepts until its task is aborted; errors of single connections are not its end.
+    drop(axum::serve(Cuttable(port), service).await);
+}
+
+/// Set when the connection is to end before its answer.
+#[derive(Clone)]
+struct Cut(Arc<AtomicBool>);
+
+impl Connected<IncomingStream<'_, Cuttable>> for Cut {
+    fn connect_info(stream: IncomingStream<'_, Cuttable>) -> Self {
+        stream.io().cut.clone()
+    }
+}
+
+struct Cuttable(TcpListener);
+
+impl Listener for Cuttable {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        let (stream, address) = Listener::accept(&mut self.0).await;
+        (Connection { stream, cut: Cut(Arc::default()) }, address)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+struct Connection {
+    stream: TcpStream,
+    cut: Cut,
+}
+
+impl Connection {
+    fn check(&self) -> io::Result<()> {
+        if self.cut.0.load(Ordering::Acquire) { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.check()?;
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check()?;
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
