@@ -23,12 +23,14 @@ pub(super) struct Decided {
     answered: BTreeSet<usize>,
     /// Gateways that a problem speaks of already.
     gateways: BTreeSet<GatewayId>,
+    /// Targets whose privacy level nobody says.
+    without_level: BTreeSet<TargetId>,
 }
 
 impl Decided {
     pub(super) fn new(walk: &Walk, matched: Matched, connections: &Connections, config: &config::Targets) -> Self {
         let Matched { candidates, left, problems, answered } = matched;
-        let mut decided = Self { targets: BTreeMap::new(), left, problems, answered, gateways: BTreeSet::new() };
+        let mut decided = Self { targets: BTreeMap::new(), left, problems, answered, gateways: BTreeSet::new(), without_level: BTreeSet::new() };
         for (id, candidate) in candidates {
             decided.decide(walk, connections, config, id, candidate);
         }
@@ -45,6 +47,10 @@ impl Decided {
 
     /// The selection; rows that came to nothing are problems.
     pub(super) fn finish(mut self, rows: &[Selector]) -> Selection {
+        // A connection of somebody else's shows its level only once its dataset has been taken over.
+        let taken_over = |id: &TargetId| self.targets.get(id).is_some_and(|target| target.take_over.is_some());
+        let unknown: Vec<Problem> = self.without_level.iter().filter(|id| !taken_over(id)).map(privacy_level_unknown).collect();
+        self.problems.extend(unknown);
         let empty = rows.iter().enumerate().filter(|(row, _)| !self.answered.contains(row));
         for (_, row) in empty {
             let message = format!("the row `{row}` of targets.select selects no data source on the credential's workspaces");
@@ -88,7 +94,7 @@ impl Decided {
             let on_gateway = candidate.on_gateway.as_ref().and_then(|source| source.privacy_level.as_ref());
             let level = on_gateway.or_else(|| connection?.privacy_level.as_ref()).or(config.privacy_level.as_ref());
             if level.is_none() {
-                self.problems.push(privacy_level_unknown(&id));
+                self.without_level.insert(id.clone());
             }
         }
         self.answered.extend(&candidate.rows);
