@@ -123,6 +123,7 @@ pub(super) struct IdentityPart {
     /// Entra tenant; for Databricks alone it is found from the workspace.
     pub(super) tenant_id: Option<PlainText>,
     /// Instead of `auth`: signs in as a credential that lakekey keeps.
+    #[expect(dead_code, reason = "`unavailable.rs` refuses it")]
     pub(super) credential: Option<String>,
 }
 
@@ -316,6 +317,7 @@ pub(super) struct TargetsPart {
     /// Rows of what is selected, by names or ids.
     pub(super) select: Option<Vec<SelectPart>>,
     /// A CSV file of gateway data sources and the principals they use.
+    #[expect(dead_code, reason = "`unavailable.rs` refuses it")]
     pub(super) mapping: Option<String>,
     /// Whether a dataset may be taken over to update a cloud data source; `always`: even one with other cloud sources,
     /// whose credentials someone must then enter again.
@@ -341,8 +343,8 @@ pub(super) struct SelectPart {
     /// Dataset (semantic model).
     pub(super) dataset: Option<String>,
     /// Whether the dataset is refreshed afterwards. Default none.
-    #[serde(rename = "refresh")]
-    pub(super) _refresh: Option<RefreshName>,
+    #[expect(dead_code, reason = "`unavailable.rs` refuses what it can't do")]
+    pub(super) refresh: Option<RefreshName>,
     /// Every data source on this warehouse that the identity can see.
     pub(super) warehouse: Option<IdText>,
     /// Every data source on the credential's workspaces.
@@ -352,6 +354,7 @@ pub(super) struct SelectPart {
     /// Data source of the gateway.
     pub(super) datasource: Option<String>,
     /// Fabric connection.
+    #[expect(dead_code, reason = "`unavailable.rs` refuses it")]
     pub(super) connection: Option<String>,
 }
 
@@ -407,8 +410,8 @@ pub(super) struct NotifyPart {
     pub(super) url: Option<PlainText>,
     /// The shape of the message.
     #[schemars(required)]
-    #[serde(rename = "format")]
-    pub(super) _format: Option<FormatName>,
+    #[expect(dead_code, reason = "for `serve`; only its shape is checked here")]
+    pub(super) format: Option<FormatName>,
     /// Signs the message.
     pub(super) secret: Option<ReferenceText>,
 }
