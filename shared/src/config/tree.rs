@@ -224,7 +224,7 @@ impl Builder<'_> {
                 None => self.refuse_alias(at)?,
             },
             Event::UnresolvedAlias(_) => self.refuse_alias(at)?,
-            _ => {}
+            Event::StreamStart | Event::StreamEnd | Event::DocumentEnd | Event::Anchor(..) | Event::Comment(..) | _ => {}
         }
         Ok(())
     }
