@@ -62,10 +62,11 @@ impl<'a> Shape<'a> {
         for (key, child) in node.entries() {
             let Some(child_schema) = known.and_then(|known| known.get(key)).or(others) else {
                 let names: Vec<&str> = known.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-                let hint = nearest(key, names.iter().copied()).map_or_else(
-                    || format!("known keys here are {}", listed(&names, "and")),
-                    |name| format!("did you mean `{name}`?"),
-                );
+                let hint = match nearest(key, names.iter().copied()) {
+                    _ if key == "<<" => "YAML 1.2 has no merge keys; use `defaults`, or an alias for a whole value".to_owned(),
+                    Some(name) => format!("did you mean `{name}`?"),
+                    None => format!("known keys here are {}", listed(&names, "and")),
+                };
                 self.problems.add(child.label_at, "unknown-key", format!("{name} has no key {}", shown(key)), hint);
                 continue;
             };

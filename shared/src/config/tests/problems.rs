@@ -112,6 +112,7 @@ fn defaults_apply_unless_a_credential_says_otherwise() {
     assert_eq!((credential.lifetime, credential.rotate_every, credential.grace), (day * 30, Some(day * 10), day * 3));
     expect(&format!("defaults: {{ lifetime: ▶2d }}\n{SMALL}"), &["rotation-does-not-fit"]);
     expect(&format!("defaults: {{ lifetime: ▶2x }}\n{SMALL}"), &["bad-duration"]);
+    expect(&format!("defaults: {{ grace: ▶2x }}\n{}", small("    store:", "    grace: 2d\n    store:")), &["bad-duration"]);
 }
 
 #[test]
