@@ -18,7 +18,7 @@ pub(super) const LENGTH_MAX: Duration = Duration::from_secs(31 * 86_400);
 
 /// Over how many days from `GAP_SCAN_START` gaps are looked for; more than a year, so that both changes of clocks count.
 const GAP_SCAN_DAYS: i64 = 370;
-const GAP_SCAN_START: Date = jiff::civil::date(2027, 1, 1);
+const GAP_SCAN_START: Date = Date::constant(2027, 1, 1);
 
 /// A recurring window.
 #[derive(Clone, Debug)]
