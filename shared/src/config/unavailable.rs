@@ -73,7 +73,7 @@ pub(super) fn check(document: &Node, problems: &mut Problems) {
         let path: Vec<&str> = row.path.split('.').collect();
         visit(document, &path, &mut |node| {
             if row.used.by(node) {
-                let message = format!("{} is not available in this version of lakekey", row.feature);
+                let message = format!("this version of lakekey does not have {} yet", row.feature);
                 problems.add(node.at, "not-available-yet", message, "remove it, or use a later version");
             }
         });
