@@ -1,1 +1,4 @@
+//! The one integration binary: the real program against the simulated cloud. Each module tells stories of one kind.
 
+mod stories;
+mod support;

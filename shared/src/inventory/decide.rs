@@ -30,7 +30,14 @@ pub(super) struct Decided {
 impl Decided {
     pub(super) fn new(walk: &Walk, matched: Matched, connections: &Connections, config: &config::Targets) -> Self {
         let Matched { candidates, left, problems, answered } = matched;
-        let mut decided = Self { targets: BTreeMap::new(), left, problems, answered, gateways: BTreeSet::new(), without_level: BTreeSet::new() };
+        let mut decided = Self {
+            targets: BTreeMap::new(),
+            left,
+            problems,
+            answered,
+            gateways: BTreeSet::new(),
+            without_level: BTreeSet::new(),
+        };
         for (id, candidate) in candidates {
             decided.decide(walk, connections, config, id, candidate);
         }
