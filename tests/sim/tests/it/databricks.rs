@@ -292,6 +292,25 @@ async fn a_statement_waits_for_its_warehouse_and_asks_for_rights() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_statement_is_answered_before_its_result_or_canceled_on_request() {
+    let cloud = cloud_with(|settings| settings.warehouse_start = Duration::from_secs(60));
+    let token = admin(&cloud, DBX).await;
+    let url = format!("{DBX}/api/2.0/sql/statements");
+    let run = async |wait: &str, then: &str| {
+        let warehouse = &cloud.cast().warehouses[0][0];
+        let body = json!({ "warehouse_id": warehouse, "statement": "SELECT 1", "wait_timeout": wait, "on_wait_timeout": then });
+        send(&cloud, "POST", &url, &token, Some(body)).await.json
+    };
+    assert_eq!(run("50s", "CANCEL").await["status"]["state"], "CANCELED");
+    cloud.advance(Duration::from_secs(60));
+    let at_once = run("0s", "CANCEL").await;
+    assert_eq!(at_once["status"]["state"], "PENDING", "even on a warm warehouse");
+    let polled = get(&cloud, &format!("{url}/{}", at_once["statement_id"].as_str().expect("an id")), &token).await.json;
+    assert_eq!(polled["result"]["data_array"], json!([["1"]]));
+    assert_eq!(run("5s", "EXPLODE").await["error_code"], "INVALID_PARAMETER_VALUE");
+}
+
+#[tokio::test(start_paused = true)]
 async fn secret_scopes_keep_bytes_and_may_refuse_to_give_them() {
     let cloud = cloud();
     let token = admin(&cloud, DBX).await;

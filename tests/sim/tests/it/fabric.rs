@@ -83,6 +83,7 @@ async fn a_cluster_wants_one_ciphertext_for_each_member() {
         send(&cloud, "PATCH", &format!("{FABRIC}/connections/{}", target.id), &token, Some(body)).await.status
     };
     assert_eq!(push(sealed(&plain)[..1].to_vec()).await, 400, "one is missing");
+    assert_eq!(push([sealed(&plain), sealed(&plain)].concat()).await, 400, "two are too many");
     let mut swapped = sealed(&plain);
     let first = swapped[0]["gatewayId"].take();
     swapped[0]["gatewayId"] = swapped[1]["gatewayId"].take();
