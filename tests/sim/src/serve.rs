@@ -11,6 +11,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request, State};
+use axum::http::header::HOST;
 use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -72,6 +73,18 @@ pub async fn serve(fleet: &Fleet, settings: Settings) -> io::Result<Served> {
 }
 
 impl Cloud {
+    /// All services behind one door, told apart by the `Host` header.
+    pub fn router(&self) -> Router {
+        let by_host = |State(cloud): State<Self>, request: Request| async move {
+            let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+            match cloud.addresses().service(host.trim_end_matches(":443")) {
+                Some(service) => pass(State((cloud, service)), request).await,
+                None => plain(421),
+            }
+        };
+        Router::new().fallback(by_host).with_state(self.clone())
+    }
+
     pub fn databricks_router(&self, index: usize) -> Router {
         self.router_of(Service::Databricks(index))
     }

@@ -264,6 +264,28 @@ async fn a_refresh_is_judged_by_what_is_stored_when_it_ends() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_an_enhanced_refresh_has_details() {
+    let cloud = cloud();
+    let token = powerbi(&cloud).await;
+    let (group, dataset) = dataset_of(&cloud, &target(&cloud, "PersonalCloud", true));
+    let url = format!("{PBI}/groups/{group}/datasets/{dataset}/refreshes");
+    let plain = send(&cloud, "POST", &url, &token, None).await;
+    assert!(plain.headers.get("location").is_none());
+    cloud.advance(Duration::from_secs(10));
+    let id = get(&cloud, &url, &token).await.json["value"][0]["requestId"].as_str().expect("an id").to_owned();
+    assert_eq!(get(&cloud, &format!("{url}/{id}"), &token).await.status, 404);
+
+    let enhanced = send(&cloud, "POST", &url, &token, Some(json!({ "type": "Full" }))).await;
+    let place = enhanced.headers["location"].to_str().expect("text").to_owned();
+    let running = get(&cloud, &place, &token).await;
+    assert_eq!((running.status, running.json["extendedStatus"].as_str()), (202, Some("InProgress")));
+    cloud.advance(Duration::from_secs(10));
+    let done = get(&cloud, &place, &token).await;
+    assert_eq!((done.status, done.json["status"].as_str()), (200, Some("Completed")));
+    assert!(done.json["endTime"].as_str().is_some_and(|time| !time.ends_with('Z')), "a time without a zone");
+}
+
+#[tokio::test(start_paused = true)]
 async fn tokens_of_other_audiences_and_old_ones_are_refused() {
     let cloud = cloud();
     let (for_powerbi, for_fabric) = (powerbi(&cloud).await, fabric(&cloud).await);

@@ -104,6 +104,24 @@ async fn the_line_names_a_config_that_fits() {
 }
 
 #[tokio::test]
+async fn one_router_can_serve_all_hosts() {
+    let cloud = Fleet::small(1).build(Settings::default());
+    let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = port.local_addr().expect("an address");
+    let router = cloud.router();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move { axum::serve(port, router).await });
+    for (host, status) in [("adb-2.2.azuredatabricks.net", "200"), ("api.powerbi.com", "401"), ("example.com", "421")] {
+        let mut stream = TcpStream::connect(address).await.expect("a connection");
+        let request = format!("GET /.well-known/databricks-config HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("it is open");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{host}: {answer}");
+    }
+}
+
+#[tokio::test]
 async fn dropping_it_closes_the_ports() {
     let served = served().await;
     let base = served.cloud.addresses().entra.clone();
