@@ -105,7 +105,6 @@ impl Cloud {
         control::router(self.clone())
     }
 
-    /// Which service a request means is for its path to say no more than on the real hosts: each has a router.
     fn router_of(&self, service: Service) -> Router {
         Router::new().fallback(pass).with_state((self.clone(), service))
     }

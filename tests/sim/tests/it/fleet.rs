@@ -23,6 +23,8 @@ async fn fleets_have_the_targets_asked_for_all_of_them_live() {
         assert_eq!(targeted.len(), targets);
         assert!(targeted.iter().all(|source| source.alive && source.connects && source.host.starts_with("adb-")));
         assert!(decoys.len() > 8);
+        let others = decoys.iter().filter(|source| source.credential.as_deref() == Some("Basic") && source.connects);
+        assert_eq!(others.count(), 2, "another principal's sources work, and must go on working");
     }
 }
 
