@@ -59,7 +59,7 @@ impl App {
 
     async fn folded(&self, credential: &Credential) -> Result<State, Error> {
         let store = self.state()?;
-        match self.journal_name(&*store, credential).await? {
+        match self.journal_name(Arc::clone(&store), credential).await? {
             Some(name) => Ok(read(Arc::clone(&store), &name, self.state_key().await?, true).await?.1),
             None => Ok(State::default()),
         }
