@@ -208,6 +208,11 @@ impl<'a> Run<'a> {
             .hint("this is a defect of lakekey; every target still holds a live secret; please report it with `lakekey history`"))
     }
 
+    /// Records a person's word that a place does not count any more.
+    pub async fn forget(&mut self, target: TargetId) -> Result<(), Error> {
+        self.record(Event::Forgotten { target }).await.map(drop)
+    }
+
     /// Leaves: nothing of this run is under way any more.
     pub async fn close(mut self) -> Result<State, Error> {
         self.record(Event::LeaseReleased).await?;

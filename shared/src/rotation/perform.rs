@@ -47,6 +47,7 @@ impl Run<'_> {
                 self.say(format!("{} targets kept failing for a day and are parked", targets.len()), 0, 0);
                 self.record(Event::Parked { targets }).await.map(drop)
             }
+            Step::RecordDrained => self.record(Event::Drained).await.map(drop),
             Step::Promote { generation } => self.promote(generation).await,
             Step::Settle(problem) => {
                 let kind = self.state.open.as_ref().map_or(PlanKind::Rotate, |open| open.plan.kind);

@@ -49,6 +49,8 @@ pub struct State {
     pub rotated_at: Option<Timestamp>,
     /// The grace of the last plan, in seconds.
     pub grace_s: u64,
+    /// Whether a rotation has settled whose grace is not known to have passed.
+    pub draining: bool,
     /// Why a person must act.
     pub quarantine: Option<Problem>,
 }
@@ -233,8 +235,13 @@ impl State {
         self.condemned.iter().filter(|(_, condemned)| !condemned.deleted)
     }
 
-    /// Whether superseded generations still live.
+    /// Whether the last rotation's grace has not passed yet, or superseded generations still live.
     pub fn is_draining(&self) -> bool {
+        self.draining || self.has_superseded()
+    }
+
+    /// Whether superseded generations still live.
+    pub fn has_superseded(&self) -> bool {
         self.living().any(|(generation, _)| Some(generation) != self.current) || self.undeleted().next().is_some()
     }
 

@@ -62,8 +62,13 @@ impl State {
             Event::WaveStarted { generation, targets } => self.wave_started(at, *generation, targets)?,
             Event::WaveEnded { results } => self.wave_ended(at, results)?,
             Event::Parked { targets } => self.park(targets),
+            Event::Forgotten { target } => self.forget(target),
             Event::Promoted { generation } => self.promote(at, *generation)?,
-            Event::Settled { .. } => drop(self.open.take().ok_or("nothing is open that could be settled")?),
+            Event::Settled { problem } => {
+                let open = self.open.take().ok_or("nothing is open that could be settled")?;
+                self.draining |= problem.is_none() && open.plan.kind == PlanKind::Rotate;
+            }
+            Event::Drained => self.draining = false,
             Event::Quarantined { problem } => self.quarantine = Some(problem.clone()),
             Event::Unquarantined { forced } => {
                 self.quarantine = None;
@@ -349,6 +354,13 @@ impl State {
             if let Some(failures) = self.holders.get_mut(id).and_then(|holder| holder.failures.as_mut()) {
                 failures.parked = true;
             }
+        }
+    }
+
+    fn forget(&mut self, target: &TargetId) {
+        self.holders.remove(target);
+        for wave in self.open.iter_mut().flat_map(|open| open.waves.iter_mut()) {
+            wave.retain(|id| id != target);
         }
     }
 
