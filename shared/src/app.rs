@@ -23,8 +23,9 @@ use crate::http::Http;
 use crate::http::transport::Transport;
 use crate::identity::{Audience, Identities, SecretReader};
 use crate::ids::{CredentialName, RunnerId, Workspace};
-use crate::journal::{StateKey, names, place};
+use crate::journal::{StateKey, names};
 use crate::random::Random;
+use crate::storage::Storage;
 use crate::targets::PowerBiTargets;
 
 /// What a run takes from outside: no part of the program asks the machine for any of these itself.
@@ -32,6 +33,8 @@ use crate::targets::PowerBiTargets;
 pub struct Surroundings {
     /// Carries every request.
     pub transport: Arc<dyn Transport>,
+    /// Opens state and stores.
+    pub storage: Arc<dyn Storage>,
     /// The time.
     pub clock: Clock,
     /// Randomness.
@@ -135,7 +138,7 @@ impl App {
 
     /// The state, as it is; nothing is created.
     fn state(&self) -> Result<Arc<dyn ObjectStore>, Error> {
-        place::view_state(&self.config.state.location)
+        self.surroundings.storage.view_state(&self.config.state.location)
     }
 
     /// The journal that this credential last used, found without a request: the principal's application id.

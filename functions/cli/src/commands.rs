@@ -20,6 +20,7 @@ use lakekey_core::error::ExitStatus;
 use lakekey_core::http::transport::Transport;
 use lakekey_core::ids::CredentialName;
 use lakekey_core::random::Random;
+use lakekey_core::storage::Disk;
 
 use crate::args::{Format, Names};
 use crate::failure::Failure;
@@ -69,6 +70,7 @@ impl Session {
         };
         Ok(Surroundings {
             transport,
+            storage: Arc::new(Disk),
             clock: self.clock.clone(),
             random: self.random.clone(),
             environment: self.environment.clone(),

@@ -9,7 +9,6 @@ use crate::ids::Generation;
 use crate::report::{CredentialHistory, HistoryEntry, HistoryReport};
 use crate::rotation::drive::read;
 use crate::rotation::event::{Event, Fate, PlanKind};
-use crate::stores;
 
 impl App {
     pub(super) async fn history(&self, credentials: &[&Credential], verify: bool) -> Result<HistoryReport, Error> {
@@ -23,7 +22,7 @@ impl App {
     async fn history_of(&self, credential: &Credential, verify: bool) -> Result<CredentialHistory, Error> {
         let store = self.state()?;
         let name = credential.name.clone();
-        let stored = stores::open(&credential.store)?.current().await?.and_then(|value| value.journal);
+        let stored = self.surroundings.storage.store(&credential.store)?.current().await?.and_then(|value| value.journal);
         let Some(journal) = self.journal_name(&*store, credential).await? else {
             return Ok(CredentialHistory { name, verified: verify.then_some(stored.is_none()), entries: Vec::new() });
         };

@@ -11,7 +11,7 @@ use crate::command::Progress;
 use crate::config::Credential;
 use crate::error::{Error, ErrorKind, Problem};
 use crate::ids::{ApplicationId, CredentialName};
-use crate::journal::{names, place};
+use crate::journal::names;
 use crate::report::{CredentialMove, MoveOutcome, MoveReport, Phase, RefreshOutcome, TargetMove, TargetOutcome};
 use crate::rotation::drive::{Ended, Ports, Run, read};
 use crate::rotation::event::PlanKind;
@@ -46,7 +46,7 @@ impl App {
         refresh: bool,
         progress: &Progress,
     ) -> Result<MoveReport, Error> {
-        place::open_state(&self.config.state.location)?;
+        self.surroundings.storage.open_state(&self.config.state.location)?;
         let found: Vec<Result<Principal, Error>> = futures::stream::iter(credentials)
             .map(|credential| async move {
                 let workspaces = self.workspaces(credential)?;
@@ -112,6 +112,7 @@ impl App {
             workspaces: self.workspaces(credential)?,
             targets: self.targets(credential)?,
             http: Arc::clone(&self.http),
+            storage: Arc::clone(&self.surroundings.storage),
             clock: self.surroundings.clock.clone(),
             random: self.surroundings.random.clone(),
             runner: self.surroundings.runner.clone(),

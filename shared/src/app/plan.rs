@@ -18,7 +18,6 @@ use crate::rotation::next::{SLOTS_USED_MAX, retire_after};
 use crate::rotation::preflight::{self, Preflight, Principal};
 use crate::rotation::recover::{self, Listed, Origin};
 use crate::rotation::state::State;
-use crate::stores;
 use crate::targets::TargetSpec;
 
 impl App {
@@ -135,7 +134,7 @@ impl App {
 
     /// What a first rotation will find in the store, so that nobody is surprised that there is nothing to roll back to.
     async fn first_look(&self, credential: &Credential) -> Result<Option<String>, Error> {
-        let stored = stores::open(&credential.store)?.current().await?;
+        let stored = self.surroundings.storage.store(&credential.store)?.current().await?;
         Ok(Some(match stored.and_then(|value| value.secret_id) {
             Some(id) => format!("secret `{id}` in {} becomes generation 1 if it is listed and signs in", credential.store),
             None => "the store is empty: secrets that exist now are foreign and stay; the first generation has nothing to roll back to".to_owned(),

@@ -16,14 +16,14 @@ use crate::clients::databricks::Databricks;
 use crate::clock::Clock;
 use crate::command::{Progress, ProgressEvent};
 use crate::config::schedule;
-use crate::config::{Credential, StateConfig, StateLocation, StoreLocation};
+use crate::config::{Credential, StateConfig, StoreLocation};
 use crate::error::{Error, Problem};
 use crate::http::Http;
 use crate::ids::{RunnerId, SecretId, TargetId, Workspace};
-use crate::journal::lock::FileLock;
 use crate::journal::{Entry, Journal, JournalError, StateKey, names};
 use crate::random::Random;
-use crate::stores::{self, SecretStore};
+use crate::storage::{Lock, Storage};
+use crate::stores::SecretStore;
 use crate::targets::PowerBiTargets;
 
 /// A wait of at most this long is waited out; a longer one ends the run.
@@ -51,6 +51,8 @@ pub struct Ports {
     pub targets: Option<PowerBiTargets>,
     /// The seam, for requests that the new secret itself signs.
     pub http: Arc<Http>,
+    /// Opens state and stores.
+    pub storage: Arc<dyn Storage>,
     /// The time.
     pub clock: Clock,
     /// Randomness.
@@ -120,7 +122,7 @@ pub struct Run<'a> {
     /// Whether anything outside the journal was changed in this run.
     pub changed: bool,
     /// Released when the run ends, however it ends.
-    lock: Option<FileLock>,
+    lock: Option<Box<dyn Send + Sync>>,
 }
 
 /// Opens a principal's journal and folds it. Reads only.
@@ -318,7 +320,7 @@ impl<'a> Run<'a> {
     }
 
     pub(super) fn store(&self, place: &Place) -> Result<Arc<dyn SecretStore>, Error> {
-        stores::open(&StoreLocation::from(place))
+        self.ports.storage.store(&StoreLocation::from(place))
     }
 
     pub(super) fn say(&self, step: impl Into<String>, done: usize, total: usize) {
@@ -328,15 +330,11 @@ impl<'a> Run<'a> {
     }
 }
 
-fn take_lock(ports: &Ports, name: &str) -> Result<Option<FileLock>, Error> {
-    match &ports.state_config.location {
-        StateLocation::File(folder) => match FileLock::try_take(folder, name, &ports.runner)? {
-            Some(lock) => Ok(Some(lock)),
-            None => {
-                let holder = FileLock::holder(folder, name).unwrap_or_else(|| RunnerId::new("another process"));
-                Err(lease_held(&holder, None))
-            }
-        },
+fn take_lock(ports: &Ports, name: &str) -> Result<Option<Box<dyn Send + Sync>>, Error> {
+    match ports.storage.lock(&ports.state_config.location, name, &ports.runner)? {
+        Lock::Taken(lock) => Ok(Some(lock)),
+        Lock::None => Ok(None),
+        Lock::Busy(holder) => Err(lease_held(&holder, None)),
     }
 }
 

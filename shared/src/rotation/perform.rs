@@ -266,7 +266,7 @@ impl Run<'_> {
         let known = plans.chain(self.ports.credential.copies.iter().map(Place::from));
         let place = known.into_iter().find(|place| place.holder() == *holder)?;
         Some(match StoreLocation::from(&place) {
-            StoreLocation::File(path) => ValueCopy::file(&path),
+            location @ StoreLocation::File(_) => ValueCopy::store(self.ports.storage.store(&location).ok()?),
             StoreLocation::DatabricksScope { scope, key } => ValueCopy::scope(self.ports.databricks().clone(), scope, key),
         })
     }

@@ -33,7 +33,13 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: Options) -> io::Result<()> {
-    let settings = Settings { latency: options.latency, warehouse_start: Duration::from_secs(1), ..Settings::default() };
+    let settings = Settings {
+        latency: options.latency,
+        warehouse_start: Duration::from_secs(1),
+        // Small pages show a client's paging at work; in a large fleet they would only be slow.
+        page: (options.targets / 10).clamp(3, 100),
+        ..Settings::default()
+    };
     let served = serve(&Fleet::new(options.targets, options.seed), settings).await?;
     served.cloud.set_faults(options.faults);
     let folder = options.folder.unwrap_or_else(|| env::temp_dir().join(format!("lakekey-sim-{}", std::process::id())));
