@@ -37,12 +37,17 @@ impl Found {
                 Mark('(') if file.contains("/config/") && places_problem(before) => self.argument(file, &tokens, after, 1),
                 Mark('(') if TABLES.contains(&file) => self.codes.extend(pair(after)),
                 Word(word) if word == "code" => {
-                    if let [Mark(':'), Text(code), ..] = after {
+                    if let [Mark(':'), Text(code), ..] = after
+                        && is_code(code)
+                    {
                         self.codes.insert(code.clone());
                     }
                 }
                 Word(word) if word == "ErrorKind" => {
-                    if let [Mark(':'), Mark(':'), Word(_), Mark(','), Text(code), ..] = after {
+                    // Also `io::ErrorKind`, which a sentence follows.
+                    if let [Mark(':'), Mark(':'), Word(_), Mark(','), Text(code), ..] = after
+                        && is_code(code)
+                    {
                         self.codes.insert(code.clone());
                     }
                 }
@@ -234,13 +239,17 @@ mod tests {
             problems.add(Position { line: 1, column: 2 }, "yaml-syntax", "m", "h");
             return Err(unread(file, "config-too-large", "m", "h"));
             ConfigProblem { code: "bad-allowed-hosts".to_owned() };"#;
-        assert_eq!(codes("shared/src/config/x.rs", source), ["bad-allowed-hosts", "bad-grant", "config-too-large", "yaml-syntax"]);
+        assert_eq!(
+            codes("shared/src/config/x.rs", source),
+            ["bad-allowed-hosts", "bad-grant", "config-too-large", "yaml-syntax"]
+        );
         assert_eq!(codes("shared/src/other.rs", source), ["bad-allowed-hosts"]);
     }
 
     #[test]
     fn tables_tuples_and_patterns_are_seen() {
-        let source = r#"match x { A => ("timeout", "h"), B => ("GatewayOffline", "gateway-unreachable", H), C => ("Not a code", 1) }"#;
+        let source =
+            r#"match x { A => ("timeout", "h"), B => ("GatewayOffline", "gateway-unreachable", H), C => ("Not a code", 1) }"#;
         assert_eq!(codes("shared/src/http/failure.rs", source), ["gateway-unreachable", "timeout"]);
         assert_eq!(codes("shared/src/a.rs", r#"(ErrorKind::Failed, "state-unavailable", "h")"#), ["state-unavailable"]);
         let source = r#"one("gateway", x); one("dataset", y); Problem::new(&format!("{what}-not-found"), "m")"#;
