@@ -1,5 +1,6 @@
 //! Wires a [`Config`] and its surroundings together and runs commands: the only way from a trigger to the inside.
 
+mod forget;
 mod history;
 mod moving;
 mod plan;
@@ -83,6 +84,7 @@ impl App {
             Command::Reapply { names, refresh } => {
                 self.reapply(&self.named(&names)?, refresh, progress).await.map(Outcome::Moved)
             }
+            Command::Forget { name, target } => self.forget(&name, &target).await.map(Outcome::Status),
             Command::Status { names } => self.status(&self.named(&names)?).await.map(Outcome::Status),
             Command::History { names, verify } => self.history(&self.named(&names)?, verify).await.map(Outcome::History),
         }

@@ -2,6 +2,7 @@
 
 mod arrange;
 mod config;
+mod docs;
 mod permissions;
 mod principals;
 mod selection;

@@ -99,6 +99,8 @@ fn describe(event: &Event) -> (&'static str, Option<Generation>, Option<String>)
             ("wave-ended", None, Some(format!("{moved} of {} places moved", results.len())))
         }
         Event::Parked { targets } => ("parked", None, Some(format!("{} targets", targets.len()))),
+        Event::Forgotten { target } => ("forgotten", None, Some(target.to_string())),
+        Event::Drained => ("drained", None, None),
         Event::Promoted { generation } => ("promoted", Some(*generation), None),
         Event::Settled { problem } => ("settled", None, problem.as_ref().map(|problem| problem.message.clone())),
         Event::Quarantined { problem } => ("quarantined", None, Some(problem.message.clone())),

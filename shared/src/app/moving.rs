@@ -97,7 +97,7 @@ impl App {
                 .hint("`lakekey rotate` finishes it and leaves every target with the new secret"));
         }
         let ended = run.drive(goal).await;
-        let mut report = report(&ports, &run, was_open.is_some(), goal, ended);
+        let mut report = report(&ports, &run, was_open.is_some(), ended);
         if refresh {
             self.refresh(&ports, &run.state, &mut report).await;
         }
@@ -223,15 +223,15 @@ fn not_begun(credential: &Credential, error: Error) -> CredentialMove {
     }
 }
 
-fn report(ports: &Ports, run: &Run<'_>, was_open: bool, goal: Goal, ended: Result<Ended, Error>) -> CredentialMove {
+fn report(ports: &Ports, run: &Run<'_>, was_open: bool, ended: Result<Ended, Error>) -> CredentialMove {
     let state = &run.state;
     let settled = run.seen.settled.last();
+    let undeleted = run.seen.undeleted.clone().filter(|_| state.undeleted().next().is_some());
     let (outcome, error) = match (&ended, settled) {
-        (_, Some(Some(problem))) => (MoveOutcome::Failed, Some(problem.clone())),
-        (Ok(Ended::Done), Some(None)) => match goal {
-            Goal::Rotate { .. } => (MoveOutcome::Rotated, None),
-            Goal::Reapply => reapplied(run),
-        },
+        (_, Some((_, Some(problem)))) => (MoveOutcome::Failed, Some(problem.clone())),
+        (Ok(Ended::Done), _) if undeleted.is_some() => (MoveOutcome::Incomplete, undeleted),
+        (Ok(Ended::Done), Some((PlanKind::Rotate, None))) => (MoveOutcome::Rotated, None),
+        (Ok(Ended::Done), Some((PlanKind::Reapply, None))) => reapplied(run),
         (Ok(Ended::Done), None) => (MoveOutcome::Unchanged, None),
         (Ok(Ended::Waiting { until, why }), _) => (MoveOutcome::Incomplete, Some(waiting(until, why))),
         (Ok(Ended::Stopped(problem)), _) => (

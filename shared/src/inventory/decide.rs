@@ -62,7 +62,7 @@ impl Decided {
         for (_, row) in empty {
             let message = format!("the row `{row}` of targets.select selects no data source on the credential's workspaces");
             let hint = if self.left.is_empty() {
-                "check the row, and that the identity can see what it means: `lakekey discover` lists all that it sees"
+                "check the row, and that the identity is a member of the workspace or an administrator of the gateway that it means"
             } else {
                 "what is left alone, and why, is listed under `left`"
             };

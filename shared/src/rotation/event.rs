@@ -104,6 +104,11 @@ pub enum Event {
         /// Which.
         targets: Vec<TargetId>,
     },
+    /// A person says that this place is gone or beyond reach: it keeps nothing alive until it is selected again.
+    Forgotten {
+        /// Which.
+        target: TargetId,
+    },
     /// The store's current value is this generation.
     Promoted {
         /// Which generation.
@@ -114,6 +119,8 @@ pub enum Event {
         /// Why it ended early; `None` when it did what it was to do.
         problem: Option<Problem>,
     },
+    /// Grace has passed since the last rotation, and nothing superseded lives any more.
+    Drained,
     /// A person must act before anything more is done.
     Quarantined {
         /// What is wrong and how to go on.
