@@ -26,6 +26,8 @@ use crate::identity::{Audience, Identities, SecretReader};
 use crate::ids::{CredentialName, RunnerId, Workspace};
 use crate::journal::{StateKey, names};
 use crate::random::Random;
+use crate::rotation::drive::{check_stores, read};
+use crate::rotation::state::State;
 use crate::storage::Storage;
 use crate::targets::PowerBiTargets;
 
@@ -141,6 +143,13 @@ impl App {
     /// The state, as it is; nothing is created.
     fn state(&self) -> Result<Arc<dyn ObjectStore>, Error> {
         self.surroundings.storage.view_state(&self.config.state.location)
+    }
+
+    /// A journal, folded, that stored values agree with. Reads only.
+    async fn folded(&self, credential: &Credential, name: &str) -> Result<State, Error> {
+        let (journal, state) = read(self.state()?, name, self.state_key().await?, true).await?;
+        check_stores(&*self.surroundings.storage, credential, &journal, &state).await?;
+        Ok(state)
     }
 
     /// The journal that this credential last used, found without a request: the principal's application id.
