@@ -1,4 +1,8 @@
 //! The one integration binary: the real program against the simulated cloud. Each module tells stories of one kind.
 
+#![allow(unreachable_pub, reason = "a test binary has no other reach than its own crate")]
+
+mod crashes;
+mod fuse;
 mod stories;
 mod support;
