@@ -4,5 +4,8 @@
 
 mod crashes;
 mod fuse;
+mod interrupts;
+mod races;
 mod stories;
 mod support;
+mod town;
