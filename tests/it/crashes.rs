@@ -135,42 +135,77 @@ async fn an_undisturbed_life_needs_two_secrets() {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_dies_before_a_request_is_resumed_at_once() {
-    let points = sweep(0, stride(7), Resume::AtOnce, Cut::BeforeSend).await;
-    assert!(points > 15, "{points}");
+    let points = sweep(0, stride(5), Resume::AtOnce, Cut::BeforeSend).await;
+    assert!(points > 20, "{points}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_dies_before_an_answer_is_resumed_at_once() {
-    let points = sweep(1, stride(7), Resume::AtOnce, Cut::BeforeAnswer).await;
-    assert!(points > 15, "{points}");
+    let points = sweep(1, stride(5), Resume::AtOnce, Cut::BeforeAnswer).await;
+    assert!(points > 20, "{points}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_dies_after_an_answer_is_resumed_at_once() {
-    let points = sweep(2, stride(7), Resume::AtOnce, Cut::AfterAnswer).await;
-    assert!(points > 15, "{points}");
+    let points = sweep(2, stride(5), Resume::AtOnce, Cut::AfterAnswer).await;
+    assert!(points > 20, "{points}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_dies_before_an_answer_is_resumed_later() {
-    let points = sweep(3, stride(11), Resume::Later, Cut::BeforeAnswer).await;
+    let points = sweep(3, stride(9), Resume::Later, Cut::BeforeAnswer).await;
     assert!(points > 10, "{points}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_dies_before_an_answer_is_resumed_elsewhere_when_its_lease_is_over() {
-    let points = sweep(4, stride(11), Resume::Elsewhere, Cut::BeforeAnswer).await;
+    let points = sweep(4, stride(7), Resume::Elsewhere, Cut::BeforeAnswer).await;
     assert!(points > 10, "{points}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_dies_at_an_await_is_resumed_at_once() {
-    let points = sweep(0, stride(31), Resume::AtOnce, Cut::Poll).await;
-    assert!(points > 15, "{points}");
+    let points = sweep(0, stride(9), Resume::AtOnce, Cut::Poll).await;
+    assert!(points > 18, "{points}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_dies_at_an_await_is_resumed_elsewhere_when_its_lease_is_over() {
-    let points = sweep(5, stride(37), Resume::Elsewhere, Cut::Poll).await;
-    assert!(points > 15, "{points}");
+    let points = sweep(5, stride(13), Resume::Elsewhere, Cut::Poll).await;
+    assert!(points > 12, "{points}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_that_each_die_a_request_later_than_the_one_before_come_to_an_end() {
+    let bench = customer();
+    let fuse = Fuse::new(&bench.cloud, Cut::Never);
+    let foreign: BTreeSet<String> = bench.living().into_iter().collect();
+    let mut crashes = 0;
+    for stage in [hours(0), days(7), hours(30)] {
+        bench.pass(stage);
+        for request in 0.. {
+            fuse.rearm(Cut::BeforeAnswer(request));
+            match fuse.burn(bench.run_over(fuse.clone(), &["rotate", "--output", "json"])).await {
+                Some(Ran { status: 0, .. }) => break,
+                Some(ran) => {
+                    assert_eq!(ran.status, 3, "{ran:?}");
+                    bench.pass(minutes(6));
+                }
+                None => crashes += 1,
+            }
+            assert!(request < 100, "it does not get on");
+        }
+    }
+    assert!(crashes > 40, "{crashes}");
+    bench.pass(hours(30));
+    let ran = bench.run(&["rotate", "--output", "json"]).await;
+    assert_eq!(ran.status, 0, "{ran:?}");
+
+    assert_eq!(fuse.outages(), Vec::<String>::new());
+    let (_, now) = bench.one(&["status"]).await;
+    let current = now["secret_id"].as_str().unwrap().to_owned();
+    bench.assert_all_hold(&current);
+    let expected: BTreeSet<String> = foreign.into_iter().chain([current]).collect();
+    assert_eq!(bench.living().into_iter().collect::<BTreeSet<_>>(), expected);
+    assert_no_leak(&bench, "after many crashes");
 }

@@ -42,7 +42,7 @@ pub enum Cut {
 /// Carries requests, counts them and the polls of the run, and blows once.
 pub struct Fuse {
     inner: InProcess,
-    cut: Cut,
+    cut: Mutex<Cut>,
     requests: AtomicUsize,
     polls: AtomicUsize,
     blown: AtomicBool,
@@ -56,7 +56,7 @@ impl Fuse {
     pub fn new(cloud: &Cloud, cut: Cut) -> Arc<Self> {
         Arc::new(Self {
             inner: InProcess(cloud.clone()),
-            cut,
+            cut: Mutex::new(cut),
             requests: AtomicUsize::new(0),
             polls: AtomicUsize::new(0),
             blown: AtomicBool::new(false),
@@ -68,6 +68,17 @@ impl Fuse {
 
     pub fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Counts from zero again, towards another cut.
+    pub fn rearm(&self, cut: Cut) {
+        *self.cut.lock().unwrap() = cut;
+        self.requests.store(0, Ordering::Relaxed);
+        self.spent.store(false, Ordering::Relaxed);
+    }
+
+    fn cut(&self) -> Cut {
+        *self.cut.lock().unwrap()
     }
 
     pub fn polls(&self) -> usize {
@@ -111,7 +122,7 @@ impl Fuse {
             let mut run = std::pin::pin!(run);
             poll_fn(|context| {
                 let poll = self.polls.fetch_add(1, Ordering::Relaxed);
-                if self.cut == Cut::Poll(poll) {
+                if self.cut() == Cut::Poll(poll) {
                     self.blow();
                 }
                 if self.blown.swap(false, Ordering::Relaxed) {
@@ -135,17 +146,17 @@ impl Fuse {
 impl Transport for Fuse {
     async fn send(&self, request: http::Request<Bytes>, timeout: Duration) -> Result<http::Response<Bytes>, TransportError> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        if self.cut == Cut::BeforeSend(number) {
+        if self.cut() == Cut::BeforeSend(number) {
             self.blow();
             std::future::pending::<()>().await;
         }
         let answer = self.inner.send(request, timeout).await;
         self.watch();
-        if self.cut == Cut::BeforeAnswer(number) {
+        if self.cut() == Cut::BeforeAnswer(number) {
             self.blow();
             std::future::pending::<()>().await;
         }
-        if self.cut == Cut::AfterAnswer(number) {
+        if self.cut() == Cut::AfterAnswer(number) {
             self.blow();
         }
         answer

@@ -5,7 +5,9 @@
 mod crashes;
 mod fuse;
 mod interrupts;
+mod network;
 mod races;
 mod stories;
+mod stuck;
 mod support;
 mod town;
