@@ -6,6 +6,7 @@ mod crashes;
 mod fuse;
 mod interrupts;
 mod network;
+mod people;
 mod races;
 mod stories;
 mod stuck;

@@ -96,13 +96,14 @@ async fn a_parked_target_keeps_its_secret_alive_and_is_moved_by_the_next_rotatio
 
 #[tokio::test(start_paused = true)]
 async fn a_target_that_never_moves_blocks_no_rotation_and_its_secret_goes_when_it_has_expired() {
-    let (bench, generation_1, stuck) = rotated_once().await;
+    let (mut bench, generation_1, stuck) = rotated_once().await;
+    bench.config["credentials"]["sales-bi"]["rotate_every"] = json!("5d");
     let expires = bench.cloud.secrets(&bench.cloud.cast().principal.application_id);
     let expires = expires.into_iter().find(|secret| secret.id == generation_1).unwrap().expires;
     let generation_2 = parked(&bench, &stuck).await;
 
-    while bench.cloud.now() < expires - SignedDuration::from_hours(2) {
-        bench.pass(hours(1));
+    while bench.cloud.now() < expires - SignedDuration::from_hours(7) {
+        bench.pass(hours(6));
         let (status, answer) = bench.one(&["rotate"]).await;
         assert_eq!(status, 3, "{answer:#}");
         bench.assert_no_outage();
@@ -111,7 +112,7 @@ async fn a_target_that_never_moves_blocks_no_rotation_and_its_secret_goes_when_i
     assert_ne!(generation_3, generation_2, "another rotation was due meanwhile, and was not blocked");
     assert!(bench.living().contains(&generation_1), "it has not expired yet");
 
-    bench.pass(hours(4));
+    bench.pass(hours(9));
     let (_, after) = bench.one(&["rotate"]).await;
     assert_eq!(after["retired"], json!([generation_1]), "{after:#}");
     for other in bench.targets().into_iter().filter(|source| source.id != stuck.id) {
@@ -170,7 +171,8 @@ async fn grace_is_kept_to_the_second() {
         bench.pass(Duration::try_from(left).unwrap());
         let (status, early) = bench.one(&["rotate"]).await;
         assert_eq!((status, bench.living().contains(&first)), (0, true), "{grace}: a second early: {early:#}");
-        bench.pass(Duration::from_secs(1));
+        // Reports cut times to the millisecond.
+        bench.pass(Duration::from_millis(1_001));
         let (status, done) = bench.one(&["rotate"]).await;
         assert_eq!(
             (status, done["retired"].clone(), done["phase"].as_str()),
