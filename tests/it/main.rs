@@ -1,5 +1,15 @@
 //! The one integration binary: the real program against the simulated cloud. Each module tells stories of one kind.
 
+#![allow(unreachable_pub, reason = "a test binary has no other reach than its own crate")]
+
+mod crashes;
 mod docs;
+mod fuse;
+mod interrupts;
+mod network;
+mod people;
+mod races;
 mod stories;
+mod stuck;
 mod support;
+mod town;
