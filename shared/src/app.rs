@@ -5,6 +5,7 @@ mod history;
 mod moving;
 mod plan;
 mod principal;
+mod sharing;
 mod status;
 
 use std::collections::BTreeMap;
@@ -153,7 +154,18 @@ impl App {
     }
 
     /// The journal that this credential last used, found without a request: the principal's application id.
-    async fn journal_name(&self, state: &dyn ObjectStore, credential: &Credential) -> Result<Option<String>, Error> {
-        Ok(names::journals_of(state, &credential.name).await?.pop())
+    async fn journal_name(&self, state: Arc<dyn ObjectStore>, credential: &Credential) -> Result<Option<String>, Error> {
+        let mut names = names::journals_of(&*state, &credential.name).await?;
+        if names.len() < 2 {
+            return Ok(names.pop());
+        }
+        // The principal was changed: the journal that was written last is the one in use.
+        let mut last = None;
+        for name in names {
+            let (journal, _) = read(Arc::clone(&state), &name, self.state_key().await?, true).await?;
+            let at = journal.entries().last().map(|entry| entry.at);
+            last = last.max(Some((at, name)));
+        }
+        Ok(last.map(|(_, name)| name))
     }
 }

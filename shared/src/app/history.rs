@@ -23,7 +23,7 @@ impl App {
         let store = self.state()?;
         let name = credential.name.clone();
         let stored = self.surroundings.storage.store(&credential.store)?.current().await?.and_then(|value| value.journal);
-        let Some(journal) = self.journal_name(&*store, credential).await? else {
+        let Some(journal) = self.journal_name(Arc::clone(&store), credential).await? else {
             return Ok(CredentialHistory { name, verified: verify.then_some(stored.is_none()), entries: Vec::new() });
         };
         let (journal, _) = match read(Arc::clone(&store), &journal, self.state_key().await?, !verify).await {

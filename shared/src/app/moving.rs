@@ -17,7 +17,7 @@ use crate::report::{CredentialMove, MoveOutcome, MoveReport, Phase, RefreshOutco
 use crate::rotation::drive::{Ended, Ports, Run, read};
 use crate::rotation::event::PlanKind;
 use crate::rotation::next::{Goal, retire_after};
-use crate::rotation::preflight::Principal;
+use crate::rotation::preflight::{Preflight, Principal};
 use crate::rotation::state::{Holder, State};
 use crate::targets::TargetSpec;
 
@@ -50,19 +50,27 @@ impl App {
         self.surroundings.storage.open_state(&self.config.state.location)?;
         let found: Vec<Result<Principal, Error>> = futures::stream::iter(credentials)
             .map(|credential| async move {
-                let workspaces = self.workspaces(credential)?;
-                self.find_or_create(&workspaces[&credential.workspace], credential).await
+                match goal {
+                    Goal::Rotate { .. } => self.find_or_create(credential).await,
+                    Goal::Reapply => self.find(credential).await,
+                }
             })
             .buffered(CREDENTIALS_AT_ONCE)
             .collect()
             .await;
         let shared = shared_principals(credentials, &found);
+        let going = credentials.iter().zip(&found).filter(|(credential, _)| !shared.contains_key(&credential.name));
+        let going: Vec<_> = going.filter_map(|(&credential, found)| Some((credential, found.as_ref().ok()?))).collect();
+        let mut preflights = self.preflights(&going, goal).await;
         let runs = credentials.iter().zip(found).map(|(credential, found)| {
             let shared = shared.get(&credential.name).cloned();
+            let preflight = preflights.remove(&credential.name);
             async move {
                 let outcome = match (found, shared) {
                     (Ok(_), Some(problem)) => Err(Error::new(ErrorKind::Failed, problem)),
-                    (Ok(principal), None) => Box::pin(self.one(credential, principal, goal, refresh, progress)).await,
+                    (Ok(principal), None) => {
+                        Box::pin(self.one(credential, (principal, preflight), goal, refresh, progress)).await
+                    }
                     (Err(error), _) => Err(error),
                 };
                 outcome.unwrap_or_else(|error| not_begun(credential, error))
@@ -75,14 +83,14 @@ impl App {
     async fn one(
         &self,
         credential: &Credential,
-        principal: Principal,
+        (principal, preflight): (Principal, Option<Preflight>),
         goal: Goal,
         refresh: bool,
         progress: &Progress,
     ) -> Result<CredentialMove, Error> {
         let ports = self.ports(credential, principal, progress).await?;
         self.check_one_owner(&ports).await?;
-        let mut run = Run::open(&ports, goal, None).await?;
+        let mut run = Run::open(&ports, goal, preflight).await?;
         let was_open = run.state.open.as_ref().map(|open| open.plan.kind);
         if goal == Goal::Reapply && was_open == Some(PlanKind::Rotate) {
             let _ = run.close().await;

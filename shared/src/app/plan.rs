@@ -7,7 +7,7 @@ use futures::StreamExt;
 use super::{App, CREDENTIALS_AT_ONCE, principal};
 use crate::config::Credential;
 use crate::error::{Error, ErrorKind, Problem};
-use crate::ids::{SecretId, TargetId};
+use crate::ids::{CredentialName, SecretId, TargetId};
 use crate::report::{
     CredentialPlan, LeftOut, Phase, PlanReport, PlannedDataset, PlannedPrincipal, PlannedSecrets, PlannedStep, PlannedTarget,
     SECRETS_MAX,
@@ -37,7 +37,18 @@ impl App {
             .into_iter()
             .collect::<Result<_, Error>>()?;
         name_shared(&mut plans);
+        self.name_kept_by_others(&mut plans).await;
         Ok(PlanReport { credentials: plans })
+    }
+
+    /// Two credentials that select one target would overwrite each other.
+    async fn name_kept_by_others(&self, plans: &mut [CredentialPlan]) {
+        let mut selected: BTreeMap<CredentialName, BTreeSet<TargetId>> =
+            plans.iter().map(|plan| (plan.name.clone(), plan.targets.iter().map(|target| target.id.clone()).collect())).collect();
+        for plan in plans {
+            let mine = selected.get(&plan.name).cloned().unwrap_or_default();
+            plan.problems.extend(self.shared_targets(&plan.name, &mine, &mut selected).await);
+        }
     }
 
     async fn plan_one(&self, credential: &Credential) -> Result<CredentialPlan, Error> {
@@ -204,16 +215,12 @@ fn without_look(credential: &Credential, error: &Error) -> CredentialPlan {
     }
 }
 
-/// Two credentials that are one principal, or select one target, would overwrite each other.
+/// Two credentials that are one principal would retire each other's secrets.
 fn name_shared(plans: &mut [CredentialPlan]) {
     let mut principals: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    let mut targets: BTreeMap<TargetId, Vec<usize>> = BTreeMap::new();
     for (index, plan) in plans.iter().enumerate() {
         if let Some(id) = &plan.service_principal.application_id {
             principals.entry(id.to_string()).or_default().push(index);
-        }
-        for target in &plan.targets {
-            targets.entry(target.id.clone()).or_default().push(index);
         }
     }
     let names = |plans: &[CredentialPlan], owners: &[usize]| {
@@ -222,11 +229,6 @@ fn name_shared(plans: &mut [CredentialPlan]) {
     for (id, owners) in principals.iter().filter(|(_, owners)| owners.len() > 1) {
         let problem = Problem::new("principal-shared", format!("{} are the same service principal `{id}`", names(plans, owners)))
             .hint("one principal belongs to one credential: put all its targets under one of them and remove the other");
-        owners.iter().for_each(|index| plans[*index].problems.push(problem.clone()));
-    }
-    for (id, owners) in targets.iter().filter(|(_, owners)| owners.len() > 1) {
-        let problem = Problem::new("target-shared", format!("{} select the same target `{id}`", names(plans, owners)))
-            .hint("a data source holds one credential: narrow `select` so that each target belongs to one credential");
         owners.iter().for_each(|index| plans[*index].problems.push(problem.clone()));
     }
 }

@@ -9,7 +9,7 @@ use crate::config::{Credential, Securable};
 use crate::error::{Error, Problem};
 use crate::ids::{ApplicationId, ServicePrincipalId, WarehouseId, Workspace};
 use crate::inventory::{self, Selection};
-use crate::targets::PowerBiTargets;
+use crate::targets::{PowerBiTargets, TargetSpec};
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -56,11 +56,13 @@ async fn permissions(
 ) -> Result<(), Error> {
     let mut given = BTreeSet::new();
     for warehouse in &credential.warehouses {
-        let Some(workspace) = workspace_of(credential, workspaces, &found.selection, warehouse) else { continue };
-        given.insert((workspace.clone(), warehouse.clone()));
-        match can_use(&workspaces[&workspace], warehouse, principal).await {
-            Ok(true) => {}
-            Ok(false) => found.missing.push(Permission::CanUse { workspace, warehouse: warehouse.clone() }),
+        match find_warehouse(credential, workspaces, &found.selection, warehouse, principal).await {
+            Ok((workspace, usable)) => {
+                given.insert((workspace.clone(), warehouse.clone()));
+                if !usable {
+                    found.missing.push(Permission::CanUse { workspace, warehouse: warehouse.clone() });
+                }
+            }
             Err(error) => found.problems.push(error.problem().clone()),
         }
     }
@@ -141,16 +143,34 @@ async fn missing_grants(
     }
 }
 
-/// A warehouse belongs to one workspace: the one whose targets use it, else the credential's own.
-fn workspace_of(
+/// The workspace that a listed warehouse belongs to, and whether the principal may use it there. Selected targets tell the
+/// workspace; without one, the credential's own is asked first.
+async fn find_warehouse(
     credential: &Credential,
     workspaces: &BTreeMap<Workspace, Databricks>,
     selection: &Selection,
     warehouse: &WarehouseId,
-) -> Option<Workspace> {
-    let user = selection.targets.iter().find(|target| target.warehouse.as_ref() == Some(warehouse));
-    let by_target = user.and_then(|target| workspaces.keys().find(|workspace| workspace.host() == target.host));
-    by_target.or_else(|| workspaces.get_key_value(&credential.workspace).map(|(workspace, _)| workspace)).cloned()
+    principal: Option<&Principal>,
+) -> Result<(Workspace, bool), Error> {
+    let used_on = |workspace: &Workspace| {
+        let uses = |target: &TargetSpec| target.warehouse.as_ref() == Some(warehouse) && target.host == workspace.host();
+        selection.targets.iter().any(uses)
+    };
+    let own = &credential.workspace;
+    if let Some(workspace) = workspaces.keys().find(|workspace| used_on(workspace)) {
+        return Ok((workspace.clone(), can_use(&workspaces[workspace], warehouse, principal).await?));
+    }
+    let missing = match can_use(&workspaces[own], warehouse, principal).await {
+        Err(error) if error.code() == "not-found" => error,
+        answer => return Ok((own.clone(), answer?)),
+    };
+    for (workspace, databricks) in workspaces.iter().filter(|(workspace, _)| *workspace != own) {
+        match can_use(databricks, warehouse, principal).await {
+            Err(error) if error.code() == "not-found" => {}
+            answer => return Ok((workspace.clone(), answer?)),
+        }
+    }
+    Err(missing)
 }
 
 /// The word that plans and the journal use.
