@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::stream::{self, StreamExt};
+
 use super::event::Permission;
 use super::recover::Listed;
 use crate::clients::databricks::{Access, Databricks};
@@ -10,6 +12,9 @@ use crate::error::{Error, Problem};
 use crate::ids::{ApplicationId, ServicePrincipalId, WarehouseId, Workspace};
 use crate::inventory::{self, Selection};
 use crate::targets::PowerBiTargets;
+
+/// Warehouses asked about at once.
+const CONCURRENCY: usize = 16;
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -56,12 +61,8 @@ async fn permissions(
 ) -> Result<(), Error> {
     let mut given = BTreeSet::new();
     for warehouse in &credential.warehouses {
-        let Some(workspace) = workspace_of(credential, workspaces, &found.selection, warehouse) else { continue };
-        given.insert((workspace.clone(), warehouse.clone()));
-        match can_use(&workspaces[&workspace], warehouse, principal).await {
-            Ok(true) => {}
-            Ok(false) => found.missing.push(Permission::CanUse { workspace, warehouse: warehouse.clone() }),
-            Err(error) => found.problems.push(error.problem().clone()),
+        if let Some(workspace) = workspace_of(credential, workspaces, &found.selection, warehouse) {
+            given.insert((workspace, warehouse.clone()));
         }
     }
     let mut used = BTreeSet::new();
@@ -75,13 +76,21 @@ async fn permissions(
     if let Some(warehouse) = &credential.verify_warehouse {
         used.insert((credential.workspace.clone(), warehouse.clone()));
     }
-    for (workspace, warehouse) in used.difference(&given) {
-        match can_use(&workspaces[workspace], warehouse, principal).await {
+    let asked = given.union(&used).map(|(workspace, warehouse)| async move {
+        (workspace, warehouse, can_use(&workspaces[workspace], warehouse, principal).await)
+    });
+    let mut answers = stream::iter(asked).buffered(CONCURRENCY);
+    while let Some((workspace, warehouse, answer)) = answers.next().await {
+        match answer {
             Ok(true) => {}
+            Ok(false) if given.contains(&(workspace.clone(), warehouse.clone())) => {
+                found.missing.push(Permission::CanUse { workspace: workspace.clone(), warehouse: warehouse.clone() });
+            }
             Ok(false) => found.problems.push(no_can_use(workspace, warehouse)),
             Err(error) => found.problems.push(error.problem().clone()),
         }
     }
+    drop(answers);
     missing_grants(credential, workspaces, principal, found).await;
     Ok(())
 }
