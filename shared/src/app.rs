@@ -80,14 +80,18 @@ impl App {
     /// Runs one command. May be dropped at any point: the journal is the memory.
     pub async fn run(&self, command: Command, progress: &Progress) -> Result<Outcome, Error> {
         match command {
-            Command::Plan { names } => self.plan(&self.named(&names)?).await.map(Outcome::Plan),
-            Command::Rotate { names, force } => self.rotate(&self.named(&names)?, force, progress).await.map(Outcome::Moved),
-            Command::Reapply { names, refresh } => {
-                self.reapply(&self.named(&names)?, refresh, progress).await.map(Outcome::Moved)
+            Command::Plan { names } => Box::pin(self.plan(&self.named(&names)?)).await.map(Outcome::Plan),
+            Command::Rotate { names, force } => {
+                Box::pin(self.rotate(&self.named(&names)?, force, progress)).await.map(Outcome::Moved)
             }
-            Command::Forget { name, target } => self.forget(&name, &target).await.map(Outcome::Status),
-            Command::Status { names } => self.status(&self.named(&names)?).await.map(Outcome::Status),
-            Command::History { names, verify } => self.history(&self.named(&names)?, verify).await.map(Outcome::History),
+            Command::Reapply { names, refresh } => {
+                Box::pin(self.reapply(&self.named(&names)?, refresh, progress)).await.map(Outcome::Moved)
+            }
+            Command::Forget { name, target } => Box::pin(self.forget(&name, &target)).await.map(Outcome::Status),
+            Command::Status { names } => Box::pin(self.status(&self.named(&names)?)).await.map(Outcome::Status),
+            Command::History { names, verify } => {
+                Box::pin(self.history(&self.named(&names)?, verify)).await.map(Outcome::History)
+            }
         }
     }
 

@@ -9,6 +9,7 @@ mod docs;
 mod fuse;
 mod interrupts;
 mod network;
+mod pace;
 mod people;
 mod permissions;
 mod principals;

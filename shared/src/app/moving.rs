@@ -271,7 +271,7 @@ fn reapplied(run: &Run<'_>) -> (MoveOutcome, Option<Problem>) {
     }
 }
 
-fn waiting(until: &jiff::Timestamp, why: &str) -> Problem {
+fn waiting(until: &Timestamp, why: &str) -> Problem {
     Problem::new("waiting", why.to_owned()).hint(format!(
         "nothing more can be done before {until:.0}; every target holds a live secret meanwhile; run `lakekey rotate` again after that"
     ))

@@ -65,7 +65,7 @@ impl App {
             None => (State::default(), Vec::new()),
         };
         let targets = self.targets(credential)?;
-        let found = preflight::preflight(credential, &workspaces, principal.as_ref(), targets.as_ref()).await?;
+        let found = Box::pin(preflight::preflight(credential, &workspaces, principal.as_ref(), targets.as_ref())).await?;
         let adoptable = if state.begun.is_none() { self.adoptable(credential, &listing).await? } else { None };
         let due = match &adoptable {
             Some(_) => Due {

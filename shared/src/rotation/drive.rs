@@ -206,7 +206,7 @@ impl<'a> Run<'a> {
                 }
                 step => {
                     self.keep_lease().await?;
-                    self.perform(step).await?;
+                    Box::pin(self.perform(step)).await?;
                 }
             }
         }

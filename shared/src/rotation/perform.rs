@@ -169,7 +169,7 @@ impl Run<'_> {
     async fn check_everything(&self) -> Result<Preflight, Error> {
         self.say("checking targets and permissions", 0, 0);
         let ports = self.ports;
-        preflight::preflight(&ports.credential, &ports.workspaces, Some(&ports.principal), ports.targets.as_ref()).await
+        Box::pin(preflight::preflight(&ports.credential, &ports.workspaces, Some(&ports.principal), ports.targets.as_ref())).await
     }
 
     async fn grant(&mut self) -> Result<(), Error> {
