@@ -27,7 +27,8 @@ use crate::identity::{Audience, Identities, SecretReader};
 use crate::ids::{CredentialName, RunnerId, Workspace};
 use crate::journal::{StateKey, names};
 use crate::random::Random;
-use crate::rotation::drive::read;
+use crate::rotation::drive::{check_stores, read};
+use crate::rotation::state::State;
 use crate::storage::Storage;
 use crate::targets::PowerBiTargets;
 
@@ -79,14 +80,18 @@ impl App {
     /// Runs one command. May be dropped at any point: the journal is the memory.
     pub async fn run(&self, command: Command, progress: &Progress) -> Result<Outcome, Error> {
         match command {
-            Command::Plan { names } => self.plan(&self.named(&names)?).await.map(Outcome::Plan),
-            Command::Rotate { names, force } => self.rotate(&self.named(&names)?, force, progress).await.map(Outcome::Moved),
-            Command::Reapply { names, refresh } => {
-                self.reapply(&self.named(&names)?, refresh, progress).await.map(Outcome::Moved)
+            Command::Plan { names } => Box::pin(self.plan(&self.named(&names)?)).await.map(Outcome::Plan),
+            Command::Rotate { names, force } => {
+                Box::pin(self.rotate(&self.named(&names)?, force, progress)).await.map(Outcome::Moved)
             }
-            Command::Forget { name, target } => self.forget(&name, &target).await.map(Outcome::Status),
-            Command::Status { names } => self.status(&self.named(&names)?).await.map(Outcome::Status),
-            Command::History { names, verify } => self.history(&self.named(&names)?, verify).await.map(Outcome::History),
+            Command::Reapply { names, refresh } => {
+                Box::pin(self.reapply(&self.named(&names)?, refresh, progress)).await.map(Outcome::Moved)
+            }
+            Command::Forget { name, target } => Box::pin(self.forget(&name, &target)).await.map(Outcome::Status),
+            Command::Status { names } => Box::pin(self.status(&self.named(&names)?)).await.map(Outcome::Status),
+            Command::History { names, verify } => {
+                Box::pin(self.history(&self.named(&names)?, verify)).await.map(Outcome::History)
+            }
         }
     }
 
@@ -143,6 +148,13 @@ impl App {
     /// The state, as it is; nothing is created.
     fn state(&self) -> Result<Arc<dyn ObjectStore>, Error> {
         self.surroundings.storage.view_state(&self.config.state.location)
+    }
+
+    /// A journal, folded, that stored values agree with. Reads only.
+    async fn folded(&self, credential: &Credential, name: &str) -> Result<State, Error> {
+        let (journal, state) = read(self.state()?, name, self.state_key().await?, true).await?;
+        check_stores(&*self.surroundings.storage, credential, &journal, &state).await?;
+        Ok(state)
     }
 
     /// The journal that this credential last used, found without a request: the principal's application id.

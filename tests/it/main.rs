@@ -1,12 +1,23 @@
 //! The one integration binary: the real program against the simulated cloud. Each module tells stories of one kind.
 
+#![allow(unreachable_pub, reason = "a test binary has no other reach than its own crate")]
+
 mod arrange;
 mod config;
+mod crashes;
 mod docs;
+mod fuse;
+mod interrupts;
+mod network;
+mod pace;
+mod people;
 mod permissions;
 mod principals;
+mod races;
 mod selection;
 mod stores;
 mod stories;
+mod stuck;
 mod support;
 mod targets;
+mod town;

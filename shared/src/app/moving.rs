@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::StreamExt;
+use jiff::Timestamp;
 use tracing::warn;
 
 use super::{App, CREDENTIALS_AT_ONCE};
@@ -157,6 +158,7 @@ impl App {
         }
     }
 
+    /// Starts refreshes. They change no credential, so the lease does not bound them.
     async fn refresh(&self, ports: &Ports, state: &State, report: &mut CredentialMove) {
         let Some(targets) = &ports.targets else { return };
         let mut done: BTreeMap<_, RefreshOutcome> = BTreeMap::new();
@@ -164,7 +166,7 @@ impl App {
             let spec = state.holders.get(&target.id).and_then(|holder| holder.spec.as_ref());
             for dataset in spec.iter().flat_map(|spec| &spec.datasets) {
                 if !done.contains_key(&dataset.id) {
-                    let outcome = match targets.powerbi.refresh(&dataset.group, &dataset.id, ports.clock.now()).await {
+                    let outcome = match targets.powerbi.refresh(&dataset.group, &dataset.id, Timestamp::MAX).await {
                         Ok(()) => RefreshOutcome::Started,
                         Err(error) => {
                             warn!(dataset = %dataset.id, error = %Error::from(error), "a refresh could not be started");
@@ -269,7 +271,7 @@ fn reapplied(run: &Run<'_>) -> (MoveOutcome, Option<Problem>) {
     }
 }
 
-fn waiting(until: &jiff::Timestamp, why: &str) -> Problem {
+fn waiting(until: &Timestamp, why: &str) -> Problem {
     Problem::new("waiting", why.to_owned()).hint(format!(
         "nothing more can be done before {until:.0}; every target holds a live secret meanwhile; run `lakekey rotate` again after that"
     ))

@@ -67,7 +67,7 @@ impl App {
             return Ok(principal);
         }
         let targets = self.targets(credential)?;
-        let ahead = preflight::preflight(credential, &workspaces, None, targets.as_ref()).await?;
+        let ahead = Box::pin(preflight::preflight(credential, &workspaces, None, targets.as_ref())).await?;
         if let Some(problem) = ahead.problems.first() {
             return Err(Error::new(ErrorKind::Failed, problem.clone()));
         }

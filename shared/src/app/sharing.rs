@@ -88,7 +88,7 @@ impl App {
         }
         let workspaces = self.workspaces(credential)?;
         let targets = self.targets(credential)?;
-        preflight::preflight(credential, &workspaces, Some(principal), targets.as_ref()).await.map(Some)
+        Box::pin(preflight::preflight(credential, &workspaces, Some(principal), targets.as_ref())).await.map(Some)
     }
 
     /// What `other` was last planned with and still selects, if any of it is among `wanted`. A journal that cannot be read is

@@ -142,6 +142,8 @@ pub struct Begun {
     pub application_id: ApplicationId,
     /// The secret that the store already held, if it was taken over as generation 1.
     pub adopted: Option<Minted>,
+    /// Heads of a lost journal that stored values name; a person has decided to go on without it.
+    pub forgiven: Vec<String>,
 }
 
 /// Whether a plan moves targets to a new generation or sends the current one again.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::stream::{self, StreamExt};
+
 use super::event::Permission;
 use super::recover::Listed;
 use crate::clients::databricks::{Access, Databricks};
@@ -10,6 +12,9 @@ use crate::error::{Error, Problem};
 use crate::ids::{ApplicationId, ServicePrincipalId, WarehouseId, Workspace};
 use crate::inventory::{self, Selection};
 use crate::targets::{PowerBiTargets, TargetSpec};
+
+/// Warehouses asked about at once.
+const CONCURRENCY: usize = 16;
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -54,9 +59,14 @@ async fn permissions(
     principal: Option<&Principal>,
     found: &mut Preflight,
 ) -> Result<(), Error> {
+    let selection = &found.selection;
+    let listed = stream::iter(&credential.warehouses).map(|warehouse| async move {
+        (warehouse, find_warehouse(credential, workspaces, selection, warehouse, principal).await)
+    });
+    let answers: Vec<_> = listed.buffered(CONCURRENCY).collect().await;
     let mut given = BTreeSet::new();
-    for warehouse in &credential.warehouses {
-        match find_warehouse(credential, workspaces, &found.selection, warehouse, principal).await {
+    for (warehouse, answer) in answers {
+        match answer {
             Ok((workspace, usable)) => {
                 given.insert((workspace.clone(), warehouse.clone()));
                 if !usable {
@@ -77,8 +87,12 @@ async fn permissions(
     if let Some(warehouse) = &credential.verify_warehouse {
         used.insert((credential.workspace.clone(), warehouse.clone()));
     }
-    for (workspace, warehouse) in used.difference(&given) {
-        match can_use(&workspaces[workspace], warehouse, principal).await {
+    let asked = used.difference(&given).map(|(workspace, warehouse)| async move {
+        (workspace, warehouse, can_use(&workspaces[workspace], warehouse, principal).await)
+    });
+    let answers: Vec<_> = stream::iter(asked).buffered(CONCURRENCY).collect().await;
+    for (workspace, warehouse, answer) in answers {
+        match answer {
             Ok(true) => {}
             Ok(false) => found.problems.push(no_can_use(workspace, warehouse)),
             Err(error) => found.problems.push(error.problem().clone()),

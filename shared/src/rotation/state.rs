@@ -21,6 +21,8 @@ pub const PARK_AFTER: SignedDuration = SignedDuration::from_hours(24);
 pub struct State {
     /// The first look, when there was one.
     pub begun: Option<Begun>,
+    /// Heads of a lost journal that stored values may name.
+    pub forgiven: BTreeSet<String>,
     /// The lease, until released.
     pub lease: Option<Lease>,
     /// The newest epoch.

@@ -7,7 +7,7 @@ use crate::credential::StoredCredential;
 use crate::error::{Error, Problem};
 use crate::http::HttpError;
 use crate::identity::Signer;
-use crate::ids::{Generation, SecretId};
+use crate::ids::{ApplicationId, Generation, SecretId};
 use crate::rotation::drive::Run;
 use crate::rotation::event::{Condemnation, Event, Minted};
 use crate::rotation::recover::{self, Listed};
@@ -185,35 +185,39 @@ impl Run<'_> {
     /// A token of this generation; `None` when it was definitely and persistently refused.
     async fn sign_in(&mut self, generation: Generation) -> Result<Option<Secret>, Error> {
         let value = self.value(generation).await?;
+        match self.proof(&value.client_id, &value.client_secret).await? {
+            Ok(token) => {
+                self.seen.signs_in = Some((generation, self.ports.clock.now()));
+                Ok(Some(token))
+            }
+            Err(said) => {
+                let problem = Problem::new(
+                    "verification-failed",
+                    format!("generation {generation} (secret `{}`) does not sign in: {}", value.secret_id, said.message),
+                )
+                .hint("somebody may have deleted that secret at Databricks; run `lakekey rotate` again");
+                self.seen.refused = Some((generation, problem));
+                // Whether it is gone is seen in a list that is newer than the refusal.
+                self.seen.listing = None;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Signs in with this secret, patiently: a new one is not known everywhere at once. What Databricks said when it was
+    /// refused to the last.
+    pub(super) async fn proof(&mut self, client_id: &ApplicationId, secret: &Secret) -> Result<Result<Secret, Problem>, Error> {
         let workspace = self.ports.credential.workspace.clone();
         let mut pauses = SIGN_IN_PAUSES_S.iter();
         loop {
-            let error = match token_of_secret(&self.ports.http, &workspace, &value.client_id, &value.client_secret).await {
-                Ok(token) => {
-                    self.seen.signs_in = Some((generation, self.ports.clock.now()));
-                    return Ok(Some(token));
-                }
+            let error = match token_of_secret(&self.ports.http, &workspace, client_id, secret).await {
+                Ok(token) => return Ok(Ok(token)),
                 Err(error) => error,
             };
             let refused = error.status().is_some_and(|status| matches!(status.as_u16(), 400 | 401 | 403));
             match pauses.next() {
                 Some(seconds) if refused => self.pause(SignedDuration::from_secs(*seconds)).await?,
-                None if refused => {
-                    let cause = Error::from(error);
-                    let problem = Problem::new(
-                        "verification-failed",
-                        format!(
-                            "generation {generation} (secret `{}`) does not sign in: {}",
-                            value.secret_id,
-                            cause.problem().message
-                        ),
-                    )
-                    .hint("somebody may have deleted that secret at Databricks; run `lakekey rotate` again");
-                    self.seen.refused = Some((generation, problem));
-                    // Whether it is gone is seen in a list that is newer than the refusal.
-                    self.seen.listing = None;
-                    return Ok(None);
-                }
+                None if refused => return Ok(Err(super::problem_of(error.into()))),
                 _ => return Err(error.into()),
             }
         }

@@ -126,6 +126,7 @@ impl State {
         if self.begun.is_some() {
             return Err("the journal begins twice");
         }
+        self.forgiven.extend(begun.forgiven.iter().cloned());
         self.begun = Some(begun.clone());
         if let Some(adopted) = &begun.adopted {
             self.add_generation(adopted, true);
