@@ -165,7 +165,7 @@ impl Bench {
         let plan: Value = serde_json::from_str(&planned.stdout).unwrap();
         let problems = plan["credentials"][0]["problems"].as_array().unwrap();
         assert!(problems.iter().any(|problem| problem["code"] == code), "{problems:#?}");
-        assert!(problems.iter().all(|problem| hints(problem)), "{problems:#?}");
+        assert!(problems.iter().all(hints), "{problems:#?}");
         assert_eq!(planned.status, 1, "{plan:#}");
         self.assert_no_file_changed(&before);
 

@@ -33,6 +33,7 @@ impl App {
         let known = run.state.holders.contains_key(target);
         let forgotten = if known { run.forget(target.clone()).await } else { Err(unknown()) };
         let closed = run.close().await;
-        forgotten.and(closed.map(drop))
+        forgotten?;
+        closed.map(drop)
     }
 }
