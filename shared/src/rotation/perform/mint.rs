@@ -30,7 +30,7 @@ impl Run<'_> {
         self.say("minting a new secret", 0, 0);
         self.record(Event::MintIntended { attempt, known, lifetime_s }).await?;
         // Whatever happens now, the list is out of date.
-        self.seen.listing = None;
+        let listing = self.seen.listing.take().unwrap_or_default();
         self.changed = true;
         let databricks = self.ports.databricks();
         let not_after = Some(self.not_after());
@@ -41,7 +41,12 @@ impl Run<'_> {
                 self.record(Event::MintUnanswered { attempt }).await.map(drop)
             }
             Err(error) => {
-                let problem = super::problem_of(error.into());
+                let at_cap = is_at_cap(&error) && !listing.is_empty();
+                let mut problem = super::problem_of(error.into());
+                if at_cap {
+                    let full = recover::slots_full(&self.state, &listing);
+                    problem = Problem { message: format!("{}; {}", problem.message, full.message), ..full };
+                }
                 self.record(Event::MintRefused { attempt, problem: problem.clone() }).await?;
                 self.seen.mint_refusals.push(problem);
                 Ok(())
@@ -222,6 +227,12 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// Whether a create was refused because there are too many secrets. The answer is documented nowhere; 429 has its own code
+/// for too many requests.
+fn is_at_cap(error: &HttpError) -> bool {
+    matches!(error.code(), Some("RESOURCE_LIMIT_EXCEEDED" | "RESOURCE_EXHAUSTED" | "QUOTA_EXCEEDED"))
 }
 
 const SMOKE_QUERY: &str = "SELECT current_user(), current_catalog(), current_schema()";
