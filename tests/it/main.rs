@@ -4,9 +4,11 @@
 #![allow(unreachable_pub, reason = "a test binary has no other reach than its own crate")]
 
 mod arrange;
+mod budget;
 mod config;
 mod crashes;
 mod docs;
+mod doors;
 mod fuse;
 mod interrupts;
 mod network;
@@ -15,7 +17,9 @@ mod people;
 mod permissions;
 mod principals;
 mod races;
+mod reports;
 mod selection;
+mod slots;
 mod stores;
 mod stories;
 mod stuck;

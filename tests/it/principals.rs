@@ -4,7 +4,7 @@ use lakekey_sim::{Action, Fleet, PrincipalTruth, Rule};
 use serde_json::{Value, json};
 
 use crate::arrange::hints;
-use crate::support::Bench;
+use crate::support::{Bench, days};
 
 /// A credential without targets: only the principal matters here.
 fn bench() -> Bench {
@@ -213,4 +213,24 @@ async fn one_credential_that_cannot_be_found_does_not_keep_the_others() {
     assert_eq!(status, 1, "{report:#}");
     assert_eq!(of(&report, "other")["error"]["code"], "principal-not-found");
     assert_eq!(of(&report, "sales-bi")["outcome"], "rotated", "{report:#}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn status_and_history_follow_a_credential_to_its_new_principal() {
+    // Both ways round, so that the order of their ids does not matter.
+    for (old, new) in [("pbi-sales", "pbi-sales-test"), ("pbi-sales-test", "pbi-sales")] {
+        let mut bench = bench();
+        bench.credential()["service_principal"] = json!(old);
+        bench.rotated().await;
+        bench.credential()["service_principal"] = json!(new);
+        bench.credential()["store"] = json!("file:store/new.json");
+        bench.pass(days(1));
+
+        let done = bench.rotated().await;
+        let (_, status) = bench.one(&["status"]).await;
+        let (_, history) = bench.one(&["history"]).await;
+
+        assert_eq!(status["secret_id"], done["secret_id"], "{status:#}");
+        assert!(history.to_string().contains(done["secret_id"].as_str().unwrap()), "{history:#}");
+    }
 }

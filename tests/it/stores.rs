@@ -186,6 +186,22 @@ async fn a_value_that_names_a_journal_where_there_is_none_quarantines_and_delete
     assert!(bench.living().contains(&first["secret_id"].as_str().unwrap().to_owned()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn plan_and_status_say_that_a_stored_value_names_a_journal_that_is_gone() {
+    let bench = bench();
+    bench.rotated().await;
+    std::fs::remove_dir_all(bench.folder.path().join("state")).unwrap();
+    let before = bench.mark();
+
+    let (status, plan) = bench.one(&["plan"]).await;
+    let (looked, now) = bench.one(&["status"]).await;
+
+    assert!(column(&plan["problems"], "code").contains("journal-missing"), "{plan:#}");
+    assert_eq!((status, plan["phase"].as_str()), (3, Some("quarantined")), "{plan:#}");
+    assert_eq!((looked, now["error"]["code"].as_str()), (3, Some("journal-missing")), "{now:#}");
+    bench.assert_no_file_changed(&before);
+}
+
 /// The Power BI identity's secret lies in a secret scope of the first workspace.
 fn refer_to_scope(bench: &mut Bench) {
     let value = bench.cloud.cast().powerbi.client_secret.clone();
