@@ -201,7 +201,11 @@ impl<'a> Story<'a> {
         let before = self.holders();
         self.say("  lakekey rotate …")?;
         let answer = self.scene.lakekey("rotate").await?;
-        self.say(&format!("  {} in {:.1} s", answer.credential["outcome"].as_str().unwrap_or("?"), answer.seconds))?;
+        let retired: Vec<&str> =
+            answer.credential["retired"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        self.say(&format!("  {} retired in {:.1} s", retired.len(), answer.seconds))?;
+        // Under faults an earlier run of the same command may have retired it; the truth below says whether it is gone.
+        self.out.claim(answer.runs > 1 || retired == [first], "lakekey says that it retired generation 1, and nothing else")?;
         self.table(&before)?;
         let gone = |id: &str| self.secret(id).map(|secret| secret.deleted.is_some());
         let (first_gone, second_gone) = (gone(first)?, gone(second)?);
@@ -238,7 +242,7 @@ impl<'a> Story<'a> {
     /// Who holds what, before and now, and the slots at Databricks.
     fn table(&mut self, before: &BTreeMap<String, usize>) -> anyhow::Result<()> {
         let (now, after, secrets) = (self.scene.cloud().now(), self.holders(), self.secrets());
-        self.say("    SECRET                            MADE BY     AT DATABRICKS  DATA SOURCES BEFORE  NOW")?;
+        self.say("    SECRET         MADE BY    AT DATABRICKS   DATA SOURCES BEFORE   NOW")?;
         for secret in &secrets {
             let by = if ours(secret, self.scene) { "lakekey" } else { "a person" };
             let state = match secret.deleted {
@@ -248,7 +252,8 @@ impl<'a> Story<'a> {
             };
             let held = |holders: &BTreeMap<String, usize>| holders.get(&secret.id).copied().unwrap_or_default();
             let (then, now) = (held(before), held(&after));
-            self.say(&format!("    {:<33} {by:<11} {state:<14} {then:>19} {now:>4}", secret.id))?;
+            let id: String = secret.id.chars().take(ID_SHOWN).collect();
+            self.say(&format!("    {id:<12}…  {by:<9}  {state:<13}  {then:>19}   {now:>3}"))?;
         }
         let used = secrets.iter().filter(|secret| secret.deleted.is_none()).count();
         self.say(&format!("    {used} of 5 slots used"))
@@ -288,4 +293,6 @@ fn enumerated(counts: &BTreeMap<String, usize>) -> String {
     counts.iter().map(|(word, count)| format!("{count} {word}")).collect::<Vec<_>>().join(", ")
 }
 
+/// Of a secret's id, enough to tell one from the other.
+const ID_SHOWN: usize = 12;
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60 + 60);
