@@ -46,8 +46,8 @@ impl Scene {
     pub(super) async fn open(args: &DemoArgs, clock: Clock, bars: bool) -> anyhow::Result<Self> {
         let faults = args.faults.as_deref().map(Rule::parse).transpose().map_err(anyhow::Error::msg).context("--faults")?;
         let latency = Duration::from_millis(args.latency);
-        let second = Duration::from_secs(1);
-        let settings = Settings { latency, page: 100, warehouse_start: second, refresh_time: second, ..Settings::default() };
+        let (warehouse_start, refresh_time) = (Duration::from_millis(500), Duration::from_millis(200));
+        let settings = Settings { latency, page: 100, warehouse_start, refresh_time, ..Settings::default() };
         let served = serve(&Fleet::new(args.targets.into(), SEED), settings).await.context("no port on loopback is free")?;
         served.cloud.set_faults(faults.unwrap_or_default());
         let folder = tempfile::Builder::new().prefix("lakekey-demo-").tempdir()?;
