@@ -4,6 +4,7 @@ use lakekey_sim::{Action, Fleet, Rule};
 use serde_json::json;
 
 use crate::support::Bench;
+use crate::town::Town;
 
 /// One target on a gateway.
 fn bench() -> Bench {
@@ -115,4 +116,19 @@ async fn one_entra_app_may_sign_in_everywhere() {
 
     assert!(problem["message"].as_str().unwrap().contains(&app.client_id), "{problem}");
     assert_eq!((bench.source(&source.id).writes, me), (0, app.object_id));
+}
+
+#[tokio::test]
+async fn what_goes_to_loopback_passes_no_proxy() {
+    let mut town = Town::new().await;
+    let proxy = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    proxy.set_nonblocking(true).unwrap();
+    let address = format!("http://{}", proxy.local_addr().unwrap());
+    for name in ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"] {
+        town.set(name, &address);
+    }
+
+    let (status, plan) = town.one(&["plan"]).await;
+    assert_eq!((status, plan["problems"].as_array().map(Vec::len)), (0, Some(0)), "{plan:#}");
+    assert!(proxy.accept().is_err(), "the proxy saw a connection");
 }

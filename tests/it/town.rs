@@ -48,6 +48,11 @@ impl Town {
         &self.environment
     }
 
+    /// Adds a variable to the environment of every process.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     /// Starts the binary; it dies with the handle.
     pub fn start(&self, arguments: &[&str]) -> Child {
         Command::new(binary())
