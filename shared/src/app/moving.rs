@@ -139,7 +139,7 @@ impl App {
             }
         }
         let (_, state) = read(Arc::clone(&ports.state), journal, ports.state_key.clone(), true).await?;
-        let owner = state.open.map(|open| open.plan.credential).or(state.begun.map(|begun| begun.credential));
+        let owner = state.open.map(|open| open.plan.credential).or_else(|| state.begun.map(|begun| begun.credential));
         match owner {
             Some(owner) if owner != *name && self.config.credentials.iter().any(|credential| credential.name == owner) => {
                 Err(Error::new(ErrorKind::Failed, principal_shared(name, &owner, journal)))

@@ -110,7 +110,11 @@ fn secrets(state: &State, listing: Option<&[Listed]>) -> Vec<SecretStatus> {
             id: listed.id.clone(),
             role: match recover::role(state, &values, listed) {
                 SecretRole::Next if state.open.is_none() => SecretRole::Previous,
-                role => role,
+                role @ (SecretRole::Current
+                | SecretRole::Previous
+                | SecretRole::Next
+                | SecretRole::Condemned
+                | SecretRole::Foreign) => role,
             },
             created_at: Some(listed.created_at),
             expires_at: listed.expires_at,

@@ -184,6 +184,7 @@ impl<'a> Run<'a> {
     }
 
     /// Works towards `goal` until it is reached, must wait long, or cannot go on.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever does not end the run is performed")]
     pub async fn drive(&mut self, goal: Goal) -> Result<Ended, Error> {
         for _ in 0..STEPS_MAX {
             let now = self.ports.clock.now();
@@ -253,7 +254,8 @@ impl<'a> Run<'a> {
             for (journal, place) in named {
                 let Some(hash) = journal else { continue };
                 let none_yet = self.journal.entries().is_empty();
-                if !self.journal.contains(&hash) && !(force && none_yet) {
+                let known = self.journal.contains(&hash) || (force && none_yet);
+                if !known {
                     return Err(not_this_journal(&place, none_yet));
                 }
             }

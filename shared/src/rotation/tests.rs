@@ -1,6 +1,8 @@
 //! The deciding part against a small world without IO: scenarios by name, and a swarm of random ones.
 
 mod due;
+mod effects;
+mod faults;
 mod fold;
 mod mint;
 mod retire;
@@ -18,7 +20,8 @@ use super::state::State;
 use crate::error::Problem;
 use crate::ids::{DatasetId, Generation, SecretId, TargetId};
 use crate::report::Phase;
-use runner::{End, Faults, Runner};
+use faults::Faults;
+use runner::{End, Runner};
 use world::{By, World};
 
 const ROTATE: Goal = Goal::Rotate { force: false };

@@ -116,7 +116,7 @@ fn a_parked_target_with_an_expired_secret_does_not_make_it_due() {
     let mut sim = Sim::rotated(&["a", "b"]);
     sim.world.site("b").manner = super::world::Manner::Refuses;
     sim.days(3);
-    let mut run =
+    let run =
         |sim: &mut Sim, goal| sim.run_with(goal, |runner| runner.policy.rotate_every = Some(SignedDuration::from_hours(12 * 24)));
     run(&mut sim, FORCE);
     for _ in 0..30 {

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use super::runner::{End, condemnations};
+use super::runner::{End, condemnations, in_order};
 use super::world::{By, Create, Manner, World};
 use super::{FORCE, ROTATE, Sim};
 use crate::ids::{Generation, TargetId};
@@ -170,10 +170,7 @@ fn the_oldest_goes_first_and_foreign_secrets_stay() {
     sim.rotates();
     sim.days(2);
     sim.run(ROTATE);
-    let order = sim.world.journal.iter().filter_map(|(_, _, event)| match event {
-        Event::Condemned { secret_id, .. } => Some(secret_id.clone()),
-        _ => None,
-    });
+    let order = in_order(&sim.world).into_iter().map(|(id, _)| id);
     assert_eq!(order.collect::<Vec<_>>(), [sim.secret(1), sim.secret(2)]);
     assert_eq!(sim.world.existing(By::Person).len(), 1);
 }

@@ -2,7 +2,8 @@
 
 use jiff::SignedDuration;
 
-use super::runner::{Dice, End, Faults, Runner};
+use super::faults::{Dice, Faults};
+use super::runner::{End, Runner};
 use super::world::{By, Manner, World};
 use super::{FORCE, ROTATE};
 use crate::ids::{DatasetId, SecretId, TargetId};
