@@ -7,6 +7,7 @@ mod fold;
 mod mint;
 mod retire;
 mod runner;
+mod steps;
 mod swarm;
 mod targets;
 mod world;

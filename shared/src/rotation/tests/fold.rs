@@ -13,7 +13,7 @@ use crate::rotation::state::State;
 
 const ME: &str = "me";
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     at("2026-12-01T00:00:00Z")
 }
 
@@ -22,7 +22,7 @@ fn lease(epoch: u64) -> Event {
 }
 
 /// A state with generation 1 everywhere and a rotation to generation 2 open, and what it must not be told.
-fn opened(events: &[Event]) -> Result<State, &'static str> {
+pub(super) fn opened(events: &[Event]) -> Result<State, &'static str> {
     let sim = Sim::rotated(&["a"]);
     let mut state = sim.state();
     let mut seq = sim.world.journal.len() as u64;
@@ -42,30 +42,30 @@ fn refuses(events: &[Event], reason: &str) {
     assert_eq!(opened(events).map(drop).unwrap_err(), reason);
 }
 
-fn intended(attempt: u32) -> Event {
+pub(super) fn intended(attempt: u32) -> Event {
     Event::MintIntended { attempt, known: BTreeSet::new(), lifetime_s: 1_000 }
 }
 
-fn minted(attempt: u32, generation: u32, id: &str) -> Event {
+pub(super) fn minted(attempt: u32, generation: u32, id: &str) -> Event {
     let sim = Sim::rotated(&[]);
     let mut minted = sim.state().generations[&Generation(1)].minted.clone();
     (minted.attempt, minted.generation, minted.secret_id) = (attempt, Generation(generation), SecretId::new(id));
     Event::Minted(minted)
 }
 
-fn condemned(id: &str, reason: Condemnation) -> Event {
+pub(super) fn condemned(id: &str, reason: Condemnation) -> Event {
     Event::Condemned { secret_id: SecretId::new(id), reason }
 }
 
-fn verified(generation: u32) -> Event {
+pub(super) fn verified(generation: u32) -> Event {
     Event::Verified { generation: Generation(generation) }
 }
 
-fn wave(generation: u32) -> Event {
+pub(super) fn wave(generation: u32) -> Event {
     Event::WaveStarted { generation: Generation(generation), targets: vec![TargetId::new("a")] }
 }
 
-fn ended(fate: Fate) -> Event {
+pub(super) fn ended(fate: Fate) -> Event {
     let result = WaveResult { target: TargetId::new("a"), at: now(), fate, earlier_may_land: false, problem: None };
     Event::WaveEnded { results: vec![result] }
 }
@@ -146,8 +146,21 @@ fn no_second_generation_is_sent_while_one_may_land() {
     assert!(opened(&same).is_ok());
     refuses(&[wave(1), wave(1)], "a wave begins while one is under way");
     refuses(&[ended(Fate::Moved)], "a wave ends that never began");
+    let mut moved = flying.to_vec();
+    let Some(Event::WaveEnded { results }) = moved.last_mut() else { panic!("it ends a wave") };
+    (results[0].fate, results[0].earlier_may_land) = (Fate::Moved, true);
+    refuses(&[moved, vec![wave(1)]].concat(), "a generation is sent while another may still land");
     let nowhere = Event::WaveStarted { generation: Generation(1), targets: vec![TargetId::new("nowhere")] };
     refuses(&[nowhere], "a generation is sent to a place in no plan");
+}
+
+#[test]
+fn a_later_end_of_the_same_flight_is_not_forgotten() {
+    let shorter = Event::LeaseTaken { epoch: 3, until: now() + SignedDuration::from_hours(1), landing_ms: 1_000 };
+    let sent = [intended(2), minted(2, 2, "x"), verified(2), wave(2), ended(Fate::Unknown)];
+    let state = opened(&[&sent[..], &[shorter, wave(2), lease(4)]].concat()).unwrap();
+    let flight = state.holders[&TargetId::new("a")].in_flight;
+    assert_eq!(flight, Some((Generation(2), now() + SignedDuration::from_mins(5))));
 }
 
 #[test]
