@@ -20,5 +20,6 @@ pub mod random;
 pub mod report;
 pub mod rotation;
 pub mod secret;
+pub mod storage;
 pub mod stores;
 pub mod targets;

@@ -15,7 +15,7 @@ use url::Url;
 use super::document::{ApiPart, DurationText, EndpointsPart, NotifyPart, PlainText, ReferenceText, StatePart, StateSettings};
 use super::document::{BrokerPart, Document};
 use super::duration;
-use super::hosts::{Cloud, HostPolicy};
+use super::hosts::{Cloud, ForbiddenHost, HostPolicy};
 use super::model::{Config, Endpoints, PlainOrReference, StateConfig, StateLocation};
 use super::problem::{Position, Problems, nearest, shown};
 use super::reference::{self, Reference, ReferenceError};
@@ -258,7 +258,12 @@ impl Checker<'_> {
 
     fn allowed(&mut self, url: &Url, place: Place<'_>) {
         if let Err(forbidden) = self.hosts.allows(url) {
-            self.problem(place.at(), "forbidden-host", forbidden.to_string(), forbidden.hint());
+            let message = match &forbidden {
+                ForbiddenHost::Unlisted(host) => format!("credentials may not go to {}", shown(host)),
+                ForbiddenHost::Insecure(host) => format!("credentials go to {} by https only", shown(host)),
+                ForbiddenHost::UserInfo | ForbiddenHost::NoHost => forbidden.to_string(),
+            };
+            self.problem(place.at(), "forbidden-host", message, forbidden.hint());
         }
     }
 

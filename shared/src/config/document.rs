@@ -3,12 +3,18 @@
 //! first, so that one missing key does not hide the problems of the others. The doc comments are what editors show.
 //! Not `Debug`: an inline secret passes through here before it is refused.
 
+mod credential;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::hosts::Cloud;
+pub(super) use credential::{
+    AccountPart, AlwaysName, CredentialPart, GrantPart, PrincipalPart, SecurableName, SelectPart, TakeOverPart, TargetsPart,
+    WindowPart,
+};
 
 /// Config of lakekey: Databricks service principals whose OAuth secrets are kept fresh, and the Power BI data sources
 /// that hold them.
@@ -123,6 +129,7 @@ pub(super) struct IdentityPart {
     /// Entra tenant; for Databricks alone it is found from the workspace.
     pub(super) tenant_id: Option<PlainText>,
     /// Instead of `auth`: signs in as a credential that lakekey keeps.
+    #[expect(dead_code, reason = "`unavailable.rs` refuses it")]
     pub(super) credential: Option<String>,
 }
 
@@ -181,223 +188,6 @@ pub(super) struct DefaultsPart {
     pub(super) grace: Option<DurationText>,
 }
 
-/// One Databricks service principal whose OAuth secret is kept fresh.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct CredentialPart {
-    /// The workspace where its secrets are managed.
-    #[schemars(required)]
-    pub(super) workspace: Option<String>,
-    /// Further workspaces of the same account in which this principal is used.
-    pub(super) also_workspaces: Option<Vec<String>>,
-    /// The identity that signs in to the workspaces.
-    #[schemars(required)]
-    pub(super) identity: Option<String>,
-    /// Display name, or `{ application_id: UUID }`.
-    #[schemars(required)]
-    pub(super) service_principal: Option<PrincipalPart>,
-    /// Whether a missing principal is made, with SQL access.
-    pub(super) create_service_principal: Option<bool>,
-    /// Lifetime of a minted secret; at most 730d and at most three times `rotate_every`. Default 14d.
-    pub(super) lifetime: Option<DurationText>,
-    /// When the next rotation is due, or `manual`. Default 7d.
-    pub(super) rotate_every: Option<String>,
-    /// How long the previous secret lives after the last target has moved. Default 24h.
-    pub(super) grace: Option<DurationText>,
-    /// Rotations start only here.
-    pub(super) window: Option<WindowPart>,
-    /// Days on which no rotation starts: `2026-12-20..2027-01-03`, both included.
-    pub(super) freeze: Option<Vec<String>>,
-    /// Where the current generation is kept: `file:PATH`, `akv:VAULT/NAME` or `awssm:NAME`.
-    #[schemars(required)]
-    pub(super) store: Option<String>,
-    /// Further stores, also `databricks:SCOPE/KEY` in the credential's workspace.
-    pub(super) copies: Option<Vec<String>>,
-    /// Warehouses on which the principal is given CAN_USE.
-    pub(super) warehouses: Option<Vec<IdText>>,
-    /// Unity Catalog privileges that the principal is given.
-    pub(super) grants: Option<Vec<GrantPart>>,
-    /// A smoke query, run as the new credential before any target is touched.
-    pub(super) verify: Option<VerifyPart>,
-    /// The account, where workspace-level calls are not allowed.
-    pub(super) account: Option<AccountPart>,
-    /// The data sources that hold this credential.
-    pub(super) targets: Option<TargetsPart>,
-}
-
-/// How a principal is named.
-#[derive(Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub(super) enum PrincipalPart {
-    /// Its display name, which must be unique.
-    DisplayName(String),
-    /// Its application id.
-    ApplicationId(ApplicationIdPart),
-}
-
-/// A principal by its application id.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ApplicationIdPart {
-    /// The application (client) id, a UUID.
-    #[schemars(required)]
-    pub(super) application_id: Option<String>,
-}
-
-/// A recurring window.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct WindowPart {
-    /// When it opens: minute, hour, day of month, month, day of week.
-    #[schemars(required)]
-    pub(super) cron: Option<String>,
-    /// IANA time zone. Default UTC.
-    pub(super) timezone: Option<String>,
-    /// How long it stays open.
-    #[schemars(required)]
-    pub(super) length: Option<DurationText>,
-}
-
-/// Privileges on one Unity Catalog object.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct GrantPart {
-    /// The kind of object.
-    #[schemars(required)]
-    pub(super) securable: Option<SecurableName>,
-    /// Its full name, such as `main.sales`.
-    #[schemars(required)]
-    pub(super) name: Option<String>,
-    /// Such as `USE_CATALOG`, `USE_SCHEMA`, `SELECT`.
-    #[schemars(required)]
-    pub(super) privileges: Option<Vec<String>>,
-}
-
-/// Kinds of Unity Catalog object.
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum SecurableName {
-    /// A catalog.
-    Catalog,
-    /// A schema.
-    Schema,
-    /// A table or view.
-    Table,
-}
-
-/// A smoke query.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct VerifyPart {
-    /// Where it runs.
-    #[schemars(required)]
-    pub(super) warehouse: Option<IdText>,
-}
-
-/// A Databricks account.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct AccountPart {
-    /// The account console, such as `https://accounts.azuredatabricks.net`.
-    #[schemars(required)]
-    pub(super) host: Option<String>,
-    /// The account id, a UUID.
-    #[schemars(required)]
-    pub(super) id: Option<String>,
-}
-
-/// The data sources that hold a credential.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct TargetsPart {
-    /// The identity that signs in to Power BI and Fabric.
-    #[schemars(required)]
-    pub(super) identity: Option<String>,
-    /// Rows of what is selected, by names or ids.
-    pub(super) select: Option<Vec<SelectPart>>,
-    /// A CSV file of gateway data sources and the principals they use.
-    pub(super) mapping: Option<String>,
-    /// Whether a dataset may be taken over to update a cloud data source; `always`: even one with other cloud sources,
-    /// whose credentials someone must then enter again.
-    pub(super) take_over: Option<TakeOverPart>,
-    /// Whether another kind of credential may be replaced.
-    pub(super) convert: Option<bool>,
-    /// Canary waves, as numbers or percentages of targets. Default [100%].
-    pub(super) waves: Option<Vec<IdText>>,
-    /// Used only where the present privacy level can't be read.
-    pub(super) privacy_level: Option<PrivacyLevelName>,
-    /// How many targets are written at once. Default 16.
-    #[schemars(range(min = 1, max = 64))]
-    pub(super) concurrency: Option<u64>,
-}
-
-/// One row: `{ workspace, dataset[, refresh] }`, `{ warehouse }`, `{ all: true }`, `{ gateway, datasource }` or
-/// `{ connection }`.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SelectPart {
-    /// Power BI workspace.
-    pub(super) workspace: Option<String>,
-    /// Dataset (semantic model).
-    pub(super) dataset: Option<String>,
-    /// Whether the dataset is refreshed afterwards. Default none.
-    #[serde(rename = "refresh")]
-    pub(super) _refresh: Option<RefreshName>,
-    /// Every data source on this warehouse that the identity can see.
-    pub(super) warehouse: Option<IdText>,
-    /// Every data source on the credential's workspaces.
-    pub(super) all: Option<bool>,
-    /// On-premises or virtual network gateway.
-    pub(super) gateway: Option<String>,
-    /// Data source of the gateway.
-    pub(super) datasource: Option<String>,
-    /// Fabric connection.
-    pub(super) connection: Option<String>,
-}
-
-/// What follows the update of a dataset's sources.
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum RefreshName {
-    /// Nothing.
-    None,
-    /// A refresh is started.
-    Start,
-    /// A refresh is started and waited for.
-    Wait,
-}
-
-/// Whether a dataset may be taken over.
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub(super) enum TakeOverPart {
-    /// Whether it may at all.
-    Flag(bool),
-    /// Even with other cloud sources.
-    Word(AlwaysName),
-}
-
-/// The word `always`.
-#[derive(Clone, Copy, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum AlwaysName {
-    /// Even with other cloud sources.
-    Always,
-}
-
-/// Power BI's privacy levels.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-pub(super) enum PrivacyLevelName {
-    /// None.
-    None,
-    /// Private.
-    Private,
-    /// Organizational.
-    Organizational,
-    /// Public.
-    Public,
-}
-
 /// One place to notify.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -407,8 +197,8 @@ pub(super) struct NotifyPart {
     pub(super) url: Option<PlainText>,
     /// The shape of the message.
     #[schemars(required)]
-    #[serde(rename = "format")]
-    pub(super) _format: Option<FormatName>,
+    #[expect(dead_code, reason = "for `serve`; only its shape is checked here")]
+    pub(super) format: Option<FormatName>,
     /// Signs the message.
     pub(super) secret: Option<ReferenceText>,
 }

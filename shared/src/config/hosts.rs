@@ -106,14 +106,14 @@ pub enum ForbiddenHost {
 
 impl ForbiddenHost {
     /// What to do about it.
-    pub fn hint(&self) -> String {
+    pub fn hint(&self) -> &'static str {
         match self {
-            Self::Unlisted(host) => format!(
-                "check the spelling; if `{host}` is yours, add it to the environment variable LAKEKEY_ALLOWED_HOSTS (the config can't)"
-            ),
-            Self::Insecure(_) => "write `https://`; `http://` is for loopback only".to_owned(),
-            Self::UserInfo => "remove the part before the `@`".to_owned(),
-            Self::NoHost => "write `https://HOST`".to_owned(),
+            Self::Unlisted(_) => {
+                "check the spelling; if the host is yours, add it to the environment variable LAKEKEY_ALLOWED_HOSTS (the config can't)"
+            }
+            Self::Insecure(_) => "write `https://`; `http://` is for loopback only",
+            Self::UserInfo => "remove the part before the `@`",
+            Self::NoHost => "write `https://HOST`",
         }
     }
 }

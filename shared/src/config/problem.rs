@@ -77,7 +77,7 @@ impl Problems {
 
     /// Everything found, in the order of the document.
     pub(super) fn into_sorted(mut self) -> Vec<ConfigProblem> {
-        self.found.sort_by(|a, b| (a.line, a.column).cmp(&(b.line, b.column)));
+        self.found.sort_by_key(|problem| (problem.line, problem.column));
         self.found
     }
 }

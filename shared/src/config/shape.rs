@@ -8,7 +8,7 @@ use super::problem::{Problems, nearest, shown};
 use super::tree::{Kind, Node};
 
 /// The tree without what does not fit, and its value. Both have the same indexes; keys whose value does not fit are in the
-/// tree only, with nothing in them.
+/// tree only, as refused.
 pub(super) type Fitted = (Node, Value);
 
 /// Fits a document to the schema's root.
@@ -25,6 +25,9 @@ impl<'a> Shape<'a> {
     fn fit(&mut self, name: &str, node: &Node, schema: &'a Value) -> Option<Fitted> {
         let schema = self.resolve(schema);
         let names = choices(schema);
+        if matches!(node.kind, Kind::Refused) {
+            return None;
+        }
         if matches!(node.kind, Kind::Nothing) {
             let hint = format!("give it a value ({}), or remove the line", self.expectation(schema));
             self.problems.add(node.label_at, "no-value", format!("{name} has no value"), hint);
@@ -59,10 +62,11 @@ impl<'a> Shape<'a> {
         for (key, child) in node.entries() {
             let Some(child_schema) = known.and_then(|known| known.get(key)).or(others) else {
                 let names: Vec<&str> = known.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-                let hint = nearest(key, names.iter().copied()).map_or_else(
-                    || format!("known keys here are {}", listed(&names, "and")),
-                    |name| format!("did you mean `{name}`?"),
-                );
+                let hint = match nearest(key, names.iter().copied()) {
+                    _ if key == "<<" => "YAML 1.2 has no merge keys; use `defaults`, or an alias for a whole value".to_owned(),
+                    Some(name) => format!("did you mean `{name}`?"),
+                    None => format!("known keys here are {}", listed(&names, "and")),
+                };
                 self.problems.add(child.label_at, "unknown-key", format!("{name} has no key {}", shown(key)), hint);
                 continue;
             };
@@ -72,7 +76,7 @@ impl<'a> Shape<'a> {
                     entries.push((key.to_owned(), child));
                 }
                 // The key stays, so that nobody reports it as missing.
-                None => entries.push((key.to_owned(), with_kind(child, Kind::Nothing))),
+                None => entries.push((key.to_owned(), with_kind(child, Kind::Refused))),
             }
         }
         for key in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
@@ -104,7 +108,7 @@ impl<'a> Shape<'a> {
                 self.problems.add(
                     node.at,
                     "wrong-type",
-                    format!("{name} is a word, not {}", found(node)),
+                    format!("{name} should be a word, not {}", found(node)),
                     format!("write {}", listed(names, "or")),
                 );
                 None
@@ -140,7 +144,7 @@ impl<'a> Shape<'a> {
         let expected = self.expectation(schema);
         let quoted = matches!(node.kind, Kind::Scalar { plain: false, .. });
         let hint = if quoted { format!("write {expected}, without quotes") } else { format!("write {expected}") };
-        self.problems.add(node.at, "wrong-type", format!("{name} is {expected}, not {}", found(node)), hint);
+        self.problems.add(node.at, "wrong-type", format!("{name} should be {expected}, not {}", found(node)), hint);
         None
     }
 
@@ -149,7 +153,7 @@ impl<'a> Shape<'a> {
         let schema = self.resolve(schema);
         let names = choices(schema);
         match &node.kind {
-            Kind::Nothing => false,
+            Kind::Nothing | Kind::Refused => false,
             Kind::List(_) => types(schema).contains(&"array"),
             Kind::Map(_) => types(schema).contains(&"object"),
             Kind::Scalar { text, plain } => {
@@ -216,10 +220,12 @@ fn branches(schema: &Value) -> Option<&Vec<Value>> {
 
 fn found(node: &Node) -> &'static str {
     match &node.kind {
-        Kind::Nothing => "nothing",
+        Kind::Nothing | Kind::Refused => "nothing",
         Kind::List(_) => "a list",
         Kind::Map(_) => "a map",
-        Kind::Scalar { plain: true, .. } => "a single value of another kind",
+        Kind::Scalar { text, plain: true } if matches!(text.as_str(), "true" | "false") => "`true` or `false`",
+        Kind::Scalar { text, plain: true } if text.bytes().all(|byte| byte.is_ascii_digit()) => "a number",
+        Kind::Scalar { plain: true, .. } => "text",
         Kind::Scalar { plain: false, .. } => "quoted text",
     }
 }

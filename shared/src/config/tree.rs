@@ -31,6 +31,8 @@ pub(super) struct Node {
 pub(super) enum Kind {
     /// A key without a value, or `null`.
     Nothing,
+    /// A value that has been reported as wrong already.
+    Refused,
     /// Text as the document means it; `plain` if it is written without quotes.
     Scalar {
         text: String,
@@ -69,7 +71,7 @@ impl Node {
     /// What a copy of this costs, in nodes.
     fn weight(&self) -> usize {
         1 + match &self.kind {
-            Kind::Nothing => 0,
+            Kind::Nothing | Kind::Refused => 0,
             Kind::Scalar { text, .. } => text.len() / BYTES_PER_NODE,
             Kind::List(items) => items.iter().map(Self::weight).sum(),
             Kind::Map(entries) => entries.iter().map(|(key, value)| key.len() / BYTES_PER_NODE + value.weight()).sum(),
@@ -153,7 +155,12 @@ pub(super) fn parse(text: &str, problems: &mut Problems) -> Option<Node> {
     }
     let Builder { root, problems, .. } = builder;
     if root.is_none() {
-        problems.add(Position::START, "empty-document", "the config is empty", "`lakekey init` writes one");
+        problems.add(
+            Position::START,
+            "empty-document",
+            "the config is empty",
+            "the README has one to start from, `lakekey schema` describes it",
+        );
     }
     root
 }
@@ -222,7 +229,7 @@ impl Builder<'_> {
                 None => self.refuse_alias(at)?,
             },
             Event::UnresolvedAlias(_) => self.refuse_alias(at)?,
-            _ => {}
+            Event::StreamStart | Event::StreamEnd | Event::DocumentEnd | Event::Anchor(..) | Event::Comment(..) | _ => {}
         }
         Ok(())
     }
@@ -274,7 +281,7 @@ impl Builder<'_> {
                 }
                 Some((None, _)) => {}
             },
-            Kind::Nothing | Kind::Scalar { .. } => {}
+            Kind::Nothing | Kind::Refused | Kind::Scalar { .. } => {}
         }
         Ok(())
     }
@@ -305,13 +312,13 @@ impl Builder<'_> {
             "the alias names no anchor that is complete before it",
             "define the anchor (`&name`) above, or put the value in quotes if it begins with `*`",
         );
-        self.finish(Node::new(at, Kind::Nothing), 0)
+        self.finish(Node::new(at, Kind::Refused), 0)
     }
 }
 
 fn read_key(node: &Node, problems: &mut Problems) -> Option<String> {
     let key = node.text().map(str::to_owned);
-    if key.is_none() {
+    if key.is_none() && !matches!(node.kind, Kind::Refused) {
         problems.add(node.at, "yaml-unsupported", "a key is a word", "write `key: value`");
     }
     key

@@ -60,6 +60,7 @@ const ROWS: &[Row] = &[
     row("credentials.*.store", Use::Begins("awssm:"), "a store in Secrets Manager"),
     row("credentials.*.copies.*", Use::Begins("akv:"), "a copy in Key Vault"),
     row("credentials.*.copies.*", Use::Begins("awssm:"), "a copy in Secrets Manager"),
+    row("notify", Use::Present, "notifications"),
     row("credentials.*.account", Use::Present, "account-level calls"),
     row("credentials.*.targets.mapping", Use::Present, "a mapping list"),
     row("credentials.*.targets.waves", Use::OtherThan("100%"), "canary waves other than `[100%]`"),
@@ -73,7 +74,7 @@ pub(super) fn check(document: &Node, problems: &mut Problems) {
         let path: Vec<&str> = row.path.split('.').collect();
         visit(document, &path, &mut |node| {
             if row.used.by(node) {
-                let message = format!("{} is not available in this version of lakekey", row.feature);
+                let message = format!("this version of lakekey does not have {} yet", row.feature);
                 problems.add(node.at, "not-available-yet", message, "remove it, or use a later version");
             }
         });

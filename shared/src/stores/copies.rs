@@ -1,11 +1,11 @@
 //! Copies: further places that are given the current value and are never read back. One variant and one file for each kind.
 
-use std::path::Path;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::SecretStore;
 use super::databricks_scope::DatabricksScope;
-use super::file::FileStore;
 use crate::clients::databricks::Databricks;
 use crate::credential::StoredCredential;
 use crate::error::Error;
@@ -13,16 +13,16 @@ use crate::targets::{Applied, ApplyError, Landed};
 
 /// One copy.
 pub enum ValueCopy {
-    /// `file:PATH`.
-    File(FileStore),
+    /// A store, of which only the current value is written.
+    Store(Arc<dyn SecretStore>),
     /// `databricks:SCOPE/KEY`.
     DatabricksScope(DatabricksScope),
 }
 
 impl ValueCopy {
-    /// A copy in a file.
-    pub fn file(path: &Path) -> Self {
-        Self::File(FileStore::new(path))
+    /// A copy in a store.
+    pub fn store(store: Arc<dyn SecretStore>) -> Self {
+        Self::Store(store)
     }
 
     /// A copy in a secret scope.
@@ -33,9 +33,9 @@ impl ValueCopy {
     /// Puts `credential` there; writing it again is harmless. No request to a service starts after `not_after`.
     pub async fn write(&self, credential: &StoredCredential, not_after: Timestamp) -> Result<Applied, ApplyError> {
         match self {
-            // One rename on this machine: the caller looked at the clock just before, and nothing is left in flight.
-            Self::File(file) => file
-                .write_current(credential)
+            // One rename on this machine: nothing is left in flight.
+            Self::Store(store) => store
+                .promote(credential)
                 .await
                 .map(|()| Applied { earlier_may_land: false })
                 .map_err(|error| ApplyError { landed: Landed::No, problem: Error::from(error).problem().clone() }),
@@ -46,7 +46,7 @@ impl ValueCopy {
     /// The place as the config spells it.
     pub fn place(&self) -> String {
         match self {
-            Self::File(file) => super::SecretStore::place(file),
+            Self::Store(store) => store.place(),
             Self::DatabricksScope(scope) => scope.place(),
         }
     }

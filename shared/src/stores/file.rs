@@ -23,11 +23,6 @@ impl FileStore {
         Self { path: path.to_owned() }
     }
 
-    pub(super) async fn write_current(&self, credential: &StoredCredential) -> Result<(), StoreError> {
-        let (path, json) = (self.path.clone(), credential.to_json());
-        blocking(move || disk::write_atomically(&path, &json)).await.map_err(not_writable(&self.path))
-    }
-
     fn folder(&self) -> PathBuf {
         let mut folder = self.path.clone().into_os_string();
         folder.push(".generations");
@@ -76,7 +71,8 @@ impl SecretStore for FileStore {
     }
 
     async fn promote(&self, credential: &StoredCredential) -> Result<(), StoreError> {
-        self.write_current(credential).await
+        let (path, json) = (self.path.clone(), credential.to_json());
+        blocking(move || disk::write_atomically(&path, &json)).await.map_err(not_writable(&self.path))
     }
 
     async fn current(&self) -> Result<Option<StoredValue>, StoreError> {

@@ -132,7 +132,7 @@ async fn a_symbolic_link_is_not_replaced() {
 async fn a_copy_in_a_file_reads_as_a_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("copy.json");
-    let copy = ValueCopy::file(&path);
+    let copy = ValueCopy::store(Arc::new(FileStore::new(&path)));
     copy.write(&credential("a", "dose1"), jiff::Timestamp::MAX).await.unwrap();
     assert!(FileStore::new(&path).current().await.unwrap().is_some());
     assert_eq!(copy.place(), format!("file:{}", path.display()));

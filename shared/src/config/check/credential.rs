@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checker;
-use crate::config::document::{
-    AccountPart, CredentialPart, DefaultsPart, Document, GrantPart, IdText, PrincipalPart, SecurableName,
-};
+use super::timing::Defaults;
+use crate::config::document::{AccountPart, CredentialPart, Document, GrantPart, IdText, PrincipalPart, SecurableName};
 use crate::config::model::{Credential, Grant, PrincipalSelector, Securable, StoreLocation};
 use crate::config::problem::{Position, shown};
 use crate::config::reference::{absolute, is_name};
@@ -28,38 +27,18 @@ impl Checker<'_> {
         if parts.is_some_and(BTreeMap::is_empty) && place.keys().next().is_none() {
             self.problem(place.at(), "no-credentials", "the config has no credentials", "add one under `credentials`");
         }
-        let mut defaults_without_credentials = document.defaults.as_ref();
+        let defaults = Defaults { part: document.defaults.as_ref(), place: root.key("defaults") };
+        self.defaults(defaults);
         let mut credentials = Vec::new();
         for name in place.keys() {
             self.own_name(name, place.key(name).label_at());
             let Some(part) = parts.and_then(|parts| parts.get(name)) else { continue };
-            let defaults = document.defaults.as_ref();
-            defaults_without_credentials = None;
-            credentials.extend(self.credential(name, part, place.key(name), defaults, root.key("defaults")));
-        }
-        if let Some(defaults) = defaults_without_credentials {
-            self.lone_defaults(defaults, root.key("defaults"));
+            credentials.extend(self.credential(name, part, place.key(name), defaults));
         }
         credentials
     }
 
-    /// With no credential to use them, the defaults would go unchecked.
-    fn lone_defaults(&mut self, defaults: &DefaultsPart, place: Place<'_>) {
-        self.duration_text(defaults.lifetime.as_ref(), place.key("lifetime"));
-        self.duration_text(defaults.grace.as_ref(), place.key("grace"));
-        if let Some(text) = defaults.rotate_every.as_deref().filter(|text| *text != "manual") {
-            self.duration(text, place.key("rotate_every"));
-        }
-    }
-
-    fn credential(
-        &mut self,
-        name: &str,
-        part: &CredentialPart,
-        place: Place<'_>,
-        defaults: Option<&DefaultsPart>,
-        defaults_place: Place<'_>,
-    ) -> Option<Credential> {
+    fn credential(&mut self, name: &str, part: &CredentialPart, place: Place<'_>, defaults: Defaults<'_>) -> Option<Credential> {
         let workspace = part.workspace.as_deref().and_then(|text| self.workspace(text, place.key("workspace")));
         let also = part.also_workspaces.iter().flatten().enumerate();
         let also_workspaces: Vec<Workspace> =
@@ -71,7 +50,7 @@ impl Checker<'_> {
             let workspaces = workspace.iter().chain(&also_workspaces);
             self.claim_principal(selector, workspaces, place.key("service_principal").at());
         }
-        let timing = self.timing(part, place, defaults, defaults_place);
+        let timing = self.timing(part, place, defaults);
         let store = part.store.as_deref().and_then(|text| self.store(text, place.key("store")));
         let copies = part.copies.iter().flatten().enumerate();
         let copies: Vec<StoreLocation> =

@@ -28,6 +28,47 @@ struct Edge {
 /// Keys of an identity, of which each kind takes some.
 const KEYS: [&str; 4] = ["token", "client_id", "client_secret", "tenant_id"];
 
+/// Kinds of sign-in that this version has; aliases are folded.
+#[derive(Clone, Copy)]
+enum Supported {
+    Pat,
+    OauthM2m,
+    AzureClientSecret,
+}
+
+impl Supported {
+    /// The keys it needs, and those that it can do without.
+    fn keys(self) -> (&'static [&'static str], &'static [&'static str]) {
+        match self {
+            Self::Pat => (&["token"], &[]),
+            Self::OauthM2m => (&["client_id", "client_secret"], &[]),
+            Self::AzureClientSecret => (&["client_id", "client_secret"], &["tenant_id"]),
+        }
+    }
+}
+
+fn supported(auth: AuthName) -> Option<Supported> {
+    match auth {
+        AuthName::Pat => Some(Supported::Pat),
+        AuthName::OauthM2m => Some(Supported::OauthM2m),
+        AuthName::AzureClientSecret | AuthName::AzureSpM2m => Some(Supported::AzureClientSecret),
+        AuthName::ExternalBrowser
+        | AuthName::DatabricksOauth
+        | AuthName::DatabricksCli
+        | AuthName::AzureClientCertificate
+        | AuthName::AzureBrowser
+        | AuthName::AzureOauth
+        | AuthName::AzureDeviceCode
+        | AuthName::AzureCli
+        | AuthName::AzureMsi
+        | AuthName::AzureWorkloadIdentity
+        | AuthName::AzureDefault
+        | AuthName::EnvOidc
+        | AuthName::FileOidc
+        | AuthName::AwsWebIdentity => None,
+    }
+}
+
 /// Every identity that the document names, however broken; `None` if it has no such section.
 pub(super) fn sign_ins(document: &Document, place: Place<'_>) -> Option<BTreeMap<String, SignIn>> {
     let parts = document.identities.as_ref()?;
@@ -66,39 +107,23 @@ impl Checker<'_> {
             }
             return None;
         };
-        let (needed, optional): (&[&str], &[&str]) = match auth {
-            AuthName::Pat => (&["token"], &[]),
-            AuthName::OauthM2m => (&["client_id", "client_secret"], &[]),
-            AuthName::AzureClientSecret | AuthName::AzureSpM2m => (&["client_id", "client_secret"], &["tenant_id"]),
-            AuthName::ExternalBrowser
-            | AuthName::DatabricksOauth
-            | AuthName::DatabricksCli
-            | AuthName::AzureClientCertificate
-            | AuthName::AzureBrowser
-            | AuthName::AzureOauth
-            | AuthName::AzureDeviceCode
-            | AuthName::AzureCli
-            | AuthName::AzureMsi
-            | AuthName::AzureWorkloadIdentity
-            | AuthName::AzureDefault
-            | AuthName::EnvOidc
-            | AuthName::FileOidc
-            | AuthName::AwsWebIdentity => (&[], &KEYS),
-        };
-        self.keys(needed, optional, place);
+        let kind = supported(auth);
+        if let Some(kind) = kind {
+            let (needed, optional) = kind.keys();
+            self.keys(needed, optional, place);
+        }
         let token = self.secret(part.token.as_ref(), place.key("token"));
         let client_secret = self.secret(part.client_secret.as_ref(), place.key("client_secret"));
         let client_id = self.plain(part.client_id.as_ref(), place.key("client_id"));
         let tenant_id = self.plain(part.tenant_id.as_ref(), place.key("tenant_id"));
-        match auth {
-            AuthName::Pat => Some(Auth::Pat { token: token? }),
-            AuthName::OauthM2m => Some(Auth::OauthM2m { client_id: client_id?, client_secret: client_secret? }),
-            AuthName::AzureClientSecret | AuthName::AzureSpM2m => {
-                Some(Auth::AzureClientSecret { tenant_id, client_id: client_id?, client_secret: client_secret? })
+        // What is not supported, `unavailable.rs` has reported.
+        Some(match kind? {
+            Supported::Pat => Auth::Pat { token: token? },
+            Supported::OauthM2m => Auth::OauthM2m { client_id: client_id?, client_secret: client_secret? },
+            Supported::AzureClientSecret => {
+                Auth::AzureClientSecret { tenant_id, client_id: client_id?, client_secret: client_secret? }
             }
-            // `unavailable.rs` has said so.
-            _ => None,
-        }
+        })
     }
 
     fn keys(&mut self, needed: &[&str], optional: &[&str], place: Place<'_>) {

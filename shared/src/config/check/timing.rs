@@ -45,6 +45,13 @@ pub(super) struct CredentialTiming {
     pub(super) freeze: Vec<(Date, Date)>,
 }
 
+/// The section `defaults`, if there is one.
+#[derive(Clone, Copy)]
+pub(super) struct Defaults<'a> {
+    pub(super) part: Option<&'a DefaultsPart>,
+    pub(super) place: Place<'a>,
+}
+
 /// Where the values of a credential stand: with itself, else with the defaults.
 #[derive(Clone, Copy)]
 struct Sources<'a> {
@@ -87,14 +94,19 @@ impl Checker<'_> {
         LeaseTiming { lease, skew, request_timeout }
     }
 
-    pub(super) fn timing(
-        &mut self,
-        part: &CredentialPart,
-        place: Place<'_>,
-        defaults: Option<&DefaultsPart>,
-        defaults_place: Place<'_>,
-    ) -> CredentialTiming {
-        let sources = Sources { credential: place, defaults: defaults_place };
+    /// Checks the defaults by themselves, whether or not a credential uses them.
+    pub(super) fn defaults(&mut self, Defaults { part, place }: Defaults<'_>) {
+        let Some(part) = part else { return };
+        self.duration_text(part.lifetime.as_ref(), place.key("lifetime"));
+        self.duration_text(part.grace.as_ref(), place.key("grace"));
+        if let Some(text) = part.rotate_every.as_deref().filter(|text| *text != "manual") {
+            self.duration(text, place.key("rotate_every"));
+        }
+    }
+
+    pub(super) fn timing(&mut self, part: &CredentialPart, place: Place<'_>, defaults: Defaults<'_>) -> CredentialTiming {
+        let sources = Sources { credential: place, defaults: defaults.place };
+        let defaults = defaults.part;
         let own_or = |own: &Option<DurationText>, pick: fn(&DefaultsPart) -> &Option<DurationText>| {
             own.clone().or_else(|| defaults.and_then(|defaults| pick(defaults).clone()))
         };

@@ -5,12 +5,11 @@ use jiff::{SignedDuration, Timestamp};
 use tracing::info;
 
 use super::{Ports, Run, signed};
-use crate::config::StateLocation;
 use crate::error::Error;
 use crate::ids::RunnerId;
-use crate::journal::lock::FileLock;
 use crate::rotation::event::Event;
 use crate::rotation::next::past;
+use crate::storage::Lock;
 
 impl Run<'_> {
     /// The last moment at which a write may start under the present lease.
@@ -80,15 +79,11 @@ impl Run<'_> {
     }
 }
 
-pub(super) fn take_lock(ports: &Ports, name: &str) -> Result<Option<FileLock>, Error> {
-    match &ports.state_config.location {
-        StateLocation::File(folder) => match FileLock::try_take(folder, name, &ports.runner)? {
-            Some(lock) => Ok(Some(lock)),
-            None => {
-                let holder = FileLock::holder(folder, name).unwrap_or_else(|| RunnerId::new("another process"));
-                Err(lease_held(&holder, None))
-            }
-        },
+pub(super) fn take_lock(ports: &Ports, name: &str) -> Result<Option<Box<dyn Send + Sync>>, Error> {
+    match ports.storage.lock(&ports.state_config.location, name, &ports.runner)? {
+        Lock::Taken(lock) => Ok(Some(lock)),
+        Lock::None => Ok(None),
+        Lock::Busy(holder) => Err(lease_held(&holder, None)),
     }
 }
 

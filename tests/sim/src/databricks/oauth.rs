@@ -1,0 +1,73 @@
+//! Host metadata, OAuth discovery and the token endpoint of a workspace (facts §5.1, §5.2).
+
+use serde_json::json;
+
+use super::ALL;
+use crate::token::Claims;
+use crate::wire::{Answer, Call, Reply};
+use crate::world::World;
+
+pub(super) fn host_metadata(world: &World, index: usize) -> Reply {
+    let workspace = &world.account.workspaces[index];
+    let body = json!({
+        "oidc_endpoint": format!("{}/oidc", workspace.base),
+        "account_id": world.account.id,
+        "workspace_id": workspace.org_id.to_string(),
+        "cloud": "Azure",
+        "host_type": "workspace",
+    });
+    Reply::json(200, &body)
+}
+
+pub(super) fn endpoints(world: &World, index: usize) -> Reply {
+    let base = &world.account.workspaces[index].base;
+    let body = json!({
+        "issuer": format!("{base}/oidc"),
+        "authorization_endpoint": format!("{base}/oidc/v1/authorize"),
+        "token_endpoint": format!("{base}/oidc/v1/token"),
+    });
+    Reply::json(200, &body)
+}
+
+pub(super) fn tenant_redirect(world: &World) -> Reply {
+    let place = format!("{}/{}/oauth2/authorize?response_type=code", world.addresses.entra, world.entra.tenant);
+    Reply::empty(302).with("location", place)
+}
+
+pub(super) fn token(world: &mut World, index: usize, call: &Call) -> Answer {
+    let form = call.form().ok_or_else(|| refusal(400, "invalid_request", "The body must be form-encoded"))?;
+    if form.get("grant_type").map(String::as_str) != Some("client_credentials") {
+        return Err(refusal(400, "unsupported_grant_type", "Only client_credentials is served here"));
+    }
+    let (client_id, value) = call.basic().ok_or_else(|| refusal(401, "invalid_client", "Client authentication failed"))?;
+    world.caller = Some(client_id.clone());
+    let known = world.account.find(&client_id).filter(|principal| principal.active && principal.workspaces.contains(&index));
+    let secret = known
+        .and_then(|principal| principal.secrets.iter().find(|secret| secret.value == value))
+        .filter(|secret| secret.accepted(world.now, &world.settings))
+        .ok_or_else(|| refusal(401, "invalid_client", "Client authentication failed"))?;
+    let scope = form.get("scope").map_or(ALL, String::as_str).to_owned();
+    let allowed = |asked: &str| secret.scopes.is_empty() || secret.scopes.iter().any(|scope| scope == asked || scope == ALL);
+    if scope.is_empty() || !scope.split(' ').all(allowed) {
+        return Err(refusal(400, "invalid_scope", "The scope goes beyond that of the secret"));
+    }
+    let workspace = &world.account.workspaces[index];
+    let claims = Claims {
+        aud: workspace.org_id.to_string(),
+        iss: format!("{}/oidc", workspace.base),
+        appid: client_id.clone(),
+        oid: client_id,
+        scope: scope.clone(),
+        iat: world.now.as_second(),
+        exp: world.now.as_second() + HOUR,
+        jti: 0,
+    };
+    let token = world.tokens.issue(claims);
+    Ok(Reply::json(200, &json!({ "access_token": token, "token_type": "Bearer", "expires_in": HOUR, "scope": scope })))
+}
+
+fn refusal(status: u16, error: &str, description: &str) -> Reply {
+    Reply::json(status, &json!({ "error": error, "error_description": description }))
+}
+
+const HOUR: i64 = 3600;

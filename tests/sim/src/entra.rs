@@ -1,0 +1,96 @@
+//! Entra ID: client credentials for one tenant, v2 and v1 (facts §0 of Power BI, §5.3 of Databricks), with AADSTS errors.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use crate::token::{Claims, DATABRICKS_AUDIENCE, FABRIC_AUDIENCE, POWERBI_AUDIENCE};
+use crate::wire::{Answer, Call, Reply};
+use crate::world::World;
+
+pub(crate) struct Entra {
+    pub(crate) tenant: String,
+    /// By client id.
+    pub(crate) apps: BTreeMap<String, App>,
+    /// Tokens issued, by client id and audience.
+    pub(crate) issued: BTreeMap<(String, String), u64>,
+}
+
+#[derive(Clone)]
+pub(crate) struct App {
+    /// Of the enterprise app; it is what Power BI and Fabric know the app by.
+    pub(crate) object_id: String,
+    pub(crate) secret: String,
+}
+
+pub(crate) fn answer(world: &mut World, call: &Call) -> Reply {
+    let parts = call.parts();
+    let result = match (call.method.as_str(), parts.as_slice()) {
+        ("POST", [tenant, "oauth2", "v2.0", "token"]) => token(world, call, tenant, "scope"),
+        ("POST", [tenant, "oauth2", "token"]) => token(world, call, tenant, "resource"),
+        _ => Err(Reply::empty(404)),
+    };
+    match result {
+        Ok(reply) | Err(reply) => reply,
+    }
+}
+
+fn token(world: &mut World, call: &Call, tenant: &str, key: &str) -> Answer {
+    let form = call.form().ok_or_else(|| refusal(400, "invalid_request", 900_144, "The request body must be form-encoded."))?;
+    let field = |name: &str| {
+        let missing = || {
+            refusal(400, "invalid_request", 900_144, &format!("The request body must contain the following parameter: '{name}'."))
+        };
+        form.get(name).cloned().ok_or_else(missing)
+    };
+    if tenant != world.entra.tenant {
+        return Err(refusal(400, "invalid_request", 90_002, &format!("Tenant '{tenant}' not found.")));
+    }
+    if field("grant_type")? != "client_credentials" {
+        return Err(refusal(400, "unsupported_grant_type", 70_003, "The app requested an unsupported grant type."));
+    }
+    let client_id = field("client_id")?;
+    world.caller = Some(client_id.clone());
+    let Some(app) = world.entra.apps.get(&client_id) else {
+        let text = format!("Application with identifier '{client_id}' was not found in the directory.");
+        return Err(refusal(400, "unauthorized_client", 700_016, &text));
+    };
+    if field("client_secret")? != app.secret {
+        return Err(refusal(401, "invalid_client", 7_000_215, "Invalid client secret provided."));
+    }
+    let asked = field(key)?;
+    let audience = if key == "scope" { asked.strip_suffix("/.default") } else { Some(asked.as_str()) };
+    let Some(audience) = audience.filter(|audience| AUDIENCES.contains(audience)) else {
+        let text = format!("The provided value for the input parameter '{key}' is not valid. The scope {asked} is not valid.");
+        return Err(refusal(400, "invalid_scope", 70_011, &text));
+    };
+    let claims = Claims {
+        aud: audience.to_owned(),
+        iss: format!("https://sts.windows.net/{tenant}/"),
+        appid: client_id.clone(),
+        oid: app.object_id.clone(),
+        scope: "all-apis".to_owned(),
+        iat: world.now.as_second(),
+        exp: world.now.as_second() + LIFE,
+        jti: 0,
+    };
+    *world.entra.issued.entry((client_id, audience.to_owned())).or_default() += 1;
+    let token = world.tokens.issue(claims);
+    // v1 writes its numbers as text.
+    let body = if key == "scope" {
+        json!({ "token_type": "Bearer", "expires_in": LIFE, "ext_expires_in": LIFE, "access_token": token })
+    } else {
+        let expires_on = (world.now.as_second() + LIFE).to_string();
+        json!({ "token_type": "Bearer", "expires_in": LIFE.to_string(), "expires_on": expires_on, "resource": asked, "access_token": token })
+    };
+    Ok(Reply::json(200, &body))
+}
+
+fn refusal(status: u16, error: &str, code: u32, text: &str) -> Reply {
+    let description = format!("AADSTS{code}: {text} Trace ID: 0 Correlation ID: 0");
+    let body = json!({ "error": error, "error_description": description, "error_codes": [code], "trace_id": "0", "correlation_id": "0" });
+    Reply::json(status, &body)
+}
+
+const LIFE: i64 = 3599;
+const AUDIENCES: [&str; 3] = [DATABRICKS_AUDIENCE, POWERBI_AUDIENCE, FABRIC_AUDIENCE];

@@ -1,0 +1,136 @@
+//! What people do behind lakekey's back, and admins by mistake: every one of these has happened to somebody.
+
+use std::time::Duration;
+
+use crate::cloud::Cloud;
+use crate::databricks::{Level, Who, mint};
+use crate::fleet::Cast;
+use crate::powerbi::{Credential, Details};
+
+impl Cloud {
+    pub fn cast(&self) -> &Cast {
+        &self.inner.cast
+    }
+
+    /// A person mints a secret by hand; gives its id and value, or `None` when no slot is free.
+    pub fn person_mints(&self, application_id: &str, lifetime: Duration) -> Option<(String, String)> {
+        let mut world = self.lock();
+        let principal = world.account.find(application_id)?;
+        if principal.used(world.now, &world.settings) >= world.settings.secret_cap {
+            return None;
+        }
+        let id = principal.id;
+        let secret = mint(&mut world, id, lifetime, Vec::new(), "ada@contoso.example");
+        Some((secret.id, secret.value))
+    }
+
+    /// A secret is deleted by hand; whether it was there.
+    pub fn person_deletes_secret(&self, secret_id: &str) -> bool {
+        let mut world = self.lock();
+        let now = world.now;
+        let mut all = world.account.principals.values_mut().flat_map(|principal| &mut principal.secrets);
+        all.find(|secret| secret.id == secret_id && secret.deleted.is_none()).map(|secret| secret.deleted = Some(now)).is_some()
+    }
+
+    /// A data source, and every dataset's mention of it, is pointed elsewhere.
+    pub fn repoint(&self, source_id: &str, host: &str, warehouse: &str) -> bool {
+        let mut world = self.lock();
+        let Some(source) = world.bi.sources.get_mut(source_id) else { return false };
+        let Details::Databricks { kind, .. } = &source.details else { return false };
+        let http_path = format!("/sql/1.0/warehouses/{warehouse}");
+        let details = Details::Databricks { kind: kind.clone(), host: host.to_owned(), http_path };
+        source.details = details.clone();
+        for used in world.bi.datasets.values_mut().flat_map(|dataset| &mut dataset.uses) {
+            if used.source.as_deref() == Some(source_id) {
+                used.details = details.clone();
+            }
+        }
+        true
+    }
+
+    /// A person enters a credential in the portal, live or not.
+    pub fn person_writes_credential(&self, source_id: &str, username: &str, password: &str) -> bool {
+        let mut world = self.lock();
+        let credential = Credential::Basic { username: username.to_owned(), password: password.to_owned() };
+        world.bi.sources.get_mut(source_id).map(|source| source.credential = credential).is_some()
+    }
+
+    pub fn delete_dataset(&self, dataset_id: &str) -> bool {
+        self.lock().bi.datasets.remove(dataset_id).is_some()
+    }
+
+    pub fn delete_source(&self, source_id: &str) -> bool {
+        let mut world = self.lock();
+        for used in world.bi.datasets.values_mut().flat_map(|dataset| &mut dataset.uses) {
+            used.source.take_if(|source| source == source_id);
+        }
+        world.bi.sources.remove(source_id).is_some()
+    }
+
+    /// Another owner, without the take-over's rebinding.
+    pub fn set_owner(&self, dataset_id: &str, owner: &str) -> bool {
+        let mut world = self.lock();
+        world.bi.datasets.get_mut(dataset_id).map(|dataset| owner.clone_into(&mut dataset.owner)).is_some()
+    }
+
+    /// Takes an identity (an object id) out of a workspace of Power BI.
+    pub fn leave_group(&self, group_id: &str, identity: &str) -> bool {
+        let mut world = self.lock();
+        world.bi.groups.get_mut(group_id).and_then(|group| group.members.remove(identity)).is_some()
+    }
+
+    /// Gives an identity a role in a workspace of Power BI.
+    pub fn join_group(&self, group_id: &str, identity: &str, role: crate::Role) -> bool {
+        let mut world = self.lock();
+        world.bi.groups.get_mut(group_id).map(|group| group.members.insert(identity.to_owned(), role)).is_some()
+    }
+
+    pub fn set_gateway_admin(&self, gateway_id: &str, identity: &str, admin: bool) -> bool {
+        let mut world = self.lock();
+        let Some(gateway) = world.bi.gateways.get_mut(gateway_id) else { return false };
+        if admin { gateway.admins.insert(identity.to_owned()) } else { gateway.admins.remove(identity) }
+    }
+
+    /// Sets a principal's direct permission on a warehouse, or takes it away.
+    pub fn set_warehouse_level(&self, warehouse: &str, application_id: &str, level: Option<Level>) -> bool {
+        let mut world = self.lock();
+        let mut all = world.account.workspaces.iter_mut().flat_map(|workspace| workspace.warehouses.values_mut());
+        let Some(found) = all.find(|found| found.id == warehouse) else { return false };
+        let who = Who::Principal(application_id.to_owned());
+        match level {
+            Some(level) => found.acl.insert(who, level),
+            None => found.acl.remove(&who),
+        };
+        true
+    }
+
+    /// Stops a warehouse, as its auto-stop does.
+    pub fn stop_warehouse(&self, warehouse: &str) -> bool {
+        let mut world = self.lock();
+        let mut all = world.account.workspaces.iter_mut().flat_map(|workspace| workspace.warehouses.values_mut());
+        all.find(|found| found.id == warehouse).map(|found| found.ready = None).is_some()
+    }
+
+    /// Makes a principal admin of every workspace, or no longer.
+    pub fn set_admin(&self, application_id: &str, admin: bool) {
+        for workspace in &mut self.lock().account.workspaces {
+            if admin {
+                workspace.admins.insert(application_id.to_owned());
+            } else {
+                workspace.admins.remove(application_id);
+            }
+        }
+    }
+
+    /// Takes a principal out of a workspace of Databricks.
+    pub fn leave_workspace(&self, index: usize, application_id: &str) -> bool {
+        let mut world = self.lock();
+        world.account.find_mut(application_id).is_some_and(|principal| principal.workspaces.remove(&index))
+    }
+
+    /// Gives another secret to an Entra app; the old one is refused from now on.
+    pub fn set_app_secret(&self, client_id: &str, secret: &str) -> bool {
+        let mut world = self.lock();
+        world.entra.apps.get_mut(client_id).map(|app| secret.clone_into(&mut app.secret)).is_some()
+    }
+}

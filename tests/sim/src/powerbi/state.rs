@@ -1,0 +1,215 @@
+//! What Power BI and Fabric keep. A data source lives on a gateway, on a virtual network, or in the cloud, where it
+//! belongs to one user; datasets are bound to data sources, several of them maybe to one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{GatewayKey, Refresh};
+
+/// Everything by its id.
+#[derive(Default)]
+pub(crate) struct PowerBi {
+    pub(crate) groups: BTreeMap<String, Group>,
+    pub(crate) datasets: BTreeMap<String, Dataset>,
+    pub(crate) sources: BTreeMap<String, Source>,
+    pub(crate) gateways: BTreeMap<String, Gateway>,
+}
+
+impl PowerBi {
+    pub(crate) fn users_of<'a>(&'a self, source: &'a str) -> impl Iterator<Item = &'a Dataset> {
+        self.datasets.values().filter(move |dataset| dataset.uses.iter().any(|used| used.source.as_deref() == Some(source)))
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Group {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// By object id, or by a person's name.
+    pub(crate) members: BTreeMap<String, Role>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Role {
+    Viewer,
+    Contributor,
+    Member,
+    Admin,
+}
+
+#[derive(Clone)]
+pub(crate) struct Dataset {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) group: String,
+    pub(crate) owner: String,
+    pub(crate) uses: Vec<Use>,
+    pub(crate) refreshes: Vec<Refresh>,
+}
+
+/// A source as a dataset names it, and the data source that it is bound to.
+#[derive(Clone)]
+pub(crate) struct Use {
+    pub(crate) details: Details,
+    pub(crate) source: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Details {
+    Databricks {
+        kind: String,
+        host: String,
+        http_path: String,
+    },
+    Sql {
+        server: String,
+        database: String,
+    },
+    Web {
+        url: String,
+    },
+    /// Some sources tell nothing of themselves.
+    Unknown,
+}
+
+impl Details {
+    pub(crate) fn type_name(&self) -> &'static str {
+        match self {
+            Self::Databricks { .. } => "Extension",
+            Self::Sql { .. } => "Sql",
+            Self::Web { .. } => "Web",
+            Self::Unknown => "PowerQueryMashup",
+        }
+    }
+
+    /// As `datasets/{id}/datasources` shows them.
+    pub(crate) fn of_dataset(&self) -> Value {
+        match self {
+            Self::Databricks { kind, host, http_path } => {
+                json!({ "kind": kind, "path": json!({ "host": host, "httpPath": http_path }).to_string() })
+            }
+            Self::Sql { server, database } => json!({ "server": server, "database": database }),
+            Self::Web { url } => json!({ "url": url }),
+            Self::Unknown => json!({}),
+        }
+    }
+
+    /// As `gateways/{id}/datasources` shows them: JSON text, with other names and escaped slashes inside.
+    pub(crate) fn of_gateway(&self) -> String {
+        match self {
+            Self::Databricks { kind, host, http_path } => {
+                let path = json!({ "host": host, "httpPath": http_path }).to_string().replace('/', r"\/");
+                json!({ "extensionDataSourceKind": kind, "extensionDataSourcePath": path }).to_string()
+            }
+            Self::Sql { .. } | Self::Web { .. } | Self::Unknown => self.of_dataset().to_string(),
+        }
+    }
+
+    /// Type and path as Fabric's connections show them.
+    pub(crate) fn of_connection(&self) -> (String, String) {
+        match self {
+            Self::Databricks { kind, host, http_path } => {
+                (kind.clone(), json!({ "host": host, "httpPath": http_path }).to_string())
+            }
+            Self::Sql { server, database } => ("SQL".to_owned(), format!("{server};{database}")),
+            Self::Web { url } => ("Web".to_owned(), url.clone()),
+            Self::Unknown => ("Unknown".to_owned(), String::new()),
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Source {
+    pub(crate) id: String,
+    pub(crate) gateway: String,
+    pub(crate) name: String,
+    pub(crate) details: Details,
+    pub(crate) home: Home,
+    /// Whose cloud source it is.
+    pub(crate) owner: String,
+    /// Who sees it as a Fabric connection; `true` for an owner's role.
+    pub(crate) shared_with: BTreeMap<String, bool>,
+    pub(crate) credential: Credential,
+    pub(crate) privacy: String,
+    pub(crate) sso: bool,
+    pub(crate) encryption: String,
+    /// How often its credential was written, and when last.
+    pub(crate) writes: u32,
+    pub(crate) written_at: Option<Timestamp>,
+    /// Meant to be moved by a rotation of everything; what else there is are decoys.
+    pub(crate) target: bool,
+    /// The data source in whose place a take-over put this one.
+    pub(crate) replaces: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum Home {
+    PersonalCloud,
+    ShareableCloud,
+    OnPremises,
+    VirtualNetwork,
+}
+
+impl Home {
+    pub(crate) fn is_cloud(self) -> bool {
+        matches!(self, Self::PersonalCloud | Self::ShareableCloud)
+    }
+
+    pub(crate) fn connectivity(self) -> &'static str {
+        match self {
+            Self::PersonalCloud => "PersonalCloud",
+            Self::ShareableCloud => "ShareableCloud",
+            Self::OnPremises => "OnPremisesGateway",
+            Self::VirtualNetwork => "VirtualNetworkGateway",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Credential {
+    Missing,
+    Basic {
+        username: String,
+        password: String,
+    },
+    Key(String),
+    /// Signed in by a person; whether it works is no matter of lakekey's.
+    OAuth2,
+    Windows,
+}
+
+impl Credential {
+    pub(crate) fn type_name(&self) -> Option<&'static str> {
+        match self {
+            Self::Missing => None,
+            Self::Basic { .. } => Some("Basic"),
+            Self::Key(_) => Some("Key"),
+            Self::OAuth2 => Some("OAuth2"),
+            Self::Windows => Some("Windows"),
+        }
+    }
+}
+
+pub(crate) struct Gateway {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    /// None on a virtual network; the first one's id is the gateway's.
+    pub(crate) members: Vec<Member>,
+    pub(crate) admins: BTreeSet<String>,
+}
+
+impl Gateway {
+    pub(crate) fn is_virtual_network(&self) -> bool {
+        self.members.is_empty()
+    }
+}
+
+pub(crate) struct Member {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) key: GatewayKey,
+    pub(crate) enabled: bool,
+}
