@@ -83,13 +83,14 @@ impl App {
         self.check_one_owner(&ports).await?;
         let mut run = Run::open(&ports, goal, None).await?;
         let was_open = run.state.open.as_ref().map(|open| open.plan.kind);
+        let was_sent = run.state.open.as_ref().is_some_and(|open| open.sent);
         if goal == Goal::Reapply && was_open == Some(PlanKind::Rotate) {
             let _ = run.close().await;
             return Err(Error::unfinished("rotation-open", format!("a rotation of `{}` is open", credential.name))
                 .hint("`lakekey rotate` finishes it and leaves every target with the new secret"));
         }
         let ended = run.drive(goal).await;
-        let mut report = report(&ports, &run, was_open.is_some(), goal, ended);
+        let mut report = report(&ports, &run, (was_open.is_some(), was_sent), ended);
         if refresh {
             self.refresh(&ports, &run.state, &mut report).await;
         }
@@ -140,7 +141,7 @@ impl App {
             }
         }
         let (_, state) = read(Arc::clone(&ports.state), journal, ports.state_key.clone(), true).await?;
-        let owner = state.open.map(|open| open.plan.credential).or(state.begun.map(|begun| begun.credential));
+        let owner = state.open.map(|open| open.plan.credential).or_else(|| state.begun.map(|begun| begun.credential));
         match owner {
             Some(owner) if owner != *name && self.config.credentials.iter().any(|credential| credential.name == owner) => {
                 Err(Error::new(ErrorKind::Failed, principal_shared(name, &owner, journal)))
@@ -215,15 +216,19 @@ fn not_begun(credential: &Credential, error: Error) -> CredentialMove {
     }
 }
 
-fn report(ports: &Ports, run: &Run<'_>, was_open: bool, goal: Goal, ended: Result<Ended, Error>) -> CredentialMove {
+fn report(ports: &Ports, run: &Run<'_>, (was_open, was_sent): (bool, bool), ended: Result<Ended, Error>) -> CredentialMove {
     let state = &run.state;
     let settled = run.seen.settled.last();
+    let undeleted = run.seen.undeleted.clone().filter(|_| state.undeleted().next().is_some());
     let (outcome, error) = match (&ended, settled) {
-        (_, Some(Some(problem))) => (MoveOutcome::Failed, Some(problem.clone())),
-        (Ok(Ended::Done), Some(None)) => match goal {
-            Goal::Rotate { .. } => (MoveOutcome::Rotated, None),
-            Goal::Reapply => reapplied(run),
-        },
+        // A rotation that ended early after its first wave has left targets between two generations: it is due again.
+        (_, Some((PlanKind::Rotate, Some(problem)))) if was_sent || !run.touched.is_empty() => {
+            (MoveOutcome::Incomplete, Some(problem.clone()))
+        }
+        (_, Some((_, Some(problem)))) => (MoveOutcome::Failed, Some(problem.clone())),
+        (Ok(Ended::Done), _) if undeleted.is_some() => (MoveOutcome::Incomplete, undeleted),
+        (Ok(Ended::Done), Some((PlanKind::Rotate, None))) => (MoveOutcome::Rotated, None),
+        (Ok(Ended::Done), Some((PlanKind::Reapply, None))) => reapplied(run),
         (Ok(Ended::Done), None) => (MoveOutcome::Unchanged, None),
         (Ok(Ended::Waiting { until, why }), _) => (MoveOutcome::Incomplete, Some(waiting(until, why))),
         (Ok(Ended::Stopped(problem)), _) => (

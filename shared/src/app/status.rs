@@ -76,7 +76,7 @@ impl App {
 }
 
 fn counts(state: &State) -> TargetCounts {
-    let planned: Vec<&Holder> = state.holders.values().filter(|holder| holder.planned).collect();
+    let planned: Vec<&Holder> = state.holders.values().filter(|holder| holder.planned && holder.spec.is_some()).collect();
     let count = |matches: &dyn Fn(&Holder) -> bool| {
         u32::try_from(planned.iter().filter(|holder| matches(holder)).count()).unwrap_or(u32::MAX)
     };
@@ -110,7 +110,11 @@ fn secrets(state: &State, listing: Option<&[Listed]>) -> Vec<SecretStatus> {
             id: listed.id.clone(),
             role: match recover::role(state, &values, listed) {
                 SecretRole::Next if state.open.is_none() => SecretRole::Previous,
-                role => role,
+                role @ (SecretRole::Current
+                | SecretRole::Previous
+                | SecretRole::Next
+                | SecretRole::Condemned
+                | SecretRole::Foreign) => role,
             },
             created_at: Some(listed.created_at),
             expires_at: listed.expires_at,

@@ -1,6 +1,6 @@
 //! Making a secret and proving it: the one create that may not be sent twice, with its intent before and its slot after.
 
-use std::time::Duration;
+use jiff::SignedDuration;
 
 use crate::clients::databricks::{Databricks, Minted as NewSecret, token_of_secret};
 use crate::credential::StoredCredential;
@@ -11,12 +11,13 @@ use crate::ids::{Generation, SecretId};
 use crate::rotation::drive::Run;
 use crate::rotation::event::{Condemnation, Event, Minted};
 use crate::rotation::recover::{self, Listed};
+use crate::rotation::state::Attempt;
 use crate::secret::Secret;
 
 /// Range of what is taken off the asked lifetime, in seconds: nobody asks for such a number by hand.
 const FINGERPRINT_S: (u64, u64) = (61, 3_599);
 /// A new secret may not be known everywhere at once: how often and how long after each other it is tried.
-const SIGN_IN_PAUSES_S: [u64; 6] = [1, 2, 4, 8, 15, 30];
+const SIGN_IN_PAUSES_S: [i64; 6] = [1, 2, 4, 8, 15, 30];
 /// Tries to write a fresh value into its slot; after the last one it is lost and the secret goes.
 const STAGE_TRIES: u32 = 3;
 
@@ -78,7 +79,7 @@ impl Run<'_> {
                 self.seen.mint_refusals.push(error.problem().clone());
                 return Ok(());
             }
-            self.ports.clock.sleep(Duration::from_secs(1)).await;
+            self.pause(SignedDuration::from_secs(1)).await?;
         }
         let fingerprint_shown = recover::shows(secret.info.created_at, secret.info.expires_at, lifetime_s);
         self.seen.values.insert(value.secret_id.clone());
@@ -100,10 +101,12 @@ impl Run<'_> {
         let Some(plan) = self.state.open.as_ref().map(|open| open.plan.clone()) else { return Ok(()) };
         let store = self.store(&plan.store)?;
         let Some(value) = store.staged(secret_id).await? else {
-            self.seen.listing = None;
+            self.seen.values.remove(secret_id);
             return Ok(());
         };
-        let lifetime_s = self.state.attempts.iter().find(|known| known.number == attempt).map_or(0, |known| known.lifetime_s);
+        // Of several lost answers it may be any.
+        let shown = |known: &Attempt| recover::shows(value.created_at, value.expires_at, known.lifetime_s);
+        let fingerprint_shown = self.state.attempts.iter().any(shown);
         self.say(format!("adopting secret `{secret_id}`, whose value is in its slot"), 0, 0);
         let minted = Minted {
             attempt,
@@ -113,7 +116,7 @@ impl Run<'_> {
             expires_at: value.expires_at,
             scopes: plan.scopes,
             store: plan.store,
-            fingerprint_shown: recover::shows(value.created_at, value.expires_at, lifetime_s),
+            fingerprint_shown,
         };
         self.record(Event::Minted(minted)).await.map(drop)
     }
@@ -194,7 +197,7 @@ impl Run<'_> {
             };
             let refused = error.status().is_some_and(|status| matches!(status.as_u16(), 400 | 401 | 403));
             match pauses.next() {
-                Some(seconds) if refused => self.ports.clock.sleep(Duration::from_secs(*seconds)).await,
+                Some(seconds) if refused => self.pause(SignedDuration::from_secs(*seconds)).await?,
                 None if refused => {
                     let cause = Error::from(error);
                     let problem = Problem::new(
@@ -207,6 +210,8 @@ impl Run<'_> {
                     )
                     .hint("somebody may have deleted that secret at Databricks; run `lakekey rotate` again");
                     self.seen.refused = Some((generation, problem));
+                    // Whether it is gone is seen in a list that is newer than the refusal.
+                    self.seen.listing = None;
                     return Ok(None);
                 }
                 _ => return Err(error.into()),
