@@ -5,6 +5,7 @@
 mod crashes;
 mod fuse;
 mod interrupts;
+mod journal;
 mod network;
 mod people;
 mod races;

@@ -7,7 +7,7 @@ use crate::config::Credential;
 use crate::error::{Error, ErrorKind};
 use crate::ids::Generation;
 use crate::report::{CredentialHistory, HistoryEntry, HistoryReport};
-use crate::rotation::drive::read;
+use crate::rotation::drive::{knows, read};
 use crate::rotation::event::{Event, Fate, PlanKind};
 
 impl App {
@@ -26,7 +26,7 @@ impl App {
         let Some(journal) = self.journal_name(&*store, credential).await? else {
             return Ok(CredentialHistory { name, verified: verify.then_some(stored.is_none()), entries: Vec::new() });
         };
-        let (journal, _) = match read(Arc::clone(&store), &journal, self.state_key().await?, !verify).await {
+        let (journal, state) = match read(Arc::clone(&store), &journal, self.state_key().await?, !verify).await {
             Ok(read) => read,
             // That it does not hold is the answer, not a failure to answer.
             Err(error) if verify && error.kind() == ErrorKind::Quarantined => {
@@ -34,7 +34,7 @@ impl App {
             }
             Err(error) => return Err(error),
         };
-        let whole = stored.is_none_or(|hash| journal.contains(&hash));
+        let whole = stored.is_none_or(|hash| knows(&journal, &state, &hash));
         let entries = journal.entries().iter().map(|entry| {
             let (event, generation, detail) = describe(&entry.event);
             HistoryEntry { seq: entry.seq, at: entry.at, by: entry.by.clone(), event: event.to_owned(), generation, detail }

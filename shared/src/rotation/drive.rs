@@ -145,6 +145,12 @@ pub async fn read(
     Ok((journal, folded))
 }
 
+/// Whether a head that a stored value names is of this journal, or of a lost one that this journal was begun in place of.
+pub fn knows(journal: &Journal<Event>, state: &State, head: &str) -> bool {
+    let in_place_of = state.begun.iter().flat_map(|begun| &begun.lost_journals);
+    journal.contains(head) || in_place_of.into_iter().any(|lost| lost == head)
+}
+
 /// Adds entries to a state.
 fn fold(state: &mut State, entries: &[Entry<Event>]) -> Result<(), Error> {
     for entry in entries {
@@ -236,15 +242,24 @@ impl<'a> Run<'a> {
     }
 
     /// A stored value names the journal it was written under: one that this journal does not contain means that the journal
-    /// was rewritten, cut off or replaced.
+    /// was rewritten, cut off or replaced. Before anything is begun, a person may decide to go on without it.
     async fn check_stores_know_this_journal(&self, force: bool) -> Result<(), Error> {
+        let none_yet = self.state.begun.is_none();
+        match self.unknown_heads().await?.first() {
+            Some((_, place)) if !(force && none_yet) => Err(not_this_journal(place, none_yet)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Heads of other journals that stored values name, and where.
+    pub(super) async fn unknown_heads(&self) -> Result<Vec<(String, String)>, Error> {
         let mut places: Vec<Place> = self.state.living().map(|(_, known)| known.minted.store.clone()).collect();
         places.push(Place::from(&self.ports.credential.store));
         places.sort();
         places.dedup();
+        let mut named = Vec::new();
         for place in &places {
             let store = self.store(place)?;
-            let mut named = Vec::new();
             if let Some(value) = store.current().await? {
                 named.push((value.journal, store.place()));
             }
@@ -253,16 +268,9 @@ impl<'a> Run<'a> {
                     named.push((value.journal, format!("{} (slot `{id}`)", store.place())));
                 }
             }
-            for (journal, place) in named {
-                let Some(hash) = journal else { continue };
-                let none_yet = self.journal.entries().is_empty();
-                let known = self.journal.contains(&hash) || (force && none_yet);
-                if !known {
-                    return Err(not_this_journal(&place, none_yet));
-                }
-            }
         }
-        Ok(())
+        let named = named.into_iter().filter_map(|(hash, place)| Some((hash?, place)));
+        Ok(named.filter(|(hash, _)| !knows(&self.journal, &self.state, hash)).collect())
     }
 
     /// What is open is bound to the principal and workspace that it was planned for.

@@ -135,6 +135,9 @@ pub struct Begun {
     pub application_id: ApplicationId,
     /// The secret that the store already held, if it was taken over as generation 1.
     pub adopted: Option<Minted>,
+    /// Heads of lost journals that values in the store named when a person had this one begun in their place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost_journals: Vec<String>,
 }
 
 /// Whether a plan moves targets to a new generation or sends the current one again.

@@ -64,6 +64,7 @@ impl Run<'_> {
             Some(value) => self.adoptable(&value).await?,
             None => None,
         };
+        let lost: BTreeSet<String> = self.unknown_heads().await?.into_iter().map(|(head, _)| head).collect();
         if let Some(credential) = &adopted {
             self.say(format!("adopting secret `{}` from {} as generation 1", credential.secret_id, store.place()), 0, 0);
             store.stage(credential).await?;
@@ -82,6 +83,7 @@ impl Run<'_> {
             credential: self.ports.credential.name.clone(),
             application_id: self.ports.principal.application_id.clone(),
             adopted,
+            lost_journals: lost.into_iter().collect(),
         };
         self.record(Event::Begun(begun)).await.map(drop)
     }

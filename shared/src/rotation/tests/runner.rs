@@ -212,7 +212,7 @@ impl Runner {
             minted(&world.secrets[&id].listed, Generation(1), 0, false)
         });
         let (credential, application_id) = (CredentialName::new("sales-bi"), ApplicationId::new("app"));
-        self.record(world, Event::Begun(Begun { credential, application_id, adopted }))
+        self.record(world, Event::Begun(Begun { credential, application_id, adopted, lost_journals: Vec::new() }))
     }
 
     fn look(&mut self, world: &World, faults: &mut Faults) -> Did {
