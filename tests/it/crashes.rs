@@ -129,7 +129,6 @@ async fn sweep(first: usize, every: usize, resume: Resume, cut: fn(usize) -> Cut
 #[tokio::test(start_paused = true)]
 async fn an_undisturbed_life_needs_two_secrets() {
     let life = live(Cut::Never, Resume::AtOnce).await;
-    println!("{} requests, {} polls", life.requests, life.polls);
     assert!(!life.crashed && life.requests > 100 && life.polls > life.requests);
 }
 

@@ -1,5 +1,6 @@
 //! The one integration binary: the real program against the simulated cloud. Each module tells stories of one kind.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(unreachable_pub, reason = "a test binary has no other reach than its own crate")]
 
 mod crashes;
