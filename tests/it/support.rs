@@ -11,7 +11,7 @@ use lakekey_core::clock::Clock;
 use lakekey_core::config::env_vars::Environment;
 use lakekey_core::http::transport::{Transport, TransportError};
 use lakekey_core::random::Random;
-use lakekey_sim::{Cloud, Fleet, Settings, SourceTruth};
+use lakekey_sim::{Addresses, Cloud, Fleet, Settings, SourceTruth};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -59,8 +59,13 @@ impl Bench {
     }
 
     pub fn with(fleet: &Fleet, settings: Settings) -> Self {
+        Self::at(fleet, settings, Addresses::default())
+    }
+
+    /// A customer whose services are at other addresses.
+    pub fn at(fleet: &Fleet, settings: Settings, addresses: Addresses) -> Self {
         let start: Timestamp = START.parse().unwrap();
-        let cloud = fleet.build(Settings { start: Some(start), ..settings });
+        let cloud = fleet.build_at(Settings { start: Some(start), ..settings }, addresses);
         let folder = tempfile::tempdir().unwrap();
         let cast = cloud.cast();
         let environment = vec![

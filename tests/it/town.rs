@@ -38,7 +38,7 @@ impl Town {
 
     pub fn change_config(&self, change: impl FnOnce(&mut Value)) {
         let path = self.folder.path().join("lakekey.yaml");
-        let mut config = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        let mut config: Value = serde_saphyr::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         change(&mut config);
         std::fs::write(path, config.to_string()).unwrap();
     }
@@ -46,6 +46,11 @@ impl Town {
     /// What the config's references read.
     pub fn environment(&self) -> &[(String, String)] {
         &self.environment
+    }
+
+    /// Adds a variable to the environment of every process.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// Starts the binary; it dies with the handle.

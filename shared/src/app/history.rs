@@ -7,7 +7,7 @@ use crate::config::Credential;
 use crate::error::{Error, ErrorKind};
 use crate::ids::Generation;
 use crate::report::{CredentialHistory, HistoryEntry, HistoryReport};
-use crate::rotation::drive::{knows, read};
+use crate::rotation::drive::read;
 use crate::rotation::event::{Event, Fate, PlanKind};
 
 impl App {
@@ -23,10 +23,10 @@ impl App {
         let store = self.state()?;
         let name = credential.name.clone();
         let stored = self.surroundings.storage.store(&credential.store)?.current().await?.and_then(|value| value.journal);
-        let Some(journal) = self.journal_name(&*store, credential).await? else {
+        let Some(journal) = self.journal_name(Arc::clone(&store), credential).await? else {
             return Ok(CredentialHistory { name, verified: verify.then_some(stored.is_none()), entries: Vec::new() });
         };
-        let (journal, state) = match read(Arc::clone(&store), &journal, self.state_key().await?, !verify).await {
+        let (journal, _) = match read(Arc::clone(&store), &journal, self.state_key().await?, !verify).await {
             Ok(read) => read,
             // That it does not hold is the answer, not a failure to answer.
             Err(error) if verify && error.kind() == ErrorKind::Quarantined => {
@@ -34,7 +34,7 @@ impl App {
             }
             Err(error) => return Err(error),
         };
-        let whole = stored.is_none_or(|hash| knows(&journal, &state, &hash));
+        let whole = stored.is_none_or(|hash| journal.contains(&hash));
         let entries = journal.entries().iter().map(|entry| {
             let (event, generation, detail) = describe(&entry.event);
             HistoryEntry { seq: entry.seq, at: entry.at, by: entry.by.clone(), event: event.to_owned(), generation, detail }
@@ -99,6 +99,8 @@ fn describe(event: &Event) -> (&'static str, Option<Generation>, Option<String>)
             ("wave-ended", None, Some(format!("{moved} of {} places moved", results.len())))
         }
         Event::Parked { targets } => ("parked", None, Some(format!("{} targets", targets.len()))),
+        Event::Forgotten { target } => ("forgotten", None, Some(target.to_string())),
+        Event::Drained => ("drained", None, None),
         Event::Promoted { generation } => ("promoted", Some(*generation), None),
         Event::Settled { problem } => ("settled", None, problem.as_ref().map(|problem| problem.message.clone())),
         Event::Quarantined { problem } => ("quarantined", None, Some(problem.message.clone())),

@@ -2,6 +2,7 @@
 //! at any await, and the next one goes on from the journal.
 
 mod lease;
+mod trust;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use object_store::ObjectStore;
 use tracing::info;
 
 use lease::{superseded, take_lock};
+pub use trust::check_stores;
 
 use super::event::{Event, Place};
 use super::next::{Goal, Observed, Policy, Step, next, past};
@@ -125,6 +127,8 @@ pub struct Run<'a> {
     pub touched: Vec<TargetId>,
     /// Whether anything outside the journal was changed in this run.
     pub changed: bool,
+    /// Heads of a lost journal that a person's `--force` lets this one take the place of.
+    pub(super) forgiven: Vec<String>,
     /// Released when the run ends, however it ends.
     lock: Option<Box<dyn Send + Sync>>,
 }
@@ -143,12 +147,6 @@ pub async fn read(
     let mut folded = State::default();
     fold(&mut folded, journal.entries())?;
     Ok((journal, folded))
-}
-
-/// Whether a head that a stored value names is of this journal, or of a lost one that this journal was begun in place of.
-pub fn knows(journal: &Journal<Event>, state: &State, head: &str) -> bool {
-    let in_place_of = state.begun.iter().flat_map(|begun| &begun.lost_journals);
-    journal.contains(head) || in_place_of.into_iter().any(|lost| lost == head)
 }
 
 /// Adds entries to a state.
@@ -172,7 +170,9 @@ impl<'a> Run<'a> {
         let force = goal == Goal::Rotate { force: true };
         let name = ports.principal.application_id.as_str();
         let lock = take_lock(ports, name)?;
-        let (journal, state) = read(Arc::clone(&ports.state), name, ports.state_key.clone(), force).await?;
+        let (mut journal, mut state) = read(Arc::clone(&ports.state), name, ports.state_key.clone(), force).await?;
+        let entries = (&mut journal, &mut state);
+        let forgiven = trust::check_before_work(&*ports.storage, &ports.credential, entries, force).await?;
         let mut run = Self {
             ports,
             journal,
@@ -182,9 +182,9 @@ impl<'a> Run<'a> {
             retired: Vec::new(),
             touched: Vec::new(),
             changed: false,
+            forgiven,
             lock,
         };
-        run.check_stores_know_this_journal(force).await?;
         run.check_same_credential()?;
         names::remember(&*ports.state, &ports.credential.name, name).await?;
         run.take_lease().await?;
@@ -192,7 +192,7 @@ impl<'a> Run<'a> {
     }
 
     /// Works towards `goal` until it is reached, must wait long, or cannot go on.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "whatever does not end the run is performed")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other step is performed")]
     pub async fn drive(&mut self, goal: Goal) -> Result<Ended, Error> {
         for _ in 0..STEPS_MAX {
             let now = self.ports.clock.now();
@@ -207,12 +207,17 @@ impl<'a> Run<'a> {
                 }
                 step => {
                     self.keep_lease().await?;
-                    self.perform(step).await?;
+                    Box::pin(self.perform(step)).await?;
                 }
             }
         }
         Err(Error::unfinished("too-many-steps", format!("the rotation did not come to rest within {STEPS_MAX} steps"))
             .hint("this is a defect of lakekey; every target still holds a live secret; please report it with `lakekey history`"))
+    }
+
+    /// Records a person's word that a place does not count any more.
+    pub async fn forget(&mut self, target: TargetId) -> Result<(), Error> {
+        self.record(Event::Forgotten { target }).await.map(drop)
     }
 
     /// Leaves: nothing of this run is under way any more.
@@ -241,38 +246,6 @@ impl<'a> Run<'a> {
         Ok(seq)
     }
 
-    /// A stored value names the journal it was written under: one that this journal does not contain means that the journal
-    /// was rewritten, cut off or replaced. Before anything is begun, a person may decide to go on without it.
-    async fn check_stores_know_this_journal(&self, force: bool) -> Result<(), Error> {
-        let none_yet = self.state.begun.is_none();
-        match self.unknown_heads().await?.first() {
-            Some((_, place)) if !(force && none_yet) => Err(not_this_journal(place, none_yet)),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// Heads of other journals that stored values name, and where.
-    pub(super) async fn unknown_heads(&self) -> Result<Vec<(String, String)>, Error> {
-        let mut places: Vec<Place> = self.state.living().map(|(_, known)| known.minted.store.clone()).collect();
-        places.push(Place::from(&self.ports.credential.store));
-        places.sort();
-        places.dedup();
-        let mut named = Vec::new();
-        for place in &places {
-            let store = self.store(place)?;
-            if let Some(value) = store.current().await? {
-                named.push((value.journal, store.place()));
-            }
-            for id in store.staged_ids().await? {
-                if let Some(value) = store.staged(&id).await? {
-                    named.push((value.journal, format!("{} (slot `{id}`)", store.place())));
-                }
-            }
-        }
-        let named = named.into_iter().filter_map(|(hash, place)| Some((hash?, place)));
-        Ok(named.filter(|(hash, _)| !knows(&self.journal, &self.state, hash)).collect())
-    }
-
     /// What is open is bound to the principal and workspace that it was planned for.
     fn check_same_credential(&self) -> Result<(), Error> {
         let Some(open) = &self.state.open else { return Ok(()) };
@@ -297,21 +270,6 @@ impl<'a> Run<'a> {
         let step = step.into();
         info!(credential = %self.ports.credential.name, "{step}");
         self.ports.progress.say(ProgressEvent { credential: self.ports.credential.name.clone(), step, done, total });
-    }
-}
-
-fn not_this_journal(place: &str, none_yet: bool) -> Error {
-    match none_yet {
-        true => Error::quarantined(
-            "journal-missing",
-            format!("the value in {place} was written under a journal that is not in this state"),
-        )
-        .hint("point `state` at the journal's place, or restore it; if it is lost, `lakekey rotate --force` starts a new one that adopts the stored secret, and leaves every other secret alone as foreign"),
-        false => Error::quarantined(
-            "journal-mismatch",
-            format!("the value in {place} was written after journal entries that this journal does not have: it was rewritten, cut off or replaced"),
-        )
-        .hint("restore the state from a backup that is at least as new as the store; nothing was changed or deleted; `lakekey history --verify` shows what there is"),
     }
 }
 

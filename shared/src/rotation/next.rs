@@ -169,6 +169,8 @@ pub enum Step {
         /// Which.
         generation: Generation,
     },
+    /// Record that grace has passed and nothing superseded is left.
+    RecordDrained,
     /// Close the plan.
     Settle(Option<Problem>),
     /// Nothing can be done before then.

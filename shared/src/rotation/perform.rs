@@ -14,7 +14,6 @@ use super::drive::Run;
 use super::event::{Begun, Condemnation, Event, Minted, Permission, Place, PlanKind, Planned};
 use super::next::{DeleteSent, Step};
 use super::preflight::{self, Preflight};
-use crate::clients::databricks::token_of_secret;
 use crate::config::{Securable, StoreLocation};
 use crate::credential::{StoredCredential, StoredValue};
 use crate::error::{Error, ErrorKind, Problem};
@@ -47,6 +46,7 @@ impl Run<'_> {
                 self.say(format!("{} targets kept failing for a day and are parked", targets.len()), 0, 0);
                 self.record(Event::Parked { targets }).await.map(drop)
             }
+            Step::RecordDrained => self.record(Event::Drained).await.map(drop),
             Step::Promote { generation } => self.promote(generation).await,
             Step::Settle(problem) => {
                 let kind = self.state.open.as_ref().map_or(PlanKind::Rotate, |open| open.plan.kind);
@@ -64,7 +64,6 @@ impl Run<'_> {
             Some(value) => self.adoptable(&value).await?,
             None => None,
         };
-        let lost: BTreeSet<String> = self.unknown_heads().await?.into_iter().map(|(head, _)| head).collect();
         if let Some(credential) = &adopted {
             self.say(format!("adopting secret `{}` from {} as generation 1", credential.secret_id, store.place()), 0, 0);
             store.stage(credential).await?;
@@ -83,13 +82,13 @@ impl Run<'_> {
             credential: self.ports.credential.name.clone(),
             application_id: self.ports.principal.application_id.clone(),
             adopted,
-            lost_journals: lost.into_iter().collect(),
+            forgiven: self.forgiven.clone(),
         };
         self.record(Event::Begun(begun)).await.map(drop)
     }
 
     /// A value that was moved here from elsewhere is ours if its secret is listed and signs in as this principal.
-    async fn adoptable(&self, value: &StoredValue) -> Result<Option<StoredCredential>, Error> {
+    async fn adoptable(&mut self, value: &StoredValue) -> Result<Option<StoredCredential>, Error> {
         let principal = &self.ports.principal;
         let Some(secret_id) = value.secret_id.clone().filter(|_| value.client_id == principal.application_id) else {
             return Ok(None);
@@ -97,10 +96,8 @@ impl Run<'_> {
         let secrets = self.ports.databricks().list_secrets(&principal.id).await?;
         let Some(listed) = secrets.into_iter().find(|listed| listed.id == secret_id) else { return Ok(None) };
         let workspace = &self.ports.credential.workspace;
-        match token_of_secret(&self.ports.http, workspace, &principal.application_id, &value.client_secret).await {
-            Ok(_) => {}
-            Err(error) if error.may_have_taken_effect() || error.status().is_none() => return Err(error.into()),
-            Err(_) => return Ok(None),
+        if self.proof(&value.client_id, &value.client_secret).await?.is_err() {
+            return Ok(None);
         }
         Ok(Some(StoredCredential {
             client_id: value.client_id.clone(),
@@ -172,7 +169,7 @@ impl Run<'_> {
     async fn check_everything(&self) -> Result<Preflight, Error> {
         self.say("checking targets and permissions", 0, 0);
         let ports = self.ports;
-        preflight::preflight(&ports.credential, &ports.workspaces, Some(&ports.principal), ports.targets.as_ref()).await
+        Box::pin(preflight::preflight(&ports.credential, &ports.workspaces, Some(&ports.principal), ports.targets.as_ref())).await
     }
 
     async fn grant(&mut self) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 //! an error, so that replaying a journal checks it.
 
 mod fold;
+mod take_over;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +22,8 @@ pub const PARK_AFTER: SignedDuration = SignedDuration::from_hours(24);
 pub struct State {
     /// The first look, when there was one.
     pub begun: Option<Begun>,
+    /// Heads of a lost journal that stored values may name.
+    pub forgiven: BTreeSet<String>,
     /// The lease, until released.
     pub lease: Option<Lease>,
     /// The newest epoch.
@@ -49,6 +52,8 @@ pub struct State {
     pub rotated_at: Option<Timestamp>,
     /// The grace of the last plan, in seconds.
     pub grace_s: u64,
+    /// Whether a rotation has settled whose grace is not known to have passed.
+    pub draining: bool,
     /// Why a person must act.
     pub quarantine: Option<Problem>,
 }
@@ -231,8 +236,13 @@ impl State {
         self.condemned.iter().filter(|(_, condemned)| !condemned.deleted)
     }
 
-    /// Whether superseded generations still live.
+    /// Whether the last rotation's grace has not passed yet, or superseded generations still live.
     pub fn is_draining(&self) -> bool {
+        self.draining || self.has_superseded()
+    }
+
+    /// Whether superseded generations still live.
+    pub fn has_superseded(&self) -> bool {
         self.living().any(|(generation, _)| Some(generation) != self.current) || self.undeleted().next().is_some()
     }
 

@@ -29,13 +29,18 @@ pub(super) fn send_copies(state: &State, seen: &Observed, now: Timestamp) -> Opt
 
 /// The next thing that superseded generations need.
 pub(super) fn drain(state: &State, seen: &Observed, policy: &Policy, now: Timestamp) -> Option<Step> {
-    send_copies(state, seen, now).or_else(|| {
-        // Oldest first: generations are counted upwards.
-        state.living().find_map(|(generation, known)| {
-            let reason = retirement(state, generation, known, policy, now)?;
-            Some(Step::Condemn { secret_id: known.minted.secret_id.clone(), reason })
+    send_copies(state, seen, now)
+        .or_else(|| {
+            // Oldest first: generations are counted upwards.
+            state.living().find_map(|(generation, known)| {
+                let reason = retirement(state, generation, known, policy, now)?;
+                Some(Step::Condemn { secret_id: known.minted.secret_id.clone(), reason })
+            })
         })
-    })
+        .or_else(|| {
+            let over = state.draining && !state.has_superseded() && retire_after(state, policy).is_none_or(|at| at <= now);
+            over.then_some(Step::RecordDrained)
+        })
 }
 
 fn retirement(

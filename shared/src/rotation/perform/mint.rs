@@ -7,7 +7,7 @@ use crate::credential::StoredCredential;
 use crate::error::{Error, Problem};
 use crate::http::HttpError;
 use crate::identity::Signer;
-use crate::ids::{Generation, SecretId};
+use crate::ids::{ApplicationId, Generation, SecretId};
 use crate::rotation::drive::Run;
 use crate::rotation::event::{Condemnation, Event, Minted};
 use crate::rotation::recover::{self, Listed};
@@ -30,7 +30,7 @@ impl Run<'_> {
         self.say("minting a new secret", 0, 0);
         self.record(Event::MintIntended { attempt, known, lifetime_s }).await?;
         // Whatever happens now, the list is out of date.
-        self.seen.listing = None;
+        let listing = self.seen.listing.take().unwrap_or_default();
         self.changed = true;
         let databricks = self.ports.databricks();
         let not_after = Some(self.not_after());
@@ -41,7 +41,12 @@ impl Run<'_> {
                 self.record(Event::MintUnanswered { attempt }).await.map(drop)
             }
             Err(error) => {
-                let problem = super::problem_of(error.into());
+                let at_cap = is_at_cap(&error) && !listing.is_empty();
+                let mut problem = super::problem_of(error.into());
+                if at_cap {
+                    let full = recover::slots_full(&self.state, &listing);
+                    problem = Problem { message: format!("{}; {}", problem.message, full.message), ..full };
+                }
                 self.record(Event::MintRefused { attempt, problem: problem.clone() }).await?;
                 self.seen.mint_refusals.push(problem);
                 Ok(())
@@ -185,39 +190,49 @@ impl Run<'_> {
     /// A token of this generation; `None` when it was definitely and persistently refused.
     async fn sign_in(&mut self, generation: Generation) -> Result<Option<Secret>, Error> {
         let value = self.value(generation).await?;
+        match self.proof(&value.client_id, &value.client_secret).await? {
+            Ok(token) => {
+                self.seen.signs_in = Some((generation, self.ports.clock.now()));
+                Ok(Some(token))
+            }
+            Err(said) => {
+                let problem = Problem::new(
+                    "verification-failed",
+                    format!("generation {generation} (secret `{}`) does not sign in: {}", value.secret_id, said.message),
+                )
+                .hint("somebody may have deleted that secret at Databricks; run `lakekey rotate` again");
+                self.seen.refused = Some((generation, problem));
+                // Whether it is gone is seen in a list that is newer than the refusal.
+                self.seen.listing = None;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Signs in with this secret, patiently: a new one is not known everywhere at once. What Databricks said when it was
+    /// refused to the last.
+    pub(super) async fn proof(&mut self, client_id: &ApplicationId, secret: &Secret) -> Result<Result<Secret, Problem>, Error> {
         let workspace = self.ports.credential.workspace.clone();
         let mut pauses = SIGN_IN_PAUSES_S.iter();
         loop {
-            let error = match token_of_secret(&self.ports.http, &workspace, &value.client_id, &value.client_secret).await {
-                Ok(token) => {
-                    self.seen.signs_in = Some((generation, self.ports.clock.now()));
-                    return Ok(Some(token));
-                }
+            let error = match token_of_secret(&self.ports.http, &workspace, client_id, secret).await {
+                Ok(token) => return Ok(Ok(token)),
                 Err(error) => error,
             };
             let refused = error.status().is_some_and(|status| matches!(status.as_u16(), 400 | 401 | 403));
             match pauses.next() {
                 Some(seconds) if refused => self.pause(SignedDuration::from_secs(*seconds)).await?,
-                None if refused => {
-                    let cause = Error::from(error);
-                    let problem = Problem::new(
-                        "verification-failed",
-                        format!(
-                            "generation {generation} (secret `{}`) does not sign in: {}",
-                            value.secret_id,
-                            cause.problem().message
-                        ),
-                    )
-                    .hint("somebody may have deleted that secret at Databricks; run `lakekey rotate` again");
-                    self.seen.refused = Some((generation, problem));
-                    // Whether it is gone is seen in a list that is newer than the refusal.
-                    self.seen.listing = None;
-                    return Ok(None);
-                }
+                None if refused => return Ok(Err(super::problem_of(error.into()))),
                 _ => return Err(error.into()),
             }
         }
     }
+}
+
+/// Whether a create was refused because there are too many secrets. The answer is documented nowhere; 429 has its own code
+/// for too many requests.
+fn is_at_cap(error: &HttpError) -> bool {
+    matches!(error.code(), Some("RESOURCE_LIMIT_EXCEEDED" | "RESOURCE_EXHAUSTED" | "QUOTA_EXCEEDED"))
 }
 
 const SMOKE_QUERY: &str = "SELECT current_user(), current_catalog(), current_schema()";

@@ -89,8 +89,8 @@ async fn the_line_names_a_config_that_fits() {
     let folder = std::env::temp_dir().join(format!("lakekey-sim-test-{}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
     let line = sim_line(&served, &folder).expect("it can be written");
-    let config: Value =
-        serde_json::from_slice(&std::fs::read(line["config"].as_str().expect("a path")).expect("the file")).expect("JSON");
+    let text = std::fs::read_to_string(line["config"].as_str().expect("a path")).expect("the file");
+    let config: Value = serde_saphyr::from_str(&text).expect("YAML");
     std::fs::remove_dir_all(&folder).expect("it is there");
     assert_eq!(config["credentials"]["sales-bi"]["workspace"], line["databricks"][0]);
     for identity in ["dbx-admin", "powerbi"] {
