@@ -76,7 +76,7 @@ async fn frozen_at(request: usize) -> bool {
         "request {request}: it wrote after its lease was over: {slow:?}"
     );
 
-    for _ in 0..4 {
+    for _ in 0..2 {
         bench.pass(minutes(20));
         bench.rotate_elsewhere(fuse.clone(), "third").await;
     }
@@ -87,6 +87,9 @@ async fn frozen_at(request: usize) -> bool {
     let living: Vec<String> = bench.living().into_iter().filter(|id| !foreign.contains(id)).collect();
     assert_eq!(living.len(), 1, "request {request}: {living:?}");
     bench.assert_all_hold(&living[0]);
+    let files = bench.files("store").into_iter().map(|(path, _)| path).filter(|path| path.contains(".generations/"));
+    let dead: Vec<String> = files.filter(|path| !path.contains(&living[0])).collect();
+    assert!(dead.is_empty(), "request {request}: slots of dead secrets remain: {dead:?}");
     assert_no_leak(&bench, &format!("frozen at request {request}"));
     true
 }
