@@ -113,11 +113,19 @@ impl App {
     }
 
     fn workspaces(&self, credential: &Credential) -> Result<BTreeMap<Workspace, Databricks>, Error> {
+        let account = match &credential.account {
+            Some(account) => Some((account, self.identities.signer(&credential.identity, &Audience::Account(account.clone()))?)),
+            None => None,
+        };
         std::iter::once(&credential.workspace)
             .chain(&credential.also_workspaces)
             .map(|workspace| {
                 let signer = self.identities.signer(&credential.identity, &Audience::Databricks(workspace.clone()))?;
-                Ok((workspace.clone(), Databricks::new(Arc::clone(&self.http), workspace.clone(), signer)))
+                let mut client = Databricks::new(Arc::clone(&self.http), workspace.clone(), signer);
+                if let Some((account, signer)) = &account {
+                    client = client.with_account(account.host.clone(), account.id.clone(), signer.clone());
+                }
+                Ok((workspace.clone(), client))
             })
             .collect()
     }

@@ -12,7 +12,7 @@ mod reader;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
-use crate::config::{Auth, Config, Endpoints, Identity};
+use crate::config::{Account, Auth, Config, Endpoints, Identity};
 use crate::error::Error;
 use crate::http::Http;
 use crate::ids::{IdentityName, Workspace};
@@ -39,6 +39,8 @@ struct Inner {
 pub enum Audience {
     /// A Databricks workspace.
     Databricks(Workspace),
+    /// A Databricks account, at its console.
+    Account(Account),
     /// The Power BI REST API.
     PowerBi,
     /// The Fabric REST API.
@@ -78,9 +80,10 @@ impl Identities {
             return Err(Error::usage("unknown-identity", format!("no identity is named `{identity}`"))
                 .hint("name one of those under `identities` in the config"));
         };
-        let for_databricks = matches!(audience, Audience::Databricks(_));
+        let for_databricks = matches!(audience, Audience::Databricks(_) | Audience::Account(_));
         let auth = match &known.auth {
-            Auth::Pat { .. } if !for_databricks => "pat",
+            // A personal access token belongs to one workspace.
+            Auth::Pat { .. } if !matches!(audience, Audience::Databricks(_)) => "pat",
             Auth::OauthM2m { .. } if !for_databricks => "oauth-m2m",
             Auth::Pat { .. } | Auth::OauthM2m { .. } | Auth::AzureClientSecret { .. } => {
                 let mut slots = self.0.slots.lock().expect("no code panics while it holds the map");
@@ -93,7 +96,11 @@ impl Identities {
             "wrong-audience",
             format!("identity `{identity}` signs in with `{auth}`, which {audience} does not take"),
         )
-        .hint("use an identity with `auth: azure-client-secret` there"))
+        .hint(if for_databricks {
+            "use an identity with `auth: oauth-m2m` or `auth: azure-client-secret` there"
+        } else {
+            "use an identity with `auth: azure-client-secret` there"
+        }))
     }
 }
 
@@ -148,6 +155,7 @@ impl std::fmt::Display for Audience {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Databricks(workspace) => write!(f, "`{}`", workspace.host()),
+            Self::Account(account) => write!(f, "the account at `{}`", account.host.host()),
             Self::PowerBi => f.write_str("Power BI"),
             Self::Fabric => f.write_str("Fabric"),
         }

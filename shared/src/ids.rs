@@ -43,6 +43,8 @@ string_id! {
     ServicePrincipalId;
     /// The application (client) id of a service principal: a UUID in lower case.
     ApplicationId;
+    /// The id of a Databricks account: a UUID in lower case.
+    AccountId;
     /// The id of a SQL warehouse.
     WarehouseId;
     /// The id of a Power BI workspace ("group").

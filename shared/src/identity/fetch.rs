@@ -55,10 +55,15 @@ async fn ask(identities: &Identities, identity: &Identity, audience: &Audience) 
     match &identity.auth {
         Auth::Pat { token } => Ok(Answer::Fixed(personal(read(identities, token).await?, http.clock().now()))),
         Auth::OauthM2m { client_id, client_secret } => {
-            let workspace = workspace_of(audience, &identities.0)?;
+            let address = match audience {
+                Audience::Account(account) => token::account_address(account),
+                Audience::Databricks(_) | Audience::PowerBi | Audience::Fabric => {
+                    token::address(workspace_of(audience, &identities.0)?)
+                }
+            };
             let client_id = plain(identities, client_id).await?;
             let secret = read(identities, client_secret).await?;
-            Ok(Answer::Issued(token::request(http, workspace, &client_id, &secret, &[]).await))
+            Ok(Answer::Issued(token::request(http, &address, &client_id, &secret, &[]).await))
         }
         Auth::AzureClientSecret { tenant_id, client_id, client_secret } => {
             let tenant = match tenant_id {
@@ -67,7 +72,7 @@ async fn ask(identities: &Identities, identity: &Identity, audience: &Audience) 
             };
             let client_id = plain(identities, client_id).await?;
             let scope = match audience {
-                Audience::Databricks(_) => entra::DATABRICKS_SCOPE,
+                Audience::Databricks(_) | Audience::Account(_) => entra::DATABRICKS_SCOPE,
                 Audience::PowerBi => &endpoints.powerbi_scope,
                 Audience::Fabric => &endpoints.fabric_scope,
             };
@@ -108,7 +113,7 @@ async fn plain(identities: &Identities, value: &PlainOrReference) -> Result<Stri
 fn workspace_of<'a>(audience: &'a Audience, inner: &'a Inner) -> Result<&'a Workspace, Error> {
     match audience {
         Audience::Databricks(workspace) => Ok(workspace),
-        Audience::PowerBi | Audience::Fabric => inner.home.as_ref().ok_or_else(|| {
+        Audience::Account(_) | Audience::PowerBi | Audience::Fabric => inner.home.as_ref().ok_or_else(|| {
             Error::usage("no-tenant", "the identity names no tenant, and there is no workspace to ask for it")
                 .hint("give the identity a `tenant_id`")
         }),

@@ -16,6 +16,10 @@ use crate::targets::{PowerBiTargets, TargetSpec};
 /// Warehouses asked about at once.
 const CONCURRENCY: usize = 16;
 
+/// Who may manage secrets.
+pub const SECRETS_HINT: &str =
+    "make the credential's identity an admin of the workspace, or an account admin and set the credential's `account`";
+
 /// What was found.
 #[derive(Clone, Debug, Default)]
 pub struct Preflight {
@@ -49,8 +53,38 @@ pub async fn preflight(
         found.selection = inventory::select(&targets.powerbi, &targets.fabric, &hosts, wanted).await?;
         found.problems.extend(found.selection.problems.iter().cloned());
     }
+    assignments(credential, workspaces, principal, &mut found).await;
     permissions(credential, workspaces, principal, &mut found).await?;
     Ok(found)
+}
+
+/// Workspaces that the principal has to be assigned to. They come first: what has no part in a workspace can be given no
+/// permission there. The credential's own is asked only where an account can have principals that it lacks.
+async fn assignments(
+    credential: &Credential,
+    workspaces: &BTreeMap<Workspace, Databricks>,
+    principal: Option<&Principal>,
+    found: &mut Preflight,
+) {
+    let own = credential.account.as_ref().filter(|_| principal.is_some()).map(|_| &credential.workspace);
+    let others = credential.also_workspaces.iter().filter(|workspace| **workspace != credential.workspace);
+    let asked: BTreeSet<&Workspace> = own.into_iter().chain(others).collect();
+    let looks = asked.into_iter().map(|workspace| async move {
+        let member = match principal {
+            Some(principal) => workspaces[workspace].has_member(&principal.application_id).await,
+            // It is made in the credential's own workspace, or at the account.
+            None => Ok(false),
+        };
+        (workspace, member)
+    });
+    let answers: Vec<_> = stream::iter(looks).buffered(CONCURRENCY).collect().await;
+    for (workspace, answer) in answers {
+        match answer {
+            Ok(true) => {}
+            Ok(false) => found.missing.push(Permission::Assignment { workspace: workspace.clone() }),
+            Err(error) => found.problems.push(Error::from(error).problem().clone()),
+        }
+    }
 }
 
 async fn permissions(
@@ -103,11 +137,17 @@ async fn permissions(
 }
 
 async fn can_use(databricks: &Databricks, warehouse: &WarehouseId, principal: Option<&Principal>) -> Result<bool, Error> {
-    let Some(principal) = principal else {
-        // Reading proves that the warehouse exists and that its permissions are ours to change.
-        databricks.warehouse(warehouse).await.map_err(Error::from)?;
-        return Ok(false);
-    };
+    // A stopped warehouse is as good as a running one: a statement starts it. Permissions of a deleted one may still be
+    // readable, and would be worth nothing.
+    let found = databricks.warehouse(warehouse).await.map_err(Error::from)?;
+    if found.is_deleted() {
+        return Err(Error::failed(
+            "warehouse-deleted",
+            format!("warehouse `{warehouse}` (`{}`) on {} is deleted", found.name, databricks.workspace().host()),
+        )
+        .hint("name another warehouse, and point the data sources that use this one elsewhere"));
+    }
+    let Some(principal) = principal else { return Ok(false) };
     Ok(databricks.warehouse_access(warehouse, &principal.application_id).await.map_err(Error::from)? == Access::CanUse)
 }
 
@@ -174,17 +214,20 @@ async fn find_warehouse(
     if let Some(workspace) = workspaces.keys().find(|workspace| used_on(workspace)) {
         return Ok((workspace.clone(), can_use(&workspaces[workspace], warehouse, principal).await?));
     }
-    let missing = match can_use(&workspaces[own], warehouse, principal).await {
-        Err(error) if error.code() == "not-found" => error,
+    match can_use(&workspaces[own], warehouse, principal).await {
+        Err(error) if error.code() == "not-found" => {}
         answer => return Ok((own.clone(), answer?)),
-    };
+    }
     for (workspace, databricks) in workspaces.iter().filter(|(workspace, _)| *workspace != own) {
         match can_use(databricks, warehouse, principal).await {
             Err(error) if error.code() == "not-found" => {}
             answer => return Ok((workspace.clone(), answer?)),
         }
     }
-    Err(missing)
+    let hosts: Vec<&str> = workspaces.keys().map(Workspace::host).collect();
+    Err(Error::failed("warehouse-not-found", format!("there is no warehouse `{warehouse}` on {}", hosts.join(" or "))).hint(
+        "check the id (the last part of the warehouse's HTTP path); if it is on another workspace, add that to `also_workspaces`",
+    ))
 }
 
 /// The word that plans and the journal use.
@@ -198,7 +241,10 @@ pub(super) fn securable_word(securable: Securable) -> &'static str {
 
 /// Lists the principal's secrets in the shape that decisions need.
 pub async fn list(databricks: &Databricks, principal: &Principal) -> Result<Vec<Listed>, Error> {
-    let secrets = databricks.list_secrets(&principal.id).await.map_err(Error::from)?;
+    let secrets = databricks.list_secrets(&principal.id).await.map_err(|error| match Error::from(error) {
+        error if error.code() == "forbidden" => error.hint(SECRETS_HINT),
+        error => error,
+    })?;
     Ok(secrets
         .into_iter()
         .map(|secret| Listed { id: secret.id, created_at: secret.created_at, expires_at: secret.expires_at })

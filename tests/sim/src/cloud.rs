@@ -186,6 +186,7 @@ impl Cloud {
             world.watch(call);
             let reply = match call.service {
                 Service::Databricks(index) => databricks::answer(&mut world, index, call),
+                Service::Account => databricks::account(&mut world, call),
                 Service::Entra => entra::answer(&mut world, call),
                 Service::PowerBi => powerbi::answer(&mut world, call),
                 Service::Fabric => fabric::answer(&mut world, call),

@@ -122,6 +122,32 @@ impl Cloud {
         }
     }
 
+    /// Makes a principal an admin of the account, or no longer.
+    pub fn set_account_admin(&self, application_id: &str, admin: bool) {
+        let admins = &mut self.lock().account.admins;
+        if admin {
+            admins.insert(application_id.to_owned())
+        } else {
+            admins.remove(application_id)
+        };
+    }
+
+    /// Deletes a warehouse; it goes on being shown as deleted for a while.
+    pub fn delete_warehouse(&self, warehouse: &str) -> bool {
+        let mut world = self.lock();
+        let mut all = world.account.workspaces.iter_mut().flat_map(|workspace| workspace.warehouses.values_mut());
+        all.find(|found| found.id == warehouse).map(|found| found.deleted = true).is_some()
+    }
+
+    /// A person mints a secret that is bound to API scopes.
+    pub fn person_mints_scoped(&self, application_id: &str, lifetime: Duration, scopes: &[&str]) -> Option<(String, String)> {
+        let mut world = self.lock();
+        let id = world.account.find(application_id)?.id;
+        let scopes = scopes.iter().map(|&scope| scope.to_owned()).collect();
+        let secret = mint(&mut world, id, lifetime, scopes, "ada@contoso.example");
+        Some((secret.id, secret.value))
+    }
+
     /// Takes a principal out of a workspace of Databricks.
     pub fn leave_workspace(&self, index: usize, application_id: &str) -> bool {
         let mut world = self.lock();

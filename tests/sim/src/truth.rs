@@ -80,6 +80,8 @@ pub struct PrincipalTruth {
     pub display_name: String,
     pub entra_managed: bool,
     pub entitlements: Vec<String>,
+    /// Indices of the workspaces that it belongs to.
+    pub workspaces: Vec<usize>,
     pub secrets: Vec<SecretTruth>,
 }
 
@@ -172,6 +174,7 @@ fn truth(world: &World, with_values: bool) -> Truth {
                 display_name: principal.display_name.clone(),
                 entra_managed: principal.entra_managed,
                 entitlements: principal.entitlements.iter().cloned().collect(),
+                workspaces: principal.workspaces.iter().copied().collect(),
                 secrets: principal.secrets.iter().map(|secret| of_secret(secret, with_values)).collect(),
             })
             .collect(),

@@ -38,6 +38,8 @@ pub(crate) struct World {
 #[derive(Clone, Debug, Serialize)]
 pub struct Addresses {
     pub databricks: Vec<String>,
+    /// The account console.
+    pub account: String,
     pub entra: String,
     pub powerbi: String,
     pub fabric: String,
@@ -47,6 +49,7 @@ impl Default for Addresses {
     fn default() -> Self {
         Self {
             databricks: vec!["https://adb-1.1.azuredatabricks.net".to_owned(), "https://adb-2.2.azuredatabricks.net".to_owned()],
+            account: "https://accounts.azuredatabricks.net".to_owned(),
             entra: "https://login.microsoftonline.com".to_owned(),
             powerbi: "https://api.powerbi.com".to_owned(),
             fabric: "https://api.fabric.microsoft.com".to_owned(),
@@ -61,9 +64,13 @@ impl Addresses {
         if let Some(index) = self.databricks.iter().position(is) {
             return Some(Service::Databricks(index));
         }
-        [(&self.entra, Service::Entra), (&self.powerbi, Service::PowerBi), (&self.fabric, Service::Fabric)]
-            .into_iter()
-            .find_map(|(base, service)| is(base).then_some(service))
+        let others = [
+            (&self.account, Service::Account),
+            (&self.entra, Service::Entra),
+            (&self.powerbi, Service::PowerBi),
+            (&self.fabric, Service::Fabric),
+        ];
+        others.into_iter().find_map(|(base, service)| is(base).then_some(service))
     }
 }
 
@@ -102,7 +109,7 @@ impl World {
         let may_carry = match call.service {
             Service::Databricks(_) => call.target.starts_with("/api/2.0/secrets/put"),
             Service::PowerBi | Service::Fabric => call.method == http::Method::PATCH,
-            Service::Entra => false,
+            Service::Account | Service::Entra => false,
         };
         for secret in self.account.principals.values().flat_map(|principal| &principal.secrets) {
             let value = secret.value.as_str();

@@ -275,14 +275,13 @@ credentials:
     service_principal: pbi-sales
     store: ▶akv:vault/sales
     copies: [▶awssm:sales, databricks:s/k]
-    account: ▶{ host: https://accounts.azuredatabricks.net, id: 7a3a0000-0000-4000-8000-000000000000 }
     targets:
       identity: pbi
       select: [{ connection: ▶abc }, { workspace: a, dataset: b, refresh: ▶wait }]
       mapping: ▶m.csv
       waves: ▶[1, 100%]
 ",
-        &["not-available-yet"; 12],
+        &["not-available-yet"; 11],
     );
     assert!(problems.iter().all(|problem| problem.message.contains("does not have")));
     expect(&small("      identity: pbi", "      identity: pbi\n      waves: [100%]"), &[]);

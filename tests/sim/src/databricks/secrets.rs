@@ -1,4 +1,4 @@
-//! OAuth secrets of a service principal, through the workspace's proxy of the account API (facts §2). A create is not
+//! OAuth secrets of a service principal, through the account API or the workspace's proxy of it (facts §2). A create is not
 //! idempotent, gives the value once, and knows no label; that is what lakekey exists for.
 
 use std::time::Duration;
@@ -6,19 +6,20 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use serde_json::{Value, json};
 
-use super::{Caller, Minted, denied, error, invalid, malformed, missing, no_such_api, page};
+use super::{Caller, Minted, Principal, denied, error, invalid, malformed, missing, no_such_api, page};
 use crate::clock::{later, written};
 use crate::settings::CapAnswer;
 use crate::wire::{Answer, Call, Reply, number};
 use crate::world::World;
 
-pub(super) fn answer(world: &mut World, index: usize, caller: &Caller, call: &Call, id: &str, rest: &[&str]) -> Answer {
+pub(super) fn answer(world: &mut World, index: Option<usize>, caller: &Caller, call: &Call, id: &str, rest: &[&str]) -> Answer {
     let id: u64 = id.parse().map_err(|_| invalid(&format!("Could not parse service principal id '{id}' as a number")))?;
     if !caller.admin {
         return Err(denied("Only account admins and workspace admins can manage secrets of a service principal."));
     }
-    if !world.account.principals.get(&id).is_some_and(|principal| principal.workspaces.contains(&index)) {
-        return Err(missing(&format!("Service principal {id} does not exist in this workspace.")));
+    let belongs = |principal: &Principal| index.is_none_or(|index| principal.workspaces.contains(&index));
+    if !world.account.principals.get(&id).is_some_and(belongs) {
+        return Err(missing(&format!("Service principal {id} does not exist here.")));
     }
     match (call.method.as_str(), rest) {
         ("GET", []) => list(world, call, id),
