@@ -1,5 +1,6 @@
 //! Wires a [`Config`] and its surroundings together and runs commands: the only way from a trigger to the inside.
 
+mod doctor;
 mod forget;
 mod history;
 mod moving;
@@ -89,6 +90,7 @@ impl App {
             }
             Command::Forget { name, target } => Box::pin(self.forget(&name, &target)).await.map(Outcome::Status),
             Command::Status { names } => Box::pin(self.status(&self.named(&names)?)).await.map(Outcome::Status),
+            Command::Doctor { names } => Ok(Outcome::Doctor(Box::pin(self.doctor(&self.named(&names)?)).await)),
             Command::History { names, verify } => {
                 Box::pin(self.history(&self.named(&names)?, verify)).await.map(Outcome::History)
             }

@@ -142,6 +142,14 @@ impl Signer {
         Ok(names)
     }
 
+    /// The client id that the config gives this identity, where its kind of sign-in has one.
+    pub async fn client_id(&self) -> Result<Option<String>, Error> {
+        match &self.0 {
+            Kind::Fixed { .. } => Ok(None),
+            Kind::Cached { identities, identity, .. } => fetch::client_id(identities, identity).await,
+        }
+    }
+
     /// Names whose rate limit a request of this signer counts against.
     pub(crate) fn identity(&self) -> &str {
         match &self.0 {

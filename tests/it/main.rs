@@ -9,6 +9,7 @@ mod budget;
 mod config;
 mod crashes;
 mod docs;
+mod doctor;
 mod doors;
 mod fuse;
 mod interrupts;

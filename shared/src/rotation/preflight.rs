@@ -25,10 +25,32 @@ pub const SECRETS_HINT: &str =
 pub struct Preflight {
     /// The targets, what is left out, and what is wrong with the selection.
     pub selection: Selection,
+    /// Every permission that the config needs.
+    pub findings: Vec<Finding>,
     /// Permissions that the config asks for and the principal does not have.
     pub missing: Vec<Permission>,
     /// What keeps a rotation from starting, the selection's problems included.
     pub problems: Vec<Problem>,
+}
+
+/// One permission that the config needs.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// Which; of privileges only those that are missing, where some are.
+    pub permission: Permission,
+    /// Whether the principal has it; if not, a rotation adds it. A problem where it can't, or where that can't be told.
+    pub outcome: Result<bool, Problem>,
+}
+
+impl Preflight {
+    fn note(&mut self, permission: Permission, outcome: Result<bool, Problem>) {
+        match &outcome {
+            Ok(true) => {}
+            Ok(false) => self.missing.push(permission.clone()),
+            Err(problem) => self.problems.push(problem.clone()),
+        }
+        self.findings.push(Finding { permission, outcome });
+    }
 }
 
 /// The principal, as far as it exists.
@@ -47,15 +69,38 @@ pub async fn preflight(
     principal: Option<&Principal>,
     targets: Option<&PowerBiTargets>,
 ) -> Result<Preflight, Error> {
-    let mut found = Preflight::default();
-    if let (Some(targets), Some(wanted)) = (targets, &credential.targets) {
-        let hosts: Vec<Workspace> = workspaces.keys().cloned().collect();
-        found.selection = inventory::select(&targets.powerbi, &targets.fabric, &hosts, wanted).await?;
-        found.problems.extend(found.selection.problems.iter().cloned());
+    let selection = selection(credential, workspaces, targets).await?;
+    Ok(rights(credential, workspaces, principal, selection).await)
+}
+
+/// Reads what the rows of `select` mean.
+pub async fn selection(
+    credential: &Credential,
+    workspaces: &BTreeMap<Workspace, Databricks>,
+    targets: Option<&PowerBiTargets>,
+) -> Result<Selection, Error> {
+    match (targets, &credential.targets) {
+        (Some(targets), Some(wanted)) => {
+            let hosts: Vec<Workspace> = workspaces.keys().cloned().collect();
+            inventory::select(&targets.powerbi, &targets.fabric, &hosts, wanted).await
+        }
+        _ => Ok(Selection::default()),
     }
+}
+
+/// Reads the permissions that the config and this selection need.
+pub async fn rights(
+    credential: &Credential,
+    workspaces: &BTreeMap<Workspace, Databricks>,
+    principal: Option<&Principal>,
+    selection: Selection,
+) -> Preflight {
+    let problems = selection.problems.clone();
+    let mut found = Preflight { selection, problems, ..Preflight::default() };
     assignments(credential, workspaces, principal, &mut found).await;
-    permissions(credential, workspaces, principal, &mut found).await?;
-    Ok(found)
+    permissions(credential, workspaces, principal, &mut found).await;
+    missing_grants(credential, workspaces, principal, &mut found).await;
+    found
 }
 
 /// Workspaces that the principal has to be assigned to. They come first: what has no part in a workspace can be given no
@@ -79,11 +124,7 @@ async fn assignments(
     });
     let answers: Vec<_> = stream::iter(looks).buffered(CONCURRENCY).collect().await;
     for (workspace, answer) in answers {
-        match answer {
-            Ok(true) => {}
-            Ok(false) => found.missing.push(Permission::Assignment { workspace: workspace.clone() }),
-            Err(error) => found.problems.push(Error::from(error).problem().clone()),
-        }
+        found.note(Permission::Assignment { workspace: workspace.clone() }, answer.map_err(|error| problem_of(error.into())));
     }
 }
 
@@ -92,7 +133,7 @@ async fn permissions(
     workspaces: &BTreeMap<Workspace, Databricks>,
     principal: Option<&Principal>,
     found: &mut Preflight,
-) -> Result<(), Error> {
+) {
     let selection = &found.selection;
     let listed = stream::iter(&credential.warehouses).map(|warehouse| async move {
         (warehouse, find_warehouse(credential, workspaces, selection, warehouse, principal).await)
@@ -100,15 +141,14 @@ async fn permissions(
     let answers: Vec<_> = listed.buffered(CONCURRENCY).collect().await;
     let mut given = BTreeSet::new();
     for (warehouse, answer) in answers {
-        match answer {
+        let (workspace, outcome) = match answer {
             Ok((workspace, usable)) => {
                 given.insert((workspace.clone(), warehouse.clone()));
-                if !usable {
-                    found.missing.push(Permission::CanUse { workspace, warehouse: warehouse.clone() });
-                }
+                (workspace, Ok(usable))
             }
-            Err(error) => found.problems.push(error.problem().clone()),
-        }
+            Err(error) => (credential.workspace.clone(), Err(problem_of(error))),
+        };
+        found.note(Permission::CanUse { workspace, warehouse: warehouse.clone() }, outcome);
     }
     let mut used = BTreeSet::new();
     for target in &found.selection.targets {
@@ -126,14 +166,13 @@ async fn permissions(
     });
     let answers: Vec<_> = stream::iter(asked).buffered(CONCURRENCY).collect().await;
     for (workspace, warehouse, answer) in answers {
-        match answer {
-            Ok(true) => {}
-            Ok(false) => found.problems.push(no_can_use(workspace, warehouse)),
-            Err(error) => found.problems.push(error.problem().clone()),
-        }
+        let outcome = match answer {
+            Ok(true) => Ok(true),
+            Ok(false) => Err(no_can_use(workspace, warehouse)),
+            Err(error) => Err(problem_of(error)),
+        };
+        found.note(Permission::CanUse { workspace: workspace.clone(), warehouse: warehouse.clone() }, outcome);
     }
-    missing_grants(credential, workspaces, principal, found).await;
-    Ok(())
 }
 
 async fn can_use(databricks: &Databricks, warehouse: &WarehouseId, principal: Option<&Principal>) -> Result<bool, Error> {
@@ -179,22 +218,23 @@ async fn missing_grants(
                 .map_err(Error::from),
             None => Ok(Vec::new()),
         };
-        match held {
+        let (privileges, outcome) = match held {
             Ok(held) => {
                 let all = held.iter().any(|privilege| privilege == "ALL_PRIVILEGES");
                 let missing: Vec<String> =
                     grant.privileges.iter().filter(|wanted| !all && !held.contains(wanted)).cloned().collect();
-                if !missing.is_empty() {
-                    found.missing.push(Permission::Privileges {
-                        securable: securable_word(grant.securable).to_owned(),
-                        name: grant.name.clone(),
-                        privileges: missing,
-                    });
-                }
+                let complete = missing.is_empty();
+                (if complete { grant.privileges.clone() } else { missing }, Ok(complete))
             }
-            Err(error) => found.problems.push(error.problem().clone()),
-        }
+            Err(error) => (grant.privileges.clone(), Err(problem_of(error))),
+        };
+        let (securable, name) = (securable_word(grant.securable).to_owned(), grant.name.clone());
+        found.note(Permission::Privileges { securable, name, privileges }, outcome);
     }
+}
+
+fn problem_of(error: Error) -> Problem {
+    error.problem().clone()
 }
 
 /// The workspace that a listed warehouse belongs to, and whether the principal may use it there. Selected targets tell the

@@ -3,6 +3,7 @@
 
 use http::{Method, StatusCode};
 use jiff::Timestamp;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use super::{Databricks, account, segment};
@@ -28,6 +29,23 @@ impl Databricks {
     pub async fn has_member(&self, principal: &ApplicationId) -> Result<bool, HttpError> {
         let selector = PrincipalSelector::ApplicationId(principal.clone());
         Ok(!self.list_service_principals(&selector).await?.is_empty())
+    }
+
+    /// Fails where this identity may assign nobody to this workspace, neither here nor at the account.
+    pub async fn may_assign(&self) -> Result<(), HttpError> {
+        const WHAT: &str = "see who is assigned to the workspace";
+        let refusal = match self.get::<IgnoredAny>(WHAT, "/api/2.0/preview/permissionassignments").await {
+            Err(error) if account::is_beyond_workspace(&error) => error,
+            outcome => return outcome.map(drop),
+        };
+        let Some(account) = self.account() else { return Err(refusal) };
+        let Some(workspace_id) = self.workspace_id().await? else { return Err(refusal) };
+        let path = format!(
+            "/api/2.0/accounts/{}/workspaces/{}/permissionassignments",
+            segment(account.id.as_str()),
+            segment(&workspace_id)
+        );
+        account.client.get::<IgnoredAny>(WHAT, &path).await.map(drop)
     }
 
     /// Makes a principal of the account a user of this workspace; ask [`has_member`](Self::has_member) first. Where the

@@ -27,6 +27,8 @@ pub struct ServicePrincipal {
     pub display_name: String,
     /// Whether it may sign in.
     pub active: bool,
+    /// Whether an identity provider knows it too, as Entra does those that it manages.
+    pub external: bool,
 }
 
 /// Who is signed in.
@@ -57,6 +59,7 @@ struct PrincipalWire {
     #[serde(default)]
     display_name: String,
     active: Option<bool>,
+    external_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -188,6 +191,7 @@ impl From<PrincipalWire> for ServicePrincipal {
             display_name: wire.display_name,
             // Absent means the default, which is active.
             active: wire.active.unwrap_or(true),
+            external: wire.external_id.is_some_and(|id| !id.is_empty()),
         }
     }
 }
