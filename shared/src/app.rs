@@ -6,6 +6,7 @@ mod history;
 mod moving;
 mod plan;
 mod principal;
+mod rollback;
 mod sharing;
 mod status;
 
@@ -88,6 +89,7 @@ impl App {
             Command::Reapply { names, refresh } => {
                 Box::pin(self.reapply(&self.named(&names)?, refresh, progress)).await.map(Outcome::Moved)
             }
+            Command::Rollback { names } => Box::pin(self.rollback(&self.named(&names)?, progress)).await.map(Outcome::Moved),
             Command::Forget { name, target } => Box::pin(self.forget(&name, &target)).await.map(Outcome::Status),
             Command::Status { names } => Box::pin(self.status(&self.named(&names)?)).await.map(Outcome::Status),
             Command::Doctor { names } => Ok(Outcome::Doctor(Box::pin(self.doctor(&self.named(&names)?)).await)),

@@ -5,6 +5,7 @@ pub(crate) mod forget;
 pub(crate) mod history;
 pub(crate) mod plan;
 pub(crate) mod reapply;
+pub(crate) mod rollback;
 pub(crate) mod rotate;
 pub(crate) mod schema;
 pub(crate) mod status;

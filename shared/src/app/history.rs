@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind};
 use crate::ids::Generation;
 use crate::report::{CredentialHistory, HistoryEntry, HistoryReport};
 use crate::rotation::drive::read;
-use crate::rotation::event::{Event, Fate, PlanKind};
+use crate::rotation::event::{Event, Fate, PlanKind, Turn};
 
 impl App {
     pub(super) async fn history(&self, credentials: &[&Credential], verify: bool) -> Result<HistoryReport, Error> {
@@ -58,6 +58,7 @@ fn describe(event: &Event) -> (&'static str, Option<Generation>, Option<String>)
             let kind = match plan.kind {
                 PlanKind::Rotate => "planned",
                 PlanKind::Reapply => "reapply-planned",
+                PlanKind::Rollback => "rollback-planned",
             };
             (
                 kind,
@@ -65,6 +66,12 @@ fn describe(event: &Event) -> (&'static str, Option<Generation>, Option<String>)
                 Some(format!("{}; {targets} targets, config {}", plan.reason, plan.config.get(..12).unwrap_or(&plan.config))),
             )
         }
+        Event::Turned { turn, reason } => {
+            let Turn::Rollback { to, canary } = turn;
+            let word = if canary.is_some() { "canary-failed" } else { "rollback-asked" };
+            (word, *to, Some(reason.clone()))
+        }
+        Event::TurnEnded { problem } => ("turn-ended", None, Some(problem.message.clone())),
         Event::Granted => ("granted", None, None),
         Event::MintIntended { attempt, lifetime_s, .. } => {
             ("mint-intended", None, Some(format!("attempt {attempt}, lifetime {lifetime_s} s")))

@@ -3,6 +3,7 @@
 
 mod lease;
 mod trust;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -34,6 +34,10 @@ pub fn due(state: &State, policy: &Policy, listing: Option<&[Listed]>, force: bo
     let Some((generation, known)) = state.current.and_then(|current| Some((current, state.generations.get(&current)?))) else {
         return within_window(policy, now, now, "no generation has been minted yet");
     };
+    if let Some(held) = state.held {
+        let why = format!("held at generation {} after a rollback: `lakekey rotate --force` ends that", held.generation);
+        return no(why, None);
+    }
     let created_at = known.minted.created_at;
     let gone = listing.is_some_and(|listing| !listing.iter().any(|listed| listed.id == known.minted.secret_id));
     if gone && past(created_at, LISTED_AFTER) < now {

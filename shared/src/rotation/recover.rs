@@ -173,6 +173,8 @@ pub fn is_mended(state: &State, seen: &Observed, problem: &Problem) -> bool {
             .and_then(|open| state.generations.get(&open.generation?))
             .is_none_or(|known| seen.values.contains(&known.minted.secret_id)),
         "strays-unrecognisable" => seen.listing.as_ref().is_some_and(|listing| doubtful(state, seen, listing).is_empty()),
+        // People vouched for the canaries: they are gone.
+        "canary-failed" => state.failed_canaries.iter().all(|target| !state.holders.contains_key(target)),
         _ => false,
     }
 }
