@@ -1,0 +1,124 @@
+//! When the faults have ended: within a bounded number of runs everything is as it should be, and the next rotation is not
+//! held up by anything that was.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lakekey_core::command::{Command, Outcome};
+use lakekey_core::error::ExitStatus;
+use lakekey_core::report::{MoveOutcome, Phase};
+use lakekey_core::rotation::drive;
+use lakekey_core::rotation::state::State;
+use object_store::ObjectStore;
+
+use crate::invoke::{Finished, Start, invoke};
+use crate::plan::Ask;
+use crate::process::sleep;
+use crate::setup::Stage;
+use crate::watch::is_covered;
+
+/// Runs until nothing is left to do, then one rotation more.
+pub async fn come_to_rest(stage: &Stage) {
+    if !settle(stage, "after the faults").await {
+        return;
+    }
+    let forced = invoke(stage, Start::plain("at-rest", Ask::Force)).await;
+    if stage.universe.violation().is_some() {
+        return;
+    }
+    let rotated = forced.moved().is_some_and(|moved| moved.outcome == MoveOutcome::Rotated);
+    check(stage, "G5", rotated, || format!("a forced rotation at rest came to {}", outcome(&forced)));
+    if rotated && settle(stage, "after a forced rotation").await {
+        verify_journal(stage).await;
+    }
+}
+
+/// Runs `rotate` every now and then until all is as asked; says whether it came to that.
+async fn settle(stage: &Stage, when: &str) -> bool {
+    let mut last = String::new();
+    for run in 0..RUNS_MAX {
+        let finished = invoke(stage, Start::plain("at-rest", Ask::Rotate)).await;
+        if stage.universe.violation().is_some() {
+            return false;
+        }
+        last = outcome(&finished);
+        let done = matches!(&finished.answer, Some(Ok(answer)) if answer.exit_status() == ExitStatus::Done);
+        let idle = finished.moved().is_some_and(|moved| moved.phase == Phase::Idle);
+        if done && idle {
+            at_rest(stage).await;
+            return stage.universe.violation().is_none();
+        }
+        sleep(if run < 8 { Duration::from_secs(20 * 60) } else { Duration::from_secs(6 * 3_600) }).await;
+    }
+    check(stage, "G5", false, || format!("{when}, {RUNS_MAX} runs did not come to rest; the last came to {last}"));
+    false
+}
+
+/// Everything that must be so when lakekey says that nothing is left to do.
+async fn at_rest(stage: &Stage) {
+    let universe = &stage.universe;
+    let cloud = &universe.cloud;
+    let now = cloud.now();
+    let Some(state) = folded(stage).await else {
+        return check(stage, "G8", false, || "the journal cannot be read".to_owned());
+    };
+    let current = state.current.and_then(|current| state.generations.get(&current));
+    let Some(current) = current.map(|known| known.minted.secret_id.as_str().to_owned()) else {
+        return check(stage, "G5", false, || "nothing is current at rest".to_owned());
+    };
+    let secrets = cloud.secrets(&cloud.cast().principal.application_id);
+    let ours: Vec<String> = {
+        let watch = universe.watch();
+        let alive = secrets.iter().filter(|secret| secret.deleted.is_none());
+        alive.map(|secret| secret.id.clone()).filter(|id| watch.is_ours(id) || watch.adopted.contains(id)).collect()
+    };
+    check(stage, "G2", ours == [current.clone()], || format!("secrets {ours:?} of lakekey's live at rest, {current} is current"));
+    let stored = universe.store(&stage.config.credentials[0].store.to_string());
+    let stored = lakekey_core::stores::SecretStore::current(&stored).await.ok().flatten().and_then(|value| value.secret_id);
+    check(stage, "G2", stored.as_ref().is_some_and(|id| id.as_str() == current), || {
+        format!("the store has {stored:?} as its current value, not {current}")
+    });
+    let departed = universe.watch().departed.clone();
+    for source in cloud.sources().into_iter().filter(is_covered).filter(|source| !departed.contains(&source.id)) {
+        let holds = source.secret_id.as_deref() == Some(current.as_str());
+        check(stage, "G5", holds, || format!("at rest {} holds {:?}, not {current}", source.target_id, source.secret_id));
+        let alive = secrets.iter().any(|secret| secret.id == current && secret.expires > now);
+        check(stage, "G1", source.connects || !alive, || format!("at rest {} does not connect", source.target_id));
+    }
+}
+
+async fn verify_journal(stage: &Stage) {
+    let verified = crate::invoke::ask(stage, Command::History { names: Vec::new(), verify: true }).await;
+    let whole = match &verified {
+        Ok(Outcome::History(report)) => report.credentials.iter().all(|history| history.verified == Some(true)),
+        Ok(_) | Err(_) => false,
+    };
+    check(stage, "G8", whole, || "`history --verify` does not trust the journal".to_owned());
+}
+
+async fn folded(stage: &Stage) -> Option<State> {
+    let objects: Arc<dyn ObjectStore> = Arc::clone(&stage.universe.objects) as Arc<dyn ObjectStore>;
+    let name = &stage.universe.cloud.cast().principal.application_id;
+    drive::read(objects, name, None, false).await.ok().map(|(_, state)| state)
+}
+
+fn check(stage: &Stage, guarantee: &'static str, holds: bool, why: impl FnOnce() -> String) {
+    let now = stage.universe.cloud.now();
+    let mut watch = stage.universe.watch();
+    watch.counts.checked(guarantee);
+    if !holds {
+        watch.broken(guarantee, now, why());
+    }
+}
+
+fn outcome(finished: &Finished) -> String {
+    match (&finished.answer, finished.moved()) {
+        (_, Some(moved)) => format!("{} {:?} {:?}", moved.outcome.as_str(), moved.phase, moved.error),
+        (Some(Err(error)), _) => error.to_string(),
+        (Some(Ok(_)), None) => "another answer".to_owned(),
+        (None, _) => "a crash".to_owned(),
+    }
+}
+
+/// Twenty days: longer than any secret of a plan lives.
+const RUNS_MAX: u32 = 90;
