@@ -1,9 +1,11 @@
 //! Wires a [`Config`] and its surroundings together and runs commands: the only way from a trigger to the inside.
 
+mod forget;
 mod history;
 mod moving;
 mod plan;
 mod principal;
+mod sharing;
 mod status;
 
 use std::collections::BTreeMap;
@@ -25,6 +27,8 @@ use crate::identity::{Audience, Identities, SecretReader};
 use crate::ids::{CredentialName, RunnerId, Workspace};
 use crate::journal::{StateKey, names};
 use crate::random::Random;
+use crate::rotation::drive::{check_stores, read};
+use crate::rotation::state::State;
 use crate::storage::Storage;
 use crate::targets::PowerBiTargets;
 
@@ -76,13 +80,18 @@ impl App {
     /// Runs one command. May be dropped at any point: the journal is the memory.
     pub async fn run(&self, command: Command, progress: &Progress) -> Result<Outcome, Error> {
         match command {
-            Command::Plan { names } => self.plan(&self.named(&names)?).await.map(Outcome::Plan),
-            Command::Rotate { names, force } => self.rotate(&self.named(&names)?, force, progress).await.map(Outcome::Moved),
-            Command::Reapply { names, refresh } => {
-                self.reapply(&self.named(&names)?, refresh, progress).await.map(Outcome::Moved)
+            Command::Plan { names } => Box::pin(self.plan(&self.named(&names)?)).await.map(Outcome::Plan),
+            Command::Rotate { names, force } => {
+                Box::pin(self.rotate(&self.named(&names)?, force, progress)).await.map(Outcome::Moved)
             }
-            Command::Status { names } => self.status(&self.named(&names)?).await.map(Outcome::Status),
-            Command::History { names, verify } => self.history(&self.named(&names)?, verify).await.map(Outcome::History),
+            Command::Reapply { names, refresh } => {
+                Box::pin(self.reapply(&self.named(&names)?, refresh, progress)).await.map(Outcome::Moved)
+            }
+            Command::Forget { name, target } => Box::pin(self.forget(&name, &target)).await.map(Outcome::Status),
+            Command::Status { names } => Box::pin(self.status(&self.named(&names)?)).await.map(Outcome::Status),
+            Command::History { names, verify } => {
+                Box::pin(self.history(&self.named(&names)?, verify)).await.map(Outcome::History)
+            }
         }
     }
 
@@ -141,8 +150,26 @@ impl App {
         self.surroundings.storage.view_state(&self.config.state.location)
     }
 
+    /// A journal, folded, that stored values agree with. Reads only.
+    async fn folded(&self, credential: &Credential, name: &str) -> Result<State, Error> {
+        let (journal, state) = read(self.state()?, name, self.state_key().await?, true).await?;
+        check_stores(&*self.surroundings.storage, credential, &journal, &state).await?;
+        Ok(state)
+    }
+
     /// The journal that this credential last used, found without a request: the principal's application id.
-    async fn journal_name(&self, state: &dyn ObjectStore, credential: &Credential) -> Result<Option<String>, Error> {
-        Ok(names::journals_of(state, &credential.name).await?.pop())
+    async fn journal_name(&self, state: Arc<dyn ObjectStore>, credential: &Credential) -> Result<Option<String>, Error> {
+        let mut names = names::journals_of(&*state, &credential.name).await?;
+        if names.len() < 2 {
+            return Ok(names.pop());
+        }
+        // The principal was changed: the journal that was written last is the one in use.
+        let mut last = None;
+        for name in names {
+            let (journal, _) = read(Arc::clone(&state), &name, self.state_key().await?, true).await?;
+            let at = journal.entries().last().map(|entry| entry.at);
+            last = last.max(Some((at, name)));
+        }
+        Ok(last.map(|(_, name)| name))
     }
 }

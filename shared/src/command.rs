@@ -2,7 +2,7 @@
 //! a [`Command`], and [`App::run`](crate::app::App::run) answers each with an [`Outcome`].
 
 use crate::error::ExitStatus;
-use crate::ids::CredentialName;
+use crate::ids::{CredentialName, TargetId};
 use crate::report::{
     CredentialHistory, CredentialMove, CredentialPlan, CredentialStatus, HistoryReport, MoveOutcome, MoveReport, Phase,
     PlanReport, StatusReport, TargetMove, TargetOutcome,
@@ -29,6 +29,13 @@ pub enum Command {
         names: Vec<CredentialName>,
         /// Refresh their datasets too.
         refresh: bool,
+    },
+    /// Stop counting a target that is gone or beyond reach; answered as `Status` is.
+    Forget {
+        /// Of this credential.
+        name: CredentialName,
+        /// The target.
+        target: TargetId,
     },
     /// Say where every credential stands.
     Status {

@@ -12,6 +12,8 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+use futures::future::join;
+
 use crate::clients::fabric::Fabric;
 use crate::clients::powerbi::PowerBi;
 use crate::config;
@@ -50,7 +52,9 @@ pub async fn select(
     workspaces: &[Workspace],
     targets: &config::Targets,
 ) -> Result<Selection, Error> {
-    let walk = Walk::run(powerbi, workspaces, &targets.select).await?;
+    // Nearly every selection asks Fabric in the end; a sign-in that fails here fails again, with its reason, when it does.
+    let (walk, _) = join(Walk::run(powerbi, workspaces, &targets.select), fabric.signer().token()).await;
+    let walk = walk?;
     let matched = Matched::new(&walk, workspaces, &targets.select);
     let mut connections = Connections::default();
     connections.read(fabric, matched.unexplained(&walk)).await?;

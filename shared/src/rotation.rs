@@ -1,7 +1,7 @@
 //! The rotation: moving every target from one generation to the next without a minute in which one holds a dead secret.
 //!
 //! **Expected flow.** [`drive`] loops over three things: [`next`](next::next) decides from the folded journal, what was
-//! observed and the time; [`perform`] does that one thing; the journal records it.
+//! observed and the time; `perform` does that one thing; the journal records it.
 //!
 //! **Guarantees.** G1–G8 of `docs/guarantees.md`. Every effect is either safe to repeat or has an intent recorded before it.
 //!

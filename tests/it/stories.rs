@@ -14,7 +14,11 @@ async fn two_rotations_move_every_target_and_retire_the_first_generation_after_g
     bench.assert_all_hold(&generation_1);
 
     let (status, again) = bench.one(&["rotate"]).await;
-    assert_eq!((status, again["outcome"].as_str()), (0, Some("unchanged")), "{again:#}");
+    assert_eq!(
+        (status, again["outcome"].as_str(), again["phase"].as_str()),
+        (0, Some("unchanged"), Some("draining")),
+        "{again:#}"
+    );
 
     bench.pass(days(7));
     let (status, second) = bench.one(&["rotate"]).await;
@@ -34,6 +38,7 @@ async fn two_rotations_move_every_target_and_retire_the_first_generation_after_g
     bench.pass(hours(2));
     let (status, third) = bench.one(&["rotate"]).await;
     assert_eq!((status, third["retired"][0].as_str()), (0, Some(generation_1.as_str())), "{third:#}");
+    assert_eq!(third["phase"].as_str(), Some("idle"));
     assert!(!bench.living().contains(&generation_1));
     bench.assert_all_hold(&generation_2);
     assert_eq!(bench.cloud.leaks(), Vec::<String>::new());

@@ -11,7 +11,7 @@ use lakekey_core::clock::Clock;
 use lakekey_core::config::env_vars::Environment;
 use lakekey_core::http::transport::{Transport, TransportError};
 use lakekey_core::random::Random;
-use lakekey_sim::{Cloud, Fleet, Settings, SourceTruth};
+use lakekey_sim::{Addresses, Cloud, Fleet, Settings, SourceTruth};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -19,7 +19,7 @@ use tempfile::TempDir;
 pub const START: &str = "2026-03-02T08:00:00Z";
 
 /// Carries requests to the cloud without a socket.
-struct InProcess(Cloud);
+pub struct InProcess(pub Cloud);
 
 #[async_trait::async_trait]
 impl Transport for InProcess {
@@ -40,6 +40,8 @@ pub struct Bench {
     pub folder: TempDir,
     pub config: Value,
     pub environment: Vec<(String, String)>,
+    /// All that was ever written to stdout and stderr, by runs that were cut off too.
+    said: Arc<Mutex<Vec<u8>>>,
 }
 
 /// What one command came to.
@@ -57,8 +59,13 @@ impl Bench {
     }
 
     pub fn with(fleet: &Fleet, settings: Settings) -> Self {
+        Self::at(fleet, settings, Addresses::default())
+    }
+
+    /// A customer whose services are at other addresses.
+    pub fn at(fleet: &Fleet, settings: Settings, addresses: Addresses) -> Self {
         let start: Timestamp = START.parse().unwrap();
-        let cloud = fleet.build(Settings { start: Some(start), ..settings });
+        let cloud = fleet.build_at(Settings { start: Some(start), ..settings }, addresses);
         let folder = tempfile::tempdir().unwrap();
         let cast = cloud.cast();
         let environment = vec![
@@ -66,7 +73,7 @@ impl Bench {
             ("POWERBI_SECRET".to_owned(), cast.powerbi.client_secret.clone()),
         ];
         let config = config(&cloud);
-        Self { clock: Clock::runtime(start), folder, config, environment, cloud }
+        Self { clock: Clock::runtime(start), folder, config, environment, cloud, said: Arc::default() }
     }
 
     /// Runs `lakekey` with these arguments, `--output json` added.
@@ -85,14 +92,19 @@ impl Bench {
 
     /// Runs `lakekey` with these arguments.
     pub async fn run(&self, arguments: &[&str]) -> Ran {
-        let (stdout, stderr) = (Captured::default(), Captured::default());
-        std::fs::write(self.folder.path().join("lakekey.yaml"), format!("{:#}", self.config)).unwrap();
+        self.run_over(Arc::new(InProcess(self.cloud.clone())), arguments).await
+    }
+
+    /// The same, over another transport.
+    pub async fn run_over(&self, transport: Arc<dyn Transport>, arguments: &[&str]) -> Ran {
+        let (stdout, stderr) = (self.captured(), self.captured());
+        self.write_config();
         let surroundings = CliSurroundings {
             environment: self.environment.iter().cloned().collect::<Environment>(),
             current_dir: self.folder.path().to_owned(),
             clock: self.clock.clone(),
             random: Random::system(),
-            transport: Some(Arc::new(InProcess(self.cloud.clone()))),
+            transport: Some(transport),
             stdout: Box::new(stdout.clone()),
             stderr: Box::new(stderr.clone()),
             stdout_is_terminal: false,
@@ -103,6 +115,36 @@ impl Bench {
         let arguments = std::iter::once("lakekey").chain(arguments.iter().copied()).map(Into::into).collect();
         let status = lakekey_cli::run(arguments, surroundings).await.code();
         Ran { status, stdout: stdout.text(), stderr: stderr.text() }
+    }
+
+    /// Writes `lakekey.yaml` as `config` is now.
+    pub fn write_config(&self) {
+        std::fs::write(self.folder.path().join("lakekey.yaml"), format!("{:#}", self.config)).unwrap();
+    }
+
+    /// All that was ever said.
+    pub fn said(&self) -> String {
+        String::from_utf8(self.said.lock().unwrap().clone()).unwrap()
+    }
+
+    /// Every file below a part of the customer's folder, with its content.
+    pub fn files(&self, part: &str) -> Vec<(String, Vec<u8>)> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.folder.path().join(part)];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                match entry.file_type().unwrap().is_dir() {
+                    true => folders.push(entry.path()),
+                    false => found.push((entry.path().display().to_string(), std::fs::read(entry.path()).unwrap())),
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    fn captured(&self) -> Captured {
+        Captured { own: Arc::default(), all: Arc::clone(&self.said) }
     }
 
     /// Lets time pass for everybody.
@@ -139,6 +181,11 @@ impl Bench {
             assert!(source.connects, "{source:?}");
         }
     }
+}
+
+/// Minutes as a duration.
+pub fn minutes(count: u64) -> Duration {
+    Duration::from_secs(count * 60)
 }
 
 /// Hours as a duration.
@@ -180,18 +227,22 @@ fn config(cloud: &Cloud) -> Value {
 }
 
 /// A stream that keeps what is written.
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
+#[derive(Clone)]
+struct Captured {
+    own: Arc<Mutex<Vec<u8>>>,
+    all: Arc<Mutex<Vec<u8>>>,
+}
 
 impl Captured {
     fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        String::from_utf8(self.own.lock().unwrap().clone()).unwrap()
     }
 }
 
 impl Write for Captured {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.own.lock().unwrap().extend_from_slice(bytes);
+        self.all.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
     }
 

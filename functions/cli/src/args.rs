@@ -62,6 +62,9 @@ pub(crate) enum Verb {
     /// Send the current secret to its targets again
     #[command(after_help = REAPPLY_HELP)]
     Reapply(ReapplyArgs),
+    /// Stop counting a target that is gone or beyond reach
+    #[command(after_help = FORGET_HELP)]
+    Forget(ForgetArgs),
     /// Show where every credential stands
     #[command(after_help = STATUS_HELP)]
     Status(Names),
@@ -94,6 +97,16 @@ pub(crate) struct ReapplyArgs {
     /// Refresh the datasets of the targets too [env: LAKEKEY_REFRESH]
     #[arg(long)]
     pub(crate) refresh: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ForgetArgs {
+    /// The credential
+    #[arg(value_name = "NAME")]
+    pub(crate) name: String,
+    /// The target's id, as `plan` and `rotate` show it
+    #[arg(value_name = "TARGET")]
+    pub(crate) target: String,
 }
 
 #[derive(Args, Debug)]
@@ -144,6 +157,13 @@ and started again at any time: the journal remembers.
 Examples:
   lakekey rotate
   lakekey rotate sales-bi --force      rotate now, due or not";
+
+const FORGET_HELP: &str = "\
+A target that lakekey cannot reach any more keeps every old secret alive that it may still hold,
+until that secret expires. This takes it out of the count, until it is selected again.
+
+Examples:
+  lakekey forget sales-bi powerbi:7f1c0e55-…/70540d95-…";
 
 const REAPPLY_HELP: &str = "\
 For targets that somebody has changed. While a rotation is open this exits with 3 and leaves

@@ -1,5 +1,6 @@
 //! One file for each command, and what they share: reading the config, asking the app, printing the answer.
 
+pub(crate) mod forget;
 pub(crate) mod history;
 pub(crate) mod plan;
 pub(crate) mod reapply;
@@ -59,7 +60,7 @@ impl Session {
         let known: Vec<CredentialName> = config.credentials.iter().map(|credential| credential.name.clone()).collect();
         let command = command(names::known(&given.names, &known)?);
         let app = App::new(config, self.surroundings()?)?;
-        let outcome = progress::shown(self.display(), async |progress| app.run(command, progress).await).await?;
+        let outcome = progress::shown(self.display(), async |progress| Box::pin(app.run(command, progress)).await).await?;
         Ok(self.printer.outcome(&outcome, self.settings.output)?)
     }
 

@@ -103,6 +103,7 @@ async fn perform(verb: &Verb, session: &mut Session) -> ExitStatus {
         Verb::Plan(args) => commands::plan::plan(args, session).await,
         Verb::Rotate(args) => commands::rotate::rotate(args, session).await,
         Verb::Reapply(args) => commands::reapply::reapply(args, session).await,
+        Verb::Forget(args) => commands::forget::forget(args, session).await,
         Verb::Status(args) => commands::status::status(args, session).await,
         Verb::History(args) => commands::history::history(args, session).await,
     };
@@ -152,6 +153,7 @@ fn stopped(verb: &Verb) -> Error {
     match verb {
         Verb::Rotate(_) => Error::unfinished("stopped", moved).hint("`lakekey rotate` goes on where this was stopped"),
         Verb::Reapply(_) => Error::unfinished("stopped", moved).hint("`lakekey reapply` sends again what is left"),
+        Verb::Forget(_) => Error::unfinished("stopped", moved).hint("`lakekey history` says whether it was recorded"),
         Verb::Schema | Verb::Validate | Verb::Plan(_) | Verb::Status(_) | Verb::History(_) => {
             Error::unfinished("stopped", "stopped; nothing was changed")
         }

@@ -64,6 +64,7 @@ fn help_shows_what_exists() {
       plan      Show what `rotate` would do, target by target; writes nothing anywhere
       rotate    Rotate what is due, resume what is open, retire what is past grace
       reapply   Send the current secret to its targets again
+      forget    Stop counting a target that is gone or beyond reach
       status    Show where every credential stands
       history   Show the journal: who did what and when
 
@@ -93,7 +94,7 @@ fn help_shows_what_exists() {
 
 #[test]
 fn every_command_has_examples() {
-    for command in ["schema", "validate", "plan", "rotate", "reapply", "status", "history"] {
+    for command in ["schema", "validate", "plan", "rotate", "reapply", "forget", "status", "history"] {
         let help = lakekey(&format!("{command} --help"), &[]);
         assert!(help.starts_with("exit 0\n") && help.contains(&format!("Examples:\n  lakekey {command}")), "{help}");
     }

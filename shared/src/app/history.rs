@@ -23,7 +23,7 @@ impl App {
         let store = self.state()?;
         let name = credential.name.clone();
         let stored = self.surroundings.storage.store(&credential.store)?.current().await?.and_then(|value| value.journal);
-        let Some(journal) = self.journal_name(&*store, credential).await? else {
+        let Some(journal) = self.journal_name(Arc::clone(&store), credential).await? else {
             return Ok(CredentialHistory { name, verified: verify.then_some(stored.is_none()), entries: Vec::new() });
         };
         let (journal, _) = match read(Arc::clone(&store), &journal, self.state_key().await?, !verify).await {
@@ -99,6 +99,8 @@ fn describe(event: &Event) -> (&'static str, Option<Generation>, Option<String>)
             ("wave-ended", None, Some(format!("{moved} of {} places moved", results.len())))
         }
         Event::Parked { targets } => ("parked", None, Some(format!("{} targets", targets.len()))),
+        Event::Forgotten { target } => ("forgotten", None, Some(target.to_string())),
+        Event::Drained => ("drained", None, None),
         Event::Promoted { generation } => ("promoted", Some(*generation), None),
         Event::Settled { problem } => ("settled", None, problem.as_ref().map(|problem| problem.message.clone())),
         Event::Quarantined { problem } => ("quarantined", None, Some(problem.message.clone())),

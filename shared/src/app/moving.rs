@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::StreamExt;
+use jiff::Timestamp;
 use tracing::warn;
 
 use super::{App, CREDENTIALS_AT_ONCE};
@@ -16,7 +17,7 @@ use crate::report::{CredentialMove, MoveOutcome, MoveReport, Phase, RefreshOutco
 use crate::rotation::drive::{Ended, Ports, Run, read};
 use crate::rotation::event::PlanKind;
 use crate::rotation::next::{Goal, retire_after};
-use crate::rotation::preflight::Principal;
+use crate::rotation::preflight::{Preflight, Principal};
 use crate::rotation::state::{Holder, State};
 use crate::targets::TargetSpec;
 
@@ -49,19 +50,27 @@ impl App {
         self.surroundings.storage.open_state(&self.config.state.location)?;
         let found: Vec<Result<Principal, Error>> = futures::stream::iter(credentials)
             .map(|credential| async move {
-                let workspaces = self.workspaces(credential)?;
-                self.find_or_create(&workspaces[&credential.workspace], credential).await
+                match goal {
+                    Goal::Rotate { .. } => self.find_or_create(credential).await,
+                    Goal::Reapply => self.find(credential).await,
+                }
             })
             .buffered(CREDENTIALS_AT_ONCE)
             .collect()
             .await;
         let shared = shared_principals(credentials, &found);
+        let going = credentials.iter().zip(&found).filter(|(credential, _)| !shared.contains_key(&credential.name));
+        let going: Vec<_> = going.filter_map(|(&credential, found)| Some((credential, found.as_ref().ok()?))).collect();
+        let mut preflights = self.preflights(&going, goal).await;
         let runs = credentials.iter().zip(found).map(|(credential, found)| {
             let shared = shared.get(&credential.name).cloned();
+            let preflight = preflights.remove(&credential.name);
             async move {
                 let outcome = match (found, shared) {
                     (Ok(_), Some(problem)) => Err(Error::new(ErrorKind::Failed, problem)),
-                    (Ok(principal), None) => Box::pin(self.one(credential, principal, goal, refresh, progress)).await,
+                    (Ok(principal), None) => {
+                        Box::pin(self.one(credential, (principal, preflight), goal, refresh, progress)).await
+                    }
                     (Err(error), _) => Err(error),
                 };
                 outcome.unwrap_or_else(|error| not_begun(credential, error))
@@ -74,14 +83,14 @@ impl App {
     async fn one(
         &self,
         credential: &Credential,
-        principal: Principal,
+        (principal, preflight): (Principal, Option<Preflight>),
         goal: Goal,
         refresh: bool,
         progress: &Progress,
     ) -> Result<CredentialMove, Error> {
         let ports = self.ports(credential, principal, progress).await?;
         self.check_one_owner(&ports).await?;
-        let mut run = Run::open(&ports, goal, None).await?;
+        let mut run = Run::open(&ports, goal, preflight).await?;
         let was_open = run.state.open.as_ref().map(|open| open.plan.kind);
         if goal == Goal::Reapply && was_open == Some(PlanKind::Rotate) {
             let _ = run.close().await;
@@ -89,7 +98,7 @@ impl App {
                 .hint("`lakekey rotate` finishes it and leaves every target with the new secret"));
         }
         let ended = run.drive(goal).await;
-        let mut report = report(&ports, &run, was_open.is_some(), goal, ended);
+        let mut report = report(&ports, &run, was_open.is_some(), ended);
         if refresh {
             self.refresh(&ports, &run.state, &mut report).await;
         }
@@ -140,7 +149,7 @@ impl App {
             }
         }
         let (_, state) = read(Arc::clone(&ports.state), journal, ports.state_key.clone(), true).await?;
-        let owner = state.open.map(|open| open.plan.credential).or(state.begun.map(|begun| begun.credential));
+        let owner = state.open.map(|open| open.plan.credential).or_else(|| state.begun.map(|begun| begun.credential));
         match owner {
             Some(owner) if owner != *name && self.config.credentials.iter().any(|credential| credential.name == owner) => {
                 Err(Error::new(ErrorKind::Failed, principal_shared(name, &owner, journal)))
@@ -149,6 +158,7 @@ impl App {
         }
     }
 
+    /// Starts refreshes. They change no credential, so the lease does not bound them.
     async fn refresh(&self, ports: &Ports, state: &State, report: &mut CredentialMove) {
         let Some(targets) = &ports.targets else { return };
         let mut done: BTreeMap<_, RefreshOutcome> = BTreeMap::new();
@@ -156,7 +166,7 @@ impl App {
             let spec = state.holders.get(&target.id).and_then(|holder| holder.spec.as_ref());
             for dataset in spec.iter().flat_map(|spec| &spec.datasets) {
                 if !done.contains_key(&dataset.id) {
-                    let outcome = match targets.powerbi.refresh(&dataset.group, &dataset.id, ports.clock.now()).await {
+                    let outcome = match targets.powerbi.refresh(&dataset.group, &dataset.id, Timestamp::MAX).await {
                         Ok(()) => RefreshOutcome::Started,
                         Err(error) => {
                             warn!(dataset = %dataset.id, error = %Error::from(error), "a refresh could not be started");
@@ -215,15 +225,15 @@ fn not_begun(credential: &Credential, error: Error) -> CredentialMove {
     }
 }
 
-fn report(ports: &Ports, run: &Run<'_>, was_open: bool, goal: Goal, ended: Result<Ended, Error>) -> CredentialMove {
+fn report(ports: &Ports, run: &Run<'_>, was_open: bool, ended: Result<Ended, Error>) -> CredentialMove {
     let state = &run.state;
     let settled = run.seen.settled.last();
+    let undeleted = run.seen.undeleted.clone().filter(|_| state.undeleted().next().is_some());
     let (outcome, error) = match (&ended, settled) {
-        (_, Some(Some(problem))) => (MoveOutcome::Failed, Some(problem.clone())),
-        (Ok(Ended::Done), Some(None)) => match goal {
-            Goal::Rotate { .. } => (MoveOutcome::Rotated, None),
-            Goal::Reapply => reapplied(run),
-        },
+        (_, Some((_, Some(problem)))) => (MoveOutcome::Failed, Some(problem.clone())),
+        (Ok(Ended::Done), _) if undeleted.is_some() => (MoveOutcome::Incomplete, undeleted),
+        (Ok(Ended::Done), Some((PlanKind::Rotate, None))) => (MoveOutcome::Rotated, None),
+        (Ok(Ended::Done), Some((PlanKind::Reapply, None))) => reapplied(run),
         (Ok(Ended::Done), None) => (MoveOutcome::Unchanged, None),
         (Ok(Ended::Waiting { until, why }), _) => (MoveOutcome::Incomplete, Some(waiting(until, why))),
         (Ok(Ended::Stopped(problem)), _) => (
@@ -261,7 +271,7 @@ fn reapplied(run: &Run<'_>) -> (MoveOutcome, Option<Problem>) {
     }
 }
 
-fn waiting(until: &jiff::Timestamp, why: &str) -> Problem {
+fn waiting(until: &Timestamp, why: &str) -> Problem {
     Problem::new("waiting", why.to_owned()).hint(format!(
         "nothing more can be done before {until:.0}; every target holds a live secret meanwhile; run `lakekey rotate` again after that"
     ))

@@ -7,13 +7,13 @@ use futures::StreamExt;
 use super::{App, CREDENTIALS_AT_ONCE, principal};
 use crate::config::Credential;
 use crate::error::{Error, ErrorKind, Problem};
-use crate::ids::TargetId;
+use crate::ids::{CredentialName, SecretId, TargetId};
 use crate::report::{
     CredentialPlan, LeftOut, Phase, PlanReport, PlannedDataset, PlannedPrincipal, PlannedSecrets, PlannedStep, PlannedTarget,
     SECRETS_MAX,
 };
-use crate::rotation::drive::{policy, read};
-use crate::rotation::due::due;
+use crate::rotation::drive::policy;
+use crate::rotation::due::{Due, due};
 use crate::rotation::next::{SLOTS_USED_MAX, retire_after};
 use crate::rotation::preflight::{self, Preflight, Principal};
 use crate::rotation::recover::{self, Listed, Origin};
@@ -37,7 +37,18 @@ impl App {
             .into_iter()
             .collect::<Result<_, Error>>()?;
         name_shared(&mut plans);
+        self.name_kept_by_others(&mut plans).await;
         Ok(PlanReport { credentials: plans })
+    }
+
+    /// Two credentials that select one target would overwrite each other.
+    async fn name_kept_by_others(&self, plans: &mut [CredentialPlan]) {
+        let mut selected: BTreeMap<CredentialName, BTreeSet<TargetId>> =
+            plans.iter().map(|plan| (plan.name.clone(), plan.targets.iter().map(|target| target.id.clone()).collect())).collect();
+        for plan in plans {
+            let mine = selected.get(&plan.name).cloned().unwrap_or_default();
+            plan.problems.extend(self.shared_targets(&plan.name, &mine, &mut selected).await);
+        }
     }
 
     async fn plan_one(&self, credential: &Credential) -> Result<CredentialPlan, Error> {
@@ -48,14 +59,23 @@ impl App {
         let principal = principal::find(databricks, credential).await?;
         let (state, listing) = match &principal {
             Some(found) => {
-                let (_, state) = read(self.state()?, found.application_id.as_str(), self.state_key().await?, true).await?;
+                let state = self.folded(credential, found.application_id.as_str()).await?;
                 (state, preflight::list(databricks, found).await?)
             }
             None => (State::default(), Vec::new()),
         };
         let targets = self.targets(credential)?;
-        let found = preflight::preflight(credential, &workspaces, principal.as_ref(), targets.as_ref()).await?;
-        let due = due(&state, &policy, Some(&listing), false, now);
+        let found = Box::pin(preflight::preflight(credential, &workspaces, principal.as_ref(), targets.as_ref())).await?;
+        let adoptable = if state.begun.is_none() { self.adoptable(credential, &listing).await? } else { None };
+        let due = match &adoptable {
+            Some(_) => Due {
+                due: false,
+                reason: "the store already holds a secret, which becomes generation 1 if it signs in; else one is minted"
+                    .to_owned(),
+                at: None,
+            },
+            None => due(&state, &policy, Some(&listing), false, now),
+        };
         let foreign = foreign(&state, &listing);
         let open = state.open.is_some();
         let mut problems = found.problems.clone();
@@ -73,26 +93,29 @@ impl App {
             },
             service_principal: planned_principal(credential, principal.as_ref()),
             secrets: PlannedSecrets { used: count(listing.len()), cap: SECRETS_MAX, foreign: count(foreign) },
-            steps: self.steps(credential, principal.as_ref(), &state, &found, open || due.due).await?,
+            steps: self.steps(credential, principal.as_ref(), &state, &found, (open || due.due, adoptable)),
             targets: found.selection.targets.iter().map(planned_target).collect(),
             left: found.selection.left.iter().map(|left| LeftOut { id: left.id.clone(), reason: left.reason.clone() }).collect(),
             problems,
         })
     }
 
-    async fn steps(
+    fn steps(
         &self,
         credential: &Credential,
         principal: Option<&Principal>,
         state: &State,
         found: &Preflight,
-        due: bool,
-    ) -> Result<Vec<PlannedStep>, Error> {
+        (due, adoptable): (bool, Option<SecretId>),
+    ) -> Vec<PlannedStep> {
         let mut steps = Vec::new();
         let mut step = |action: &str, subject: String, detail: Option<String>| {
             steps.push(PlannedStep { action: action.to_owned(), subject, detail });
         };
         let name = &credential.name;
+        if let Some(id) = adoptable {
+            step("adopt", id.to_string(), Some(format!("from {} as generation 1", credential.store)));
+        }
         if due {
             if principal.is_none() {
                 step("create-service-principal", name.to_string(), Some(credential.workspace.host().to_owned()));
@@ -102,8 +125,8 @@ impl App {
             }
             let minted = state.open.as_ref().is_some_and(|open| open.generation.is_some());
             if !minted {
-                let first = state.begun.is_none();
-                let note = if first { self.first_look(credential).await? } else { None };
+                let nothing_yet = "the store is empty: secrets that exist now are foreign and stay; the first generation has nothing to roll back to";
+                let note = state.begun.is_none().then(|| nothing_yet.to_owned());
                 step("mint", format!("generation {}", state.next_generation()), note);
             }
             step(
@@ -129,16 +152,14 @@ impl App {
                 step("retire", known.minted.secret_id.to_string(), when);
             }
         }
-        Ok(steps)
+        steps
     }
 
-    /// What a first rotation will find in the store, so that nobody is surprised that there is nothing to roll back to.
-    async fn first_look(&self, credential: &Credential) -> Result<Option<String>, Error> {
+    /// The secret of a value that was put into the store by other means: it becomes generation 1 if it signs in.
+    async fn adoptable(&self, credential: &Credential, listing: &[Listed]) -> Result<Option<SecretId>, Error> {
         let stored = self.surroundings.storage.store(&credential.store)?.current().await?;
-        Ok(Some(match stored.and_then(|value| value.secret_id) {
-            Some(id) => format!("secret `{id}` in {} becomes generation 1 if it is listed and signs in", credential.store),
-            None => "the store is empty: secrets that exist now are foreign and stay; the first generation has nothing to roll back to".to_owned(),
-        }))
+        let id = stored.and_then(|value| value.secret_id);
+        Ok(id.filter(|id| listing.iter().any(|listed| listed.id == *id)))
     }
 }
 
@@ -194,16 +215,12 @@ fn without_look(credential: &Credential, error: &Error) -> CredentialPlan {
     }
 }
 
-/// Two credentials that are one principal, or select one target, would overwrite each other.
+/// Two credentials that are one principal would retire each other's secrets.
 fn name_shared(plans: &mut [CredentialPlan]) {
     let mut principals: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    let mut targets: BTreeMap<TargetId, Vec<usize>> = BTreeMap::new();
     for (index, plan) in plans.iter().enumerate() {
         if let Some(id) = &plan.service_principal.application_id {
             principals.entry(id.to_string()).or_default().push(index);
-        }
-        for target in &plan.targets {
-            targets.entry(target.id.clone()).or_default().push(index);
         }
     }
     let names = |plans: &[CredentialPlan], owners: &[usize]| {
@@ -212,11 +229,6 @@ fn name_shared(plans: &mut [CredentialPlan]) {
     for (id, owners) in principals.iter().filter(|(_, owners)| owners.len() > 1) {
         let problem = Problem::new("principal-shared", format!("{} are the same service principal `{id}`", names(plans, owners)))
             .hint("one principal belongs to one credential: put all its targets under one of them and remove the other");
-        owners.iter().for_each(|index| plans[*index].problems.push(problem.clone()));
-    }
-    for (id, owners) in targets.iter().filter(|(_, owners)| owners.len() > 1) {
-        let problem = Problem::new("target-shared", format!("{} select the same target `{id}`", names(plans, owners)))
-            .hint("a data source holds one credential: narrow `select` so that each target belongs to one credential");
         owners.iter().for_each(|index| plans[*index].problems.push(problem.clone()));
     }
 }

@@ -3,9 +3,9 @@
 use super::App;
 use crate::clients::databricks::{Databricks, ServicePrincipal};
 use crate::config::{Credential, PrincipalSelector};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::ids::ApplicationId;
-use crate::rotation::preflight::Principal;
+use crate::rotation::preflight::{self, Principal};
 
 impl From<ServicePrincipal> for Principal {
     fn from(found: ServicePrincipal) -> Self {
@@ -32,12 +32,16 @@ pub(super) async fn find(databricks: &Databricks, credential: &Credential) -> Re
         .hint("activate it at Databricks; a deactivated principal cannot sign in, whatever secret it has")),
         Some(principal) => Ok(Some(principal.into())),
         None if credential.create_service_principal => Ok(None),
-        None => Err(Error::failed(
-            "principal-not-found",
-            format!("there is no service principal {} on {}", named(credential), credential.workspace.host()),
-        )
-        .hint("check the name (it is compared exactly), add the principal to this workspace, or set `create_service_principal: true`")),
+        None => Err(not_found(credential)),
     }
+}
+
+fn not_found(credential: &Credential) -> Error {
+    Error::failed(
+        "principal-not-found",
+        format!("there is no service principal {} on {}", named(credential), credential.workspace.host()),
+    )
+    .hint("check the name (it is compared exactly), add the principal to this workspace, or set `create_service_principal: true`")
 }
 
 fn named(credential: &Credential) -> String {
@@ -48,10 +52,24 @@ fn named(credential: &Credential) -> String {
 }
 
 impl App {
-    /// Finds it, or makes it where the config says so. A create whose answer is lost is looked for, never sent again blindly.
-    pub(super) async fn find_or_create(&self, databricks: &Databricks, credential: &Credential) -> Result<Principal, Error> {
+    /// Finds it.
+    pub(super) async fn find(&self, credential: &Credential) -> Result<Principal, Error> {
+        let workspaces = self.workspaces(credential)?;
+        find(&workspaces[&credential.workspace], credential).await?.ok_or_else(|| not_found(credential))
+    }
+
+    /// Finds it, or makes it where the config says so and nothing else keeps a rotation from starting. A create whose answer
+    /// is lost is looked for, never sent again blindly.
+    pub(super) async fn find_or_create(&self, credential: &Credential) -> Result<Principal, Error> {
+        let workspaces = self.workspaces(credential)?;
+        let databricks = &workspaces[&credential.workspace];
         if let Some(principal) = find(databricks, credential).await? {
             return Ok(principal);
+        }
+        let targets = self.targets(credential)?;
+        let ahead = Box::pin(preflight::preflight(credential, &workspaces, None, targets.as_ref())).await?;
+        if let Some(problem) = ahead.problems.first() {
+            return Err(Error::new(ErrorKind::Failed, problem.clone()));
         }
         let (name, application_id): (&str, Option<&ApplicationId>) = match &credential.service_principal {
             PrincipalSelector::DisplayName(name) => (name, None),

@@ -1,7 +1,6 @@
 //! `status`: where every credential stands, from the journal; what Databricks lists is added where it can be asked.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use futures::StreamExt;
 
@@ -9,7 +8,7 @@ use super::{App, CREDENTIALS_AT_ONCE, principal};
 use crate::config::Credential;
 use crate::error::{Error, ErrorKind};
 use crate::report::{CredentialStatus, Phase, SecretRole, SecretStatus, StatusReport, TargetCounts};
-use crate::rotation::drive::{policy, read};
+use crate::rotation::drive::policy;
 use crate::rotation::due::due;
 use crate::rotation::preflight;
 use crate::rotation::recover::{self, Listed};
@@ -26,7 +25,7 @@ impl App {
     }
 
     async fn status_of(&self, credential: &Credential) -> CredentialStatus {
-        let (state, unread) = match self.folded(credential).await {
+        let (state, unread) = match self.last_known(credential).await {
             Ok(state) => (state, None),
             Err(error) => (State::default(), Some(error)),
         };
@@ -57,10 +56,14 @@ impl App {
         }
     }
 
-    async fn folded(&self, credential: &Credential) -> Result<State, Error> {
-        let store = self.state()?;
-        match self.journal_name(&*store, credential).await? {
-            Some(name) => Ok(read(Arc::clone(&store), &name, self.state_key().await?, true).await?.1),
+    async fn last_known(&self, credential: &Credential) -> Result<State, Error> {
+        let named = match self.journal_name(self.state()?, credential).await? {
+            Some(name) => Some(name),
+            // Without a journal a stored value may still say that there was one.
+            None => self.surroundings.storage.store(&credential.store)?.current().await?.map(|value| value.client_id.to_string()),
+        };
+        match named {
+            Some(name) => self.folded(credential, &name).await,
             None => Ok(State::default()),
         }
     }
@@ -76,7 +79,7 @@ impl App {
 }
 
 fn counts(state: &State) -> TargetCounts {
-    let planned: Vec<&Holder> = state.holders.values().filter(|holder| holder.planned).collect();
+    let planned: Vec<&Holder> = state.holders.values().filter(|holder| holder.planned && holder.spec.is_some()).collect();
     let count = |matches: &dyn Fn(&Holder) -> bool| {
         u32::try_from(planned.iter().filter(|holder| matches(holder)).count()).unwrap_or(u32::MAX)
     };
@@ -110,7 +113,11 @@ fn secrets(state: &State, listing: Option<&[Listed]>) -> Vec<SecretStatus> {
             id: listed.id.clone(),
             role: match recover::role(state, &values, listed) {
                 SecretRole::Next if state.open.is_none() => SecretRole::Previous,
-                role => role,
+                role @ (SecretRole::Current
+                | SecretRole::Previous
+                | SecretRole::Next
+                | SecretRole::Condemned
+                | SecretRole::Foreign) => role,
             },
             created_at: Some(listed.created_at),
             expires_at: listed.expires_at,

@@ -51,6 +51,8 @@ pub struct Dataset {
     pub name: String,
     /// Its owner: a user name, or an id of a service principal.
     pub configured_by: Option<String>,
+    /// Whether one of its data sources at least is reached through a gateway.
+    pub needs_gateway: bool,
 }
 
 /// A data source as a dataset uses it.

@@ -1,5 +1,5 @@
 //! Durations as the config writes them: one whole number and one unit, `90s 15m 24h 14d`. Parsing never overflows, and
-//! what [`format`] prints parses back to the same duration.
+//! what [`format()`] prints parses back to the same duration.
 
 use std::time::Duration;
 

@@ -97,8 +97,9 @@ fn read(source: &ConfigSource, environment: &Environment, current_dir: &Path) ->
         ConfigSource::Environment => environment.get(CONFIG).map(|value| (value, CONFIG)),
     };
     let Some((value, origin)) = named else {
-        let hint =
-            format!("run `lakekey init` to write one, or name one with --config or {CONFIG}; `lakekey schema` describes it");
+        let hint = format!(
+            "write one (the README has one to start from, `lakekey schema` describes it), or name one with --config or {CONFIG}"
+        );
         return read_file(FILE_DEFAULT, current_dir, &hint);
     };
     let inline = origin == CONFIG && (value.contains('\n') || value.trim_start().starts_with('{'));
@@ -118,7 +119,7 @@ fn read(source: &ConfigSource, environment: &Environment, current_dir: &Path) ->
             "name a local file, or put the document itself into LAKEKEY_CONFIG",
         ));
     }
-    read_file(value, current_dir, &format!("{origin} names this file; `lakekey init` writes one, `lakekey schema` describes it"))
+    read_file(value, current_dir, &format!("{origin} names this file; write it, or name another (`lakekey schema` describes it)"))
 }
 
 fn read_file(path: &str, current_dir: &Path, hint: &str) -> Result<Raw, ConfigProblem> {

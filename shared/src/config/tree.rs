@@ -155,7 +155,12 @@ pub(super) fn parse(text: &str, problems: &mut Problems) -> Option<Node> {
     }
     let Builder { root, problems, .. } = builder;
     if root.is_none() {
-        problems.add(Position::START, "empty-document", "the config is empty", "`lakekey init` writes one");
+        problems.add(
+            Position::START,
+            "empty-document",
+            "the config is empty",
+            "the README has one to start from, `lakekey schema` describes it",
+        );
     }
     root
 }

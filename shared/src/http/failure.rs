@@ -199,7 +199,7 @@ fn answer(status: StatusCode, problem: &ServiceProblem, retry_after: Option<Dura
             "check client id, secret and tenant; the secret may have expired or belong to another issuer".to_owned(),
         ),
         (_, 401) => ("unauthorized", "check the identity in the config and that it belongs to this service".to_owned()),
-        (_, 403) => ("forbidden", "`lakekey doctor` names the permission that is missing".to_owned()),
+        (_, 403) => ("forbidden", "give the identity the permission that this needs; the README lists them all".to_owned()),
         (_, 404) => ("not-found", "check the name or id, and that the identity may see it".to_owned()),
         (_, 429) => ("throttled", throttled_hint(retry_after)),
         (_, 503) if retry_after.is_some() => ("throttled", throttled_hint(retry_after)),

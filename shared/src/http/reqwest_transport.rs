@@ -25,12 +25,23 @@ const SYSTEM_ROOTS: [&str; 5] = [
 
 /// Carries requests over the network.
 #[derive(Clone, Debug)]
-pub struct ReqwestTransport(reqwest::Client);
+pub struct ReqwestTransport {
+    /// As the proxy variables say.
+    outside: reqwest::Client,
+    /// Loopback is spoken to directly: it may be plain HTTP, which no proxy may see.
+    loopback: reqwest::Client,
+}
 
 impl ReqwestTransport {
     /// A transport as this environment asks for it.
     pub fn new(environment: &Environment) -> Result<Self, Error> {
-        let mut builder = reqwest::Client::builder()
+        let outside = Self::client(environment, reqwest::Client::builder())?;
+        let loopback = Self::client(environment, reqwest::Client::builder().no_proxy())?;
+        Ok(Self { outside, loopback })
+    }
+
+    fn client(environment: &Environment, builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Error> {
+        let mut builder = builder
             .user_agent(concat!("lakekey/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
@@ -41,7 +52,7 @@ impl ReqwestTransport {
                 builder = builder.tls_certs_merge(system);
             }
         }
-        builder.build().map(Self).map_err(|error| {
+        builder.build().map_err(|error| {
             Error::failed("transport", "the HTTPS client cannot be set up")
                 .hint("check the trusted roots of this system and the proxy variables")
                 .caused_by(error)
@@ -62,7 +73,8 @@ impl Transport for ReqwestTransport {
 
 impl ReqwestTransport {
     async fn exchange(&self, request: reqwest::Request) -> Result<http::Response<Bytes>, TransportError> {
-        let mut answer = self.0.execute(request).await.map_err(classify)?;
+        let client = if is_loopback(request.url()) { &self.loopback } else { &self.outside };
+        let mut answer = client.execute(request).await.map_err(classify)?;
         if answer.content_length().is_some_and(|length| length > BODY_BYTES_MAX as u64) {
             return Err(TransportError::TooLarge { limit: BODY_BYTES_MAX });
         }
@@ -77,6 +89,15 @@ impl ReqwestTransport {
         *response.status_mut() = answer.status();
         *response.headers_mut() = std::mem::take(answer.headers_mut());
         Ok(response)
+    }
+}
+
+fn is_loopback(url: &url::Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 

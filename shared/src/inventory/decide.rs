@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::rows::{Candidate, Matched};
 use super::walk::{Connections, Walk};
 use super::{Left, Selection};
-use crate::clients::powerbi::Gateway;
+use crate::clients::powerbi::{DatasetSource, Gateway};
 use crate::config::{self, Selector};
 use crate::error::Problem;
 use crate::ids::{GatewayId, TargetId};
 use crate::targets::condition::{Holding, Reach};
 use crate::targets::datasource::privacy_level_unknown;
-use crate::targets::{TargetKind, TargetSpec, gateway_seal};
+use crate::targets::{DatasetRef, TargetKind, TargetSpec, gateway_seal};
 
 /// The candidates, decided.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Decided {
         for (_, row) in empty {
             let message = format!("the row `{row}` of targets.select selects no data source on the credential's workspaces");
             let hint = if self.left.is_empty() {
-                "check the row, and that the identity can see what it means: `lakekey discover` lists all that it sees"
+                "check the row, and that the identity is a member of the workspace or an administrator of the gateway that it means"
             } else {
                 "what is left alone, and why, is listed under `left`"
             };
@@ -78,7 +78,10 @@ impl Decided {
     fn decide(&mut self, walk: &Walk, connections: &Connections, config: &config::Targets, id: TargetId, candidate: Candidate) {
         let gateway = walk.gateways.get(&candidate.gateway);
         let connection = connections.get(&candidate.datasource);
-        let reach = Reach::of(gateway, connection);
+        let reach = match (gateway, connection) {
+            (None, None) if is_behind_hidden_gateway(walk, connections, &candidate) => Reach::ForeignGateway,
+            (gateway, connection) => Reach::of(gateway, connection),
+        };
         let credential_type = match &candidate.on_gateway {
             Some(source) => source.credential_type.as_deref(),
             None => connection.and_then(|connection| connection.credential_type.as_deref()),
@@ -144,4 +147,25 @@ impl Decided {
             ));
         }
     }
+}
+
+/// Whether a source of which neither API tells how it is reached must be taken to be on a gateway out of the identity's
+/// sight: all its datasets need one, and in one of them no other source is seen to be on one. Its dataset must not be taken
+/// over, for that would not help.
+fn is_behind_hidden_gateway(walk: &Walk, connections: &Connections, candidate: &Candidate) -> bool {
+    let needs_gateway = |dataset: &DatasetRef| {
+        let mut known = walk.datasets.get(&dataset.group).and_then(Option::as_ref).into_iter().flatten();
+        known.any(|known| known.id == dataset.id && known.needs_gateway)
+    };
+    let is_on_gateway = |source: &DatasetSource| {
+        let administered = source.gateway.as_ref().is_some_and(|gateway| walk.gateways.contains_key(gateway));
+        let said = source.datasource.as_ref().and_then(|source| connections.get(source));
+        administered || matches!(Reach::of(None, said), Reach::ForeignGateway | Reach::PersonalGateway | Reach::Vnet)
+    };
+    let is_unexplained = |dataset: &DatasetRef| {
+        let sources = walk.sources.get(&(dataset.group.clone(), dataset.id.clone())).and_then(Option::as_ref);
+        !sources.into_iter().flatten().any(is_on_gateway)
+    };
+    let datasets = &candidate.datasets;
+    !datasets.is_empty() && datasets.iter().all(needs_gateway) && datasets.iter().any(is_unexplained)
 }

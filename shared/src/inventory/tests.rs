@@ -38,7 +38,7 @@ impl World {
         self.walk.groups.insert(key.0.clone(), Group { id: key.0.clone(), name: group.to_owned() });
         let datasets = self.walk.datasets.entry(key.0.clone()).or_insert_with(|| Some(Vec::new()));
         let configured_by = Some(owner.to_owned()).filter(|owner| !owner.is_empty());
-        let dataset = Dataset { id: key.1.clone(), name: name.to_owned(), configured_by };
+        let dataset = Dataset { id: key.1.clone(), name: name.to_owned(), configured_by, needs_gateway: false };
         datasets.get_or_insert_default().push(dataset);
         self.walk.sources.entry(key.clone()).or_insert_with(|| Some(Vec::new()));
         key

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 
+use futures::future::join;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::rows::{is_named, uses_workspace};
@@ -42,22 +43,33 @@ const LIST_FROM: usize = 8;
 impl Walk {
     pub(super) async fn run(powerbi: &PowerBi, workspaces: &[Workspace], rows: &[Selector]) -> Result<Self, Error> {
         let mut walk = Self::default();
-        if rows.iter().any(|row| !matches!(row, Selector::Gateway { .. })) {
-            walk.groups = powerbi.groups().await?.into_iter().map(|group| (group.id.clone(), group)).collect();
-        }
-        let groups = walk.wanted_groups(rows);
-        walk.datasets = each(groups, |group| async move { powerbi.datasets(&group).await }).await?;
-        let datasets = walk.wanted_datasets(rows);
-        walk.sources = each(datasets, |(group, dataset)| async move { powerbi.dataset_sources(&group, &dataset).await }).await?;
-        walk.find_gateways(powerbi, workspaces).await?;
+        let (datasets_read, gateways) = join(walk.read_datasets(powerbi, rows), powerbi.gateways()).await;
+        datasets_read?;
+        walk.find_gateways(powerbi, workspaces, gateways).await?;
         let gateways = walk.wanted_gateways(workspaces, rows);
         walk.gateway_sources = each(gateways, |gateway| async move { powerbi.gateway_sources(&gateway).await }).await?;
         Ok(walk)
     }
 
+    async fn read_datasets(&mut self, powerbi: &PowerBi, rows: &[Selector]) -> Result<(), Error> {
+        if rows.iter().any(|row| !matches!(row, Selector::Gateway { .. })) {
+            self.groups = powerbi.groups().await?.into_iter().map(|group| (group.id.clone(), group)).collect();
+        }
+        let groups = self.wanted_groups(rows);
+        self.datasets = each(groups, |group| async move { powerbi.datasets(&group).await }).await?;
+        let datasets = self.wanted_datasets(rows);
+        self.sources = each(datasets, |(group, dataset)| async move { powerbi.dataset_sources(&group, &dataset).await }).await?;
+        Ok(())
+    }
+
     /// Where the list of gateways is closed to the identity, each gateway in question is asked for by itself.
-    async fn find_gateways(&mut self, powerbi: &PowerBi, workspaces: &[Workspace]) -> Result<(), Error> {
-        let found = match powerbi.gateways().await {
+    async fn find_gateways(
+        &mut self,
+        powerbi: &PowerBi,
+        workspaces: &[Workspace],
+        listed: Result<Vec<Gateway>, HttpError>,
+    ) -> Result<(), Error> {
+        let found = match listed {
             Ok(gateways) => gateways,
             Err(error) if is_refusal(&error) => {
                 let used = self.used_gateways(workspaces);

@@ -82,7 +82,9 @@ fn hint(reason: &BrokenReason) -> &'static str {
     match reason {
         BrokenReason::Version(_) => "run the version of lakekey that wrote it, or a later one",
         BrokenReason::Name(_) => "move the object out of the journal's folder if lakekey did not put it there",
-        BrokenReason::Unsigned => "if the state key was introduced just now, say that the journal so far is to be trusted",
+        BrokenReason::Unsigned => {
+            "if the state key was introduced just now, run `lakekey rotate --force` once: the journal so far is then trusted, and signed from there on"
+        }
         BrokenReason::Signature => {
             "check that `state.key` is the key the journal was signed with, else restore the state from a backup"
         }

@@ -1,12 +1,18 @@
 //! The loop: decide, perform, record. A [`Run`] holds the lease of one principal for as long as it lives; it may be dropped
 //! at any await, and the next one goes on from the journal.
 
+mod lease;
+mod trust;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use object_store::ObjectStore;
 use tracing::info;
+
+use lease::{superseded, take_lock};
+pub use trust::check_stores;
 
 use super::event::{Event, Place};
 use super::next::{Goal, Observed, Policy, Step, next, past};
@@ -22,7 +28,7 @@ use crate::http::Http;
 use crate::ids::{RunnerId, SecretId, TargetId, Workspace};
 use crate::journal::{Entry, Journal, JournalError, StateKey, names};
 use crate::random::Random;
-use crate::storage::{Lock, Storage};
+use crate::storage::Storage;
 use crate::stores::SecretStore;
 use crate::targets::PowerBiTargets;
 
@@ -121,6 +127,8 @@ pub struct Run<'a> {
     pub touched: Vec<TargetId>,
     /// Whether anything outside the journal was changed in this run.
     pub changed: bool,
+    /// Heads of a lost journal that a person's `--force` lets this one take the place of.
+    pub(super) forgiven: Vec<String>,
     /// Released when the run ends, however it ends.
     lock: Option<Box<dyn Send + Sync>>,
 }
@@ -162,7 +170,9 @@ impl<'a> Run<'a> {
         let force = goal == Goal::Rotate { force: true };
         let name = ports.principal.application_id.as_str();
         let lock = take_lock(ports, name)?;
-        let (journal, state) = read(Arc::clone(&ports.state), name, ports.state_key.clone(), force).await?;
+        let (mut journal, mut state) = read(Arc::clone(&ports.state), name, ports.state_key.clone(), force).await?;
+        let entries = (&mut journal, &mut state);
+        let forgiven = trust::check_before_work(&*ports.storage, &ports.credential, entries, force).await?;
         let mut run = Self {
             ports,
             journal,
@@ -172,9 +182,9 @@ impl<'a> Run<'a> {
             retired: Vec::new(),
             touched: Vec::new(),
             changed: false,
+            forgiven,
             lock,
         };
-        run.check_stores_know_this_journal(force).await?;
         run.check_same_credential()?;
         names::remember(&*ports.state, &ports.credential.name, name).await?;
         run.take_lease().await?;
@@ -182,6 +192,7 @@ impl<'a> Run<'a> {
     }
 
     /// Works towards `goal` until it is reached, must wait long, or cannot go on.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other step is performed")]
     pub async fn drive(&mut self, goal: Goal) -> Result<Ended, Error> {
         for _ in 0..STEPS_MAX {
             let now = self.ports.clock.now();
@@ -192,17 +203,21 @@ impl<'a> Run<'a> {
                 Step::Wait { until, why } if past(now, PATIENCE) < until => return Ok(Ended::Waiting { until, why }),
                 Step::Wait { until, why } => {
                     self.say(format!("waiting until {until:.0}: {why}"), 0, 0);
-                    let pause = until.duration_since(now).max(SignedDuration::from_millis(1));
-                    self.ports.clock.sleep(pause.unsigned_abs()).await;
+                    self.pause(until.duration_since(now)).await?;
                 }
                 step => {
                     self.keep_lease().await?;
-                    self.perform(step).await?;
+                    Box::pin(self.perform(step)).await?;
                 }
             }
         }
         Err(Error::unfinished("too-many-steps", format!("the rotation did not come to rest within {STEPS_MAX} steps"))
             .hint("this is a defect of lakekey; every target still holds a live secret; please report it with `lakekey history`"))
+    }
+
+    /// Records a person's word that a place does not count any more.
+    pub async fn forget(&mut self, target: TargetId) -> Result<(), Error> {
+        self.record(Event::Forgotten { target }).await.map(drop)
     }
 
     /// Leaves: nothing of this run is under way any more.
@@ -212,95 +227,23 @@ impl<'a> Run<'a> {
         Ok(self.state)
     }
 
-    /// Appends a fact and folds it.
+    /// Appends a fact and folds it. One that cannot follow is not appended: nobody could fold the journal after it.
     pub(super) async fn record(&mut self, event: Event) -> Result<u64, Error> {
         let at = self.ports.clock.now();
-        let entry = match self.journal.append(&self.ports.random, at, &self.ports.runner, event).await {
-            Ok(entry) => entry,
-            Err(JournalError::Lost { .. }) => return Err(superseded()),
-            Err(error) => return Err(error.into()),
-        };
-        let seq = entry.seq;
-        self.state.apply(seq, entry.at, &entry.by, &entry.event).map_err(|error| {
+        let mut state = self.state.clone();
+        let seq = self.journal.entries().last().map_or(1, |newest| newest.seq + 1);
+        state.apply(seq, at, &self.ports.runner, &event).map_err(|error| {
             Error::unfinished("journal-inconsistent", "what was done cannot follow what the journal says before it")
+                .hint("this is a defect of lakekey; every target still holds a live secret; please report it with `lakekey history`")
                 .caused_by(error)
         })?;
+        match self.journal.append(&self.ports.random, at, &self.ports.runner, event).await {
+            Ok(_) => {}
+            Err(JournalError::Lost { .. }) => return Err(superseded()),
+            Err(error) => return Err(error.into()),
+        }
+        self.state = state;
         Ok(seq)
-    }
-
-    /// The last moment at which a write may start under the present lease.
-    pub(super) fn not_after(&self) -> Timestamp {
-        let until = self.state.lease.as_ref().map_or(Timestamp::MIN, |lease| lease.until);
-        past(until, -signed(self.ports.state_config.request_timeout).saturating_add(signed(self.ports.state_config.skew)))
-    }
-
-    /// Renews the lease when less than half of its useful time is left; a lease that has ended is not renewed.
-    async fn keep_lease(&mut self) -> Result<(), Error> {
-        let now = self.ports.clock.now();
-        let lease = signed(self.ports.state_config.lease);
-        let Some(until) = self.state.lease.as_ref().map(|lease| lease.until) else { return Err(superseded()) };
-        if until <= now {
-            // A frozen process thaws: what it knows may be stale, so it starts over as a new runner would.
-            return Err(superseded());
-        }
-        let useful = past(
-            past(now, lease),
-            -signed(self.ports.state_config.request_timeout).saturating_add(signed(self.ports.state_config.skew)),
-        );
-        if self.not_after().duration_since(now) < useful.duration_since(now) / 2 {
-            self.record(Event::LeaseRenewed { until: past(now, lease) }).await?;
-        }
-        Ok(())
-    }
-
-    async fn take_lease(&mut self) -> Result<(), Error> {
-        let now = self.ports.clock.now();
-        if let Some(lease) = &self.state.lease
-            && self.lock.is_none()
-            && past(lease.until, signed(self.ports.state_config.skew)) > now
-        {
-            return Err(lease_held(&lease.holder, Some(lease.until)));
-        }
-        let until = past(now, signed(self.ports.state_config.lease));
-        let landing_ms = i64::try_from(self.ports.landing().as_millis()).unwrap_or(i64::MAX);
-        let epoch = self.state.epoch + 1;
-        match self.record(Event::LeaseTaken { epoch, until, landing_ms }).await {
-            Ok(_) => {
-                info!(credential = %self.ports.credential.name, epoch, "took the lease");
-                Ok(())
-            }
-            Err(error) if error.code() == SUPERSEDED => Err(lease_held(&RunnerId::new("another runner"), None)),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// A stored value names the journal it was written under: one that this journal does not contain means that the journal
-    /// was rewritten, cut off or replaced.
-    async fn check_stores_know_this_journal(&self, force: bool) -> Result<(), Error> {
-        let mut places: Vec<Place> = self.state.living().map(|(_, known)| known.minted.store.clone()).collect();
-        places.push(Place::from(&self.ports.credential.store));
-        places.sort();
-        places.dedup();
-        for place in &places {
-            let store = self.store(place)?;
-            let mut named = Vec::new();
-            if let Some(value) = store.current().await? {
-                named.push((value.journal, store.place()));
-            }
-            for id in store.staged_ids().await? {
-                if let Some(value) = store.staged(&id).await? {
-                    named.push((value.journal, format!("{} (slot `{id}`)", store.place())));
-                }
-            }
-            for (journal, place) in named {
-                let Some(hash) = journal else { continue };
-                let none_yet = self.journal.entries().is_empty();
-                if !self.journal.contains(&hash) && !(force && none_yet) {
-                    return Err(not_this_journal(&place, none_yet));
-                }
-            }
-        }
-        Ok(())
     }
 
     /// What is open is bound to the principal and workspace that it was planned for.
@@ -327,45 +270,6 @@ impl<'a> Run<'a> {
         let step = step.into();
         info!(credential = %self.ports.credential.name, "{step}");
         self.ports.progress.say(ProgressEvent { credential: self.ports.credential.name.clone(), step, done, total });
-    }
-}
-
-fn take_lock(ports: &Ports, name: &str) -> Result<Option<Box<dyn Send + Sync>>, Error> {
-    match ports.storage.lock(&ports.state_config.location, name, &ports.runner)? {
-        Lock::Taken(lock) => Ok(Some(lock)),
-        Lock::None => Ok(None),
-        Lock::Busy(holder) => Err(lease_held(&holder, None)),
-    }
-}
-
-const SUPERSEDED: &str = "superseded";
-
-fn superseded() -> Error {
-    Error::unfinished(
-        SUPERSEDED,
-        "another runner has taken this credential over, or the lease ended while this process stood still",
-    )
-    .hint("every target still holds a live secret; run `lakekey rotate` again to see where it stands")
-}
-
-fn lease_held(holder: &RunnerId, until: Option<Timestamp>) -> Error {
-    let when = until.map(|until| format!(", its lease ends at {until:.0}")).unwrap_or_default();
-    Error::unfinished("lease-held", format!("`{holder}` is working on this service principal{when}"))
-        .hint("wait until it has finished, then run this again; a lease that nobody renews ends by itself")
-}
-
-fn not_this_journal(place: &str, none_yet: bool) -> Error {
-    match none_yet {
-        true => Error::quarantined(
-            "journal-missing",
-            format!("the value in {place} was written under a journal that is not in this state"),
-        )
-        .hint("point `state` at the journal's place, or restore it; if it is lost, `lakekey rotate --force` starts a new one that adopts the stored secret, and leaves every other secret alone as foreign"),
-        false => Error::quarantined(
-            "journal-mismatch",
-            format!("the value in {place} was written after journal entries that this journal does not have: it was rewritten, cut off or replaced"),
-        )
-        .hint("restore the state from a backup that is at least as new as the store; nothing was changed or deleted; `lakekey history --verify` shows what there is"),
     }
 }
 

@@ -5,9 +5,10 @@ use jiff::{SignedDuration, Timestamp};
 use super::next::{Policy, past};
 use super::recover::Listed;
 use super::state::State;
+use crate::ids::Generation;
 
 /// A list may lag behind a create for this long; before that, an unlisted current secret means nothing.
-const LISTED_AFTER: SignedDuration = SignedDuration::from_mins(10);
+pub(super) const LISTED_AFTER: SignedDuration = SignedDuration::from_mins(10);
 
 /// Two runs of an hourly timer may fail, and the secret still has not expired.
 const EXPIRY_MARGIN: SignedDuration = SignedDuration::from_hours(3);
@@ -39,6 +40,9 @@ pub fn due(state: &State, policy: &Policy, listing: Option<&[Listed]>, force: bo
         // An outage in the making: no window is waited for.
         return yes(format!("the secret of generation {generation} is no longer listed at Databricks"), Some(now));
     }
+    if stranded(state) {
+        return yes("targets hold a secret that had to be deleted".to_owned(), Some(now));
+    }
     let Some(rotate_every) = policy.rotate_every else {
         return no("rotation is manual: `lakekey rotate --force` starts one".to_owned(), None);
     };
@@ -52,6 +56,16 @@ pub fn due(state: &State, policy: &Policy, listing: Option<&[Listed]>, force: bo
         return no(format!("generation {generation} is fresh"), Some(at));
     }
     within_window(policy, at, now, &format!("generation {generation}: {why}"))
+}
+
+/// Whether a rotation that ended early has moved targets to a secret that is gone. Targets that kept an older one are
+/// parked, and wait for their turn.
+fn stranded(state: &State) -> bool {
+    let dead = |generation: &Generation| {
+        state.generations.get(generation).is_some_and(|known| state.condemned.contains_key(&known.minted.secret_id))
+    };
+    let targets = state.holders.values().filter(|holder| holder.planned);
+    targets.filter_map(|holder| holder.confirmed).any(|confirmed| Some(confirmed) > state.current && dead(&confirmed))
 }
 
 fn within_window(policy: &Policy, at: Timestamp, now: Timestamp, reason: &str) -> Due {

@@ -104,6 +104,11 @@ pub enum Event {
         /// Which.
         targets: Vec<TargetId>,
     },
+    /// A person says that this place is gone or beyond reach: it keeps nothing alive until it is selected again.
+    Forgotten {
+        /// Which.
+        target: TargetId,
+    },
     /// The store's current value is this generation.
     Promoted {
         /// Which generation.
@@ -114,6 +119,8 @@ pub enum Event {
         /// Why it ended early; `None` when it did what it was to do.
         problem: Option<Problem>,
     },
+    /// Grace has passed since the last rotation, and nothing superseded lives any more.
+    Drained,
     /// A person must act before anything more is done.
     Quarantined {
         /// What is wrong and how to go on.
@@ -135,6 +142,8 @@ pub struct Begun {
     pub application_id: ApplicationId,
     /// The secret that the store already held, if it was taken over as generation 1.
     pub adopted: Option<Minted>,
+    /// Heads of a lost journal that stored values name; a person has decided to go on without it.
+    pub forgiven: Vec<String>,
 }
 
 /// Whether a plan moves targets to a new generation or sends the current one again.

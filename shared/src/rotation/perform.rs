@@ -8,11 +8,12 @@ mod wave;
 
 use std::collections::BTreeSet;
 
+use tracing::warn;
+
 use super::drive::Run;
 use super::event::{Begun, Condemnation, Event, Minted, Permission, Place, PlanKind, Planned};
-use super::next::Step;
+use super::next::{DeleteSent, Step};
 use super::preflight::{self, Preflight};
-use crate::clients::databricks::token_of_secret;
 use crate::config::{Securable, StoreLocation};
 use crate::credential::{StoredCredential, StoredValue};
 use crate::error::{Error, ErrorKind, Problem};
@@ -26,7 +27,10 @@ impl Run<'_> {
             Step::Begin => self.begin().await,
             Step::Look => self.look().await,
             Step::Unquarantine { forced } => self.record(Event::Unquarantined { forced }).await.map(drop),
-            Step::Quarantine(problem) => self.record(Event::Quarantined { problem }).await.map(drop),
+            Step::Quarantine(problem) => {
+                self.seen.quarantined = true;
+                self.record(Event::Quarantined { problem }).await.map(drop)
+            }
             Step::Plan { kind, reason } => self.plan(kind, reason).await,
             Step::Grant => self.grant().await,
             Step::Mint => self.mint().await,
@@ -42,10 +46,12 @@ impl Run<'_> {
                 self.say(format!("{} targets kept failing for a day and are parked", targets.len()), 0, 0);
                 self.record(Event::Parked { targets }).await.map(drop)
             }
+            Step::RecordDrained => self.record(Event::Drained).await.map(drop),
             Step::Promote { generation } => self.promote(generation).await,
             Step::Settle(problem) => {
+                let kind = self.state.open.as_ref().map_or(PlanKind::Rotate, |open| open.plan.kind);
                 self.record(Event::Settled { problem: problem.clone() }).await?;
-                self.seen.settled.push(problem);
+                self.seen.settled.push((kind, problem));
                 Ok(())
             }
             Step::Wait { .. } | Step::Done | Step::Stop(_) => Ok(()),
@@ -76,12 +82,13 @@ impl Run<'_> {
             credential: self.ports.credential.name.clone(),
             application_id: self.ports.principal.application_id.clone(),
             adopted,
+            forgiven: self.forgiven.clone(),
         };
         self.record(Event::Begun(begun)).await.map(drop)
     }
 
     /// A value that was moved here from elsewhere is ours if its secret is listed and signs in as this principal.
-    async fn adoptable(&self, value: &StoredValue) -> Result<Option<StoredCredential>, Error> {
+    async fn adoptable(&mut self, value: &StoredValue) -> Result<Option<StoredCredential>, Error> {
         let principal = &self.ports.principal;
         let Some(secret_id) = value.secret_id.clone().filter(|_| value.client_id == principal.application_id) else {
             return Ok(None);
@@ -89,10 +96,8 @@ impl Run<'_> {
         let secrets = self.ports.databricks().list_secrets(&principal.id).await?;
         let Some(listed) = secrets.into_iter().find(|listed| listed.id == secret_id) else { return Ok(None) };
         let workspace = &self.ports.credential.workspace;
-        match token_of_secret(&self.ports.http, workspace, &principal.application_id, &value.client_secret).await {
-            Ok(_) => {}
-            Err(error) if error.may_have_taken_effect() || error.status().is_none() => return Err(error.into()),
-            Err(_) => return Ok(None),
+        if self.proof(&value.client_id, &value.client_secret).await?.is_err() {
+            return Ok(None);
         }
         Ok(Some(StoredCredential {
             client_id: value.client_id.clone(),
@@ -164,7 +169,7 @@ impl Run<'_> {
     async fn check_everything(&self) -> Result<Preflight, Error> {
         self.say("checking targets and permissions", 0, 0);
         let ports = self.ports;
-        preflight::preflight(&ports.credential, &ports.workspaces, Some(&ports.principal), ports.targets.as_ref()).await
+        Box::pin(preflight::preflight(&ports.credential, &ports.workspaces, Some(&ports.principal), ports.targets.as_ref())).await
     }
 
     async fn grant(&mut self) -> Result<(), Error> {
@@ -213,11 +218,23 @@ impl Run<'_> {
         self.journal.confirm(condemned_by).await?;
         self.say(format!("deleting secret `{secret_id}`"), 0, 0);
         self.changed = true;
-        self.ports.databricks().delete_secret(&self.ports.principal.id, &secret_id, Some(self.not_after())).await?;
+        let deleted = self.ports.databricks().delete_secret(&self.ports.principal.id, &secret_id, Some(self.not_after())).await;
         let now = self.ports.clock.now();
-        let sent = self.seen.deletes.entry(secret_id).or_insert((0, now));
-        *sent = (sent.0 + 1, now);
-        self.seen.listing = None;
+        let sent = self.seen.deletes.entry(secret_id.clone()).or_insert(DeleteSent { tries: 0, last: now, accepted: false });
+        sent.tries += 1;
+        sent.last = now;
+        match deleted {
+            Ok(()) => {
+                sent.accepted = true;
+                self.seen.listing = None;
+            }
+            Err(error) => {
+                // What cannot be deleted keeps its slot, and nothing else waits for it; the report says so.
+                let error = Error::from(error);
+                warn!(credential = %self.ports.credential.name, secret = %secret_id, code = error.code(), "could not delete a secret");
+                self.seen.undeleted = Some(error.problem().clone());
+            }
+        }
         Ok(())
     }
 
@@ -248,7 +265,7 @@ impl Run<'_> {
     /// The value of a generation, from its slot or the store's current value.
     async fn value(&self, generation: Generation) -> Result<StoredCredential, Error> {
         let lost = || {
-            Error::unfinished("value-lost", format!("the value of generation {generation} is in no slot of the store"))
+            Error::unfinished(VALUE_LOST, format!("the value of generation {generation} is in no slot of the store"))
                 .hint("restore the store's files, then run `lakekey rotate`")
         };
         let minted = &self.state.generations.get(&generation).ok_or_else(lost)?.minted;
@@ -271,6 +288,9 @@ impl Run<'_> {
         })
     }
 }
+
+/// The code of a value that is in no slot.
+const VALUE_LOST: &str = "value-lost";
 
 /// An error that is about one thing, as a problem to record.
 pub(super) fn problem_of(error: Error) -> Problem {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::stream::{self, StreamExt};
+
 use super::event::Permission;
 use super::recover::Listed;
 use crate::clients::databricks::{Access, Databricks};
@@ -9,7 +11,10 @@ use crate::config::{Credential, Securable};
 use crate::error::{Error, Problem};
 use crate::ids::{ApplicationId, ServicePrincipalId, WarehouseId, Workspace};
 use crate::inventory::{self, Selection};
-use crate::targets::PowerBiTargets;
+use crate::targets::{PowerBiTargets, TargetSpec};
+
+/// Warehouses asked about at once.
+const CONCURRENCY: usize = 16;
 
 /// What was found.
 #[derive(Clone, Debug, Default)]
@@ -54,13 +59,20 @@ async fn permissions(
     principal: Option<&Principal>,
     found: &mut Preflight,
 ) -> Result<(), Error> {
+    let selection = &found.selection;
+    let listed = stream::iter(&credential.warehouses).map(|warehouse| async move {
+        (warehouse, find_warehouse(credential, workspaces, selection, warehouse, principal).await)
+    });
+    let answers: Vec<_> = listed.buffered(CONCURRENCY).collect().await;
     let mut given = BTreeSet::new();
-    for warehouse in &credential.warehouses {
-        let Some(workspace) = workspace_of(credential, workspaces, &found.selection, warehouse) else { continue };
-        given.insert((workspace.clone(), warehouse.clone()));
-        match can_use(&workspaces[&workspace], warehouse, principal).await {
-            Ok(true) => {}
-            Ok(false) => found.missing.push(Permission::CanUse { workspace, warehouse: warehouse.clone() }),
+    for (warehouse, answer) in answers {
+        match answer {
+            Ok((workspace, usable)) => {
+                given.insert((workspace.clone(), warehouse.clone()));
+                if !usable {
+                    found.missing.push(Permission::CanUse { workspace, warehouse: warehouse.clone() });
+                }
+            }
             Err(error) => found.problems.push(error.problem().clone()),
         }
     }
@@ -75,8 +87,12 @@ async fn permissions(
     if let Some(warehouse) = &credential.verify_warehouse {
         used.insert((credential.workspace.clone(), warehouse.clone()));
     }
-    for (workspace, warehouse) in used.difference(&given) {
-        match can_use(&workspaces[workspace], warehouse, principal).await {
+    let asked = used.difference(&given).map(|(workspace, warehouse)| async move {
+        (workspace, warehouse, can_use(&workspaces[workspace], warehouse, principal).await)
+    });
+    let answers: Vec<_> = stream::iter(asked).buffered(CONCURRENCY).collect().await;
+    for (workspace, warehouse, answer) in answers {
+        match answer {
             Ok(true) => {}
             Ok(false) => found.problems.push(no_can_use(workspace, warehouse)),
             Err(error) => found.problems.push(error.problem().clone()),
@@ -141,16 +157,34 @@ async fn missing_grants(
     }
 }
 
-/// A warehouse belongs to one workspace: the one whose targets use it, else the credential's own.
-fn workspace_of(
+/// The workspace that a listed warehouse belongs to, and whether the principal may use it there. Selected targets tell the
+/// workspace; without one, the credential's own is asked first.
+async fn find_warehouse(
     credential: &Credential,
     workspaces: &BTreeMap<Workspace, Databricks>,
     selection: &Selection,
     warehouse: &WarehouseId,
-) -> Option<Workspace> {
-    let user = selection.targets.iter().find(|target| target.warehouse.as_ref() == Some(warehouse));
-    let by_target = user.and_then(|target| workspaces.keys().find(|workspace| workspace.host() == target.host));
-    by_target.or_else(|| workspaces.get_key_value(&credential.workspace).map(|(workspace, _)| workspace)).cloned()
+    principal: Option<&Principal>,
+) -> Result<(Workspace, bool), Error> {
+    let used_on = |workspace: &Workspace| {
+        let uses = |target: &TargetSpec| target.warehouse.as_ref() == Some(warehouse) && target.host == workspace.host();
+        selection.targets.iter().any(uses)
+    };
+    let own = &credential.workspace;
+    if let Some(workspace) = workspaces.keys().find(|workspace| used_on(workspace)) {
+        return Ok((workspace.clone(), can_use(&workspaces[workspace], warehouse, principal).await?));
+    }
+    let missing = match can_use(&workspaces[own], warehouse, principal).await {
+        Err(error) if error.code() == "not-found" => error,
+        answer => return Ok((own.clone(), answer?)),
+    };
+    for (workspace, databricks) in workspaces.iter().filter(|(workspace, _)| *workspace != own) {
+        match can_use(databricks, warehouse, principal).await {
+            Err(error) if error.code() == "not-found" => {}
+            answer => return Ok((workspace.clone(), answer?)),
+        }
+    }
+    Err(missing)
 }
 
 /// The word that plans and the journal use.

@@ -98,7 +98,15 @@ fn settle_staged(state: &State, seen: &Observed) -> Option<Step> {
 /// The newest attempt that may have made a secret whose value is in a slot.
 fn staged_by(state: &State, id: &SecretId) -> Option<u32> {
     let candidates = state.attempts.iter().rev().filter(|attempt| !attempt.known.contains(id));
-    candidates.filter(|attempt| attempt.fate != AttemptFate::Minted).map(|attempt| attempt.number).next()
+    candidates.filter(|attempt| is_unended(attempt)).map(|attempt| attempt.number).next()
+}
+
+/// Whether nobody saw how it ended.
+fn is_unended(attempt: &Attempt) -> bool {
+    match attempt.fate {
+        AttemptFate::UnderWay | AttemptFate::Unanswered { .. } => true,
+        AttemptFate::Refused | AttemptFate::Minted => false,
+    }
 }
 
 fn condemn_strays(state: &State, seen: &Observed, listing: &[Listed]) -> Option<Step> {
@@ -108,18 +116,19 @@ fn condemn_strays(state: &State, seen: &Observed, listing: &[Listed]) -> Option<
         .map(|listed| Step::Condemn { secret_id: listed.id.clone(), reason: Condemnation::Stray })
 }
 
-/// Condemned secrets are deleted whether or not they are listed now, and gone once a later list lacks them.
+/// Condemned secrets are deleted whether or not they are listed now, and gone once a later list lacks them. One that is
+/// listed although it was gone (its create took effect late, or a list lagged behind) is deleted again.
 fn delete_condemned(state: &State, seen: &Observed, listing: &[Listed], now: Timestamp) -> Option<Step> {
-    state.undeleted().find_map(|(id, condemned)| {
+    state.condemned.iter().find_map(|(id, condemned)| {
         let listed = listing.iter().any(|listed| listed.id == *id);
+        if condemned.deleted && !listed {
+            return None;
+        }
         match seen.deletes.get(id) {
-            None => Some(Step::Delete { secret_id: id.clone(), condemned_by: condemned.seq }),
-            Some(_) if !listed => Some(Step::RecordDeleted { secret_id: id.clone() }),
-            Some((count, last)) if past(*last, again_after(*count)) <= now => {
-                Some(Step::Delete { secret_id: id.clone(), condemned_by: condemned.seq })
-            }
-            // The list lags behind; nothing else waits for it, and the next run looks again.
-            Some(_) => None,
+            Some(sent) if sent.accepted && !listed => Some(Step::RecordDeleted { secret_id: id.clone() }),
+            // The list lags behind, or Databricks refuses; nothing else waits for it, and the next run tries again.
+            Some(sent) if past(sent.last, again_after(sent.tries)) > now => None,
+            Some(_) | None => Some(Step::Delete { secret_id: id.clone(), condemned_by: condemned.seq }),
         }
     })
 }
@@ -146,8 +155,7 @@ fn doubtful(state: &State, seen: &Observed, listing: &[Listed]) -> Vec<SecretId>
     if !rounds {
         return Vec::new();
     }
-    let unanswered: Vec<&Attempt> =
-        state.attempts.iter().filter(|attempt| matches!(attempt.fate, AttemptFate::Unanswered { .. })).collect();
+    let unanswered: Vec<&Attempt> = state.attempts.iter().filter(|attempt| is_unended(attempt) && !attempt.dismissed).collect();
     listing
         .iter()
         .filter(|listed| origin(state, &seen.values, listed) == Origin::Foreign)

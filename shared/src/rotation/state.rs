@@ -1,11 +1,13 @@
 //! The state of one principal: the fold of its journal. A pure function; an event that cannot follow what came before is
 //! an error, so that replaying a journal checks it.
 
+mod fold;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::event::{Begun, Condemnation, Event, Fate, Minted, PlanKind, Planned, TakenOver, WaveResult};
+use super::event::{Begun, Condemnation, Minted, PlanKind, Planned};
 use crate::error::Problem;
 use crate::ids::{Generation, RunnerId, SecretId, TargetId};
 use crate::report::Phase;
@@ -19,6 +21,8 @@ pub const PARK_AFTER: SignedDuration = SignedDuration::from_hours(24);
 pub struct State {
     /// The first look, when there was one.
     pub begun: Option<Begun>,
+    /// Heads of a lost journal that stored values may name.
+    pub forgiven: BTreeSet<String>,
     /// The lease, until released.
     pub lease: Option<Lease>,
     /// The newest epoch.
@@ -47,6 +51,8 @@ pub struct State {
     pub rotated_at: Option<Timestamp>,
     /// The grace of the last plan, in seconds.
     pub grace_s: u64,
+    /// Whether a rotation has settled whose grace is not known to have passed.
+    pub draining: bool,
     /// Why a person must act.
     pub quarantine: Option<Problem>,
 }
@@ -86,6 +92,8 @@ pub struct Attempt {
     pub lifetime_s: u64,
     /// How it stands.
     pub fate: AttemptFate,
+    /// Whether a person has decided to leave alone what it may have made and cannot be told from others' secrets.
+    pub dismissed: bool,
 }
 
 /// How a mint attempt stands.
@@ -141,7 +149,7 @@ pub struct Open {
 pub struct Holder {
     /// As last read; `None` for a copy.
     pub spec: Option<TargetSpec>,
-    /// Whether the latest plan includes it as a target.
+    /// Whether the latest plan includes it.
     pub planned: bool,
     /// Generations that it may hold.
     pub may_hold: BTreeSet<Generation>,
@@ -193,334 +201,6 @@ pub struct IllegalEvent {
 }
 
 impl State {
-    /// Adds one entry.
-    pub fn apply(&mut self, seq: u64, at: Timestamp, by: &RunnerId, event: &Event) -> Result<(), IllegalEvent> {
-        let illegal = |reason| Err(IllegalEvent { seq, reason });
-        match event {
-            Event::LeaseTaken { epoch, until, landing_ms } => {
-                if *epoch != self.epoch + 1 {
-                    return illegal("a lease skips an epoch");
-                }
-                self.end_epoch(at);
-                self.epoch = *epoch;
-                let landing = SignedDuration::from_millis(*landing_ms);
-                self.lease = Some(Lease { holder: by.clone(), epoch: *epoch, until: *until, landing });
-            }
-            Event::LeaseRenewed { until } => match &mut self.lease {
-                Some(lease) if lease.holder == *by => lease.until = *until,
-                _ => return illegal("a lease is renewed by a runner that does not hold it"),
-            },
-            Event::LeaseReleased => {
-                self.end_epoch(at);
-                self.lease = None;
-            }
-            Event::Begun(begun) => {
-                if self.begun.is_some() {
-                    return illegal("the journal begins twice");
-                }
-                self.begun = Some(begun.clone());
-                if let Some(adopted) = &begun.adopted {
-                    self.add_generation(adopted);
-                    self.current = Some(adopted.generation);
-                    self.generations.entry(adopted.generation).and_modify(|state| state.verified = true);
-                }
-            }
-            Event::Planned(plan) => {
-                if self.open.is_some() || self.begun.is_none() {
-                    return illegal("a plan is made while one is open, or before the first look");
-                }
-                self.open_plan(plan);
-            }
-            Event::Settled { .. } => {
-                if self.open.take().is_none() {
-                    return illegal("nothing is open that could be settled");
-                }
-            }
-            Event::Quarantined { problem } => self.quarantine = Some(problem.clone()),
-            Event::Unquarantined { forced } => {
-                self.quarantine = None;
-                if *forced && let Some(open) = self.open.as_mut().filter(|open| !open.promoted) {
-                    open.generation = None;
-                }
-            }
-            Event::Condemned { secret_id, reason } => {
-                if self.condemned.contains_key(secret_id) {
-                    return illegal("a secret is condemned twice");
-                }
-                self.condemn(seq, secret_id, *reason);
-            }
-            Event::Deleted { secret_id } => match self.condemned.get_mut(secret_id) {
-                Some(condemned) => condemned.deleted = true,
-                None => return illegal("a secret was deleted that was never condemned"),
-            },
-            Event::Granted
-            | Event::MintIntended { .. }
-            | Event::MintRefused { .. }
-            | Event::MintUnanswered { .. }
-            | Event::Minted(_)
-            | Event::Verified { .. }
-            | Event::TakeOverStarted { .. }
-            | Event::TakenOver { .. }
-            | Event::WaveStarted { .. }
-            | Event::WaveEnded { .. }
-            | Event::Parked { .. }
-            | Event::Promoted { .. } => return self.apply_progress(at, event).or_else(illegal),
-        }
-        Ok(())
-    }
-
-    fn apply_progress(&mut self, at: Timestamp, event: &Event) -> Result<(), &'static str> {
-        match event {
-            Event::Granted => self.open.as_mut().ok_or("grants outside a plan")?.granted = true,
-            Event::MintIntended { attempt, known, lifetime_s } => {
-                if self.open.is_none() {
-                    return Err("a mint outside a plan");
-                }
-                self.attempts.push(Attempt {
-                    number: *attempt,
-                    known: known.clone(),
-                    lifetime_s: *lifetime_s,
-                    fate: AttemptFate::UnderWay,
-                });
-            }
-            Event::MintRefused { attempt, .. } => self.attempt(*attempt)?.fate = AttemptFate::Refused,
-            Event::MintUnanswered { attempt } => {
-                let until = at.saturating_add(self.landing()).unwrap_or(Timestamp::MAX);
-                self.attempt(*attempt)?.fate = AttemptFate::Unanswered { until };
-            }
-            Event::Minted(minted) => {
-                if self.condemned.contains_key(&minted.secret_id) {
-                    return Err("a condemned secret is adopted");
-                }
-                self.attempt(minted.attempt)?.fate = AttemptFate::Minted;
-                self.add_generation(minted);
-                self.open.as_mut().ok_or("a mint outside a plan")?.generation = Some(minted.generation);
-            }
-            Event::Verified { generation } => {
-                self.generations.get_mut(generation).ok_or("an unknown generation is verified")?.verified = true;
-            }
-            Event::TakeOverStarted { datasets } => self.taking_over.clone_from(datasets),
-            Event::TakenOver { results } => self.taken_over(at, results),
-            Event::WaveStarted { generation, targets } => self.wave_started(*generation, targets)?,
-            Event::WaveEnded { results } => self.wave_ended(at, results)?,
-            Event::Parked { targets } => {
-                for id in targets {
-                    if let Some(failures) = self.holders.get_mut(id).and_then(|holder| holder.failures.as_mut()) {
-                        failures.parked = true;
-                    }
-                }
-            }
-            Event::Promoted { generation } => {
-                self.open.as_mut().ok_or("a promotion outside a plan")?.promoted = true;
-                self.current = Some(*generation);
-                self.last_move = Some(at);
-                self.rotated_at = Some(at);
-            }
-            Event::LeaseTaken { .. }
-            | Event::LeaseRenewed { .. }
-            | Event::LeaseReleased
-            | Event::Begun(_)
-            | Event::Planned(_)
-            | Event::Settled { .. }
-            | Event::Quarantined { .. }
-            | Event::Unquarantined { .. }
-            | Event::Condemned { .. }
-            | Event::Deleted { .. } => return Err("not a step of a rotation"),
-        }
-        Ok(())
-    }
-
-    fn landing(&self) -> SignedDuration {
-        self.lease.as_ref().map_or(SignedDuration::ZERO, |lease| lease.landing)
-    }
-
-    fn attempt(&mut self, number: u32) -> Result<&mut Attempt, &'static str> {
-        self.attempts.iter_mut().find(|attempt| attempt.number == number).ok_or("an attempt that was never intended")
-    }
-
-    fn add_generation(&mut self, minted: &Minted) {
-        let state = GenerationState { minted: minted.clone(), verified: false, sent: false };
-        self.generations.insert(minted.generation, state);
-    }
-
-    /// Whatever the runner of the ended epoch had under way may land for a while yet.
-    fn end_epoch(&mut self, at: Timestamp) {
-        let Some(lease) = &self.lease else { return };
-        let last_sign = at.min(lease.until);
-        let until = last_sign.saturating_add(lease.landing).unwrap_or(Timestamp::MAX);
-        for attempt in self.attempts.iter_mut().filter(|attempt| attempt.fate == AttemptFate::UnderWay) {
-            attempt.fate = AttemptFate::Unanswered { until };
-        }
-        if let Some(wave) = self.wave.take() {
-            for id in &wave.targets {
-                if let Some(holder) = self.holders.get_mut(id) {
-                    holder.in_flight = Some((wave.generation, until));
-                }
-            }
-        }
-    }
-
-    fn open_plan(&mut self, plan: &Planned) {
-        self.plans += 1;
-        self.grace_s = plan.grace_s;
-        let living: BTreeSet<Generation> = self.living().map(|(generation, _)| generation).collect();
-        for holder in self.holders.values_mut() {
-            holder.taken_over = false;
-            // Each plan includes parked targets again and gives them a day of their own.
-            holder.failures = None;
-            holder.attempts = 0;
-            holder.planned = false;
-        }
-        for spec in plan.waves.iter().flatten() {
-            let holder =
-                self.holders.entry(spec.id.clone()).or_insert_with(|| Holder { may_hold: living.clone(), ..Holder::default() });
-            holder.spec = Some(spec.clone());
-            holder.planned = true;
-        }
-        for copy in &plan.copies {
-            self.holders.entry(copy.holder()).or_insert_with(|| Holder { may_hold: living.clone(), ..Holder::default() });
-        }
-        self.open = Some(Open {
-            number: self.plans,
-            waves: plan.waves.iter().map(|wave| wave.iter().map(|spec| spec.id.clone()).collect()).collect(),
-            granted: plan.grants.is_empty(),
-            generation: match plan.kind {
-                PlanKind::Rotate => None,
-                PlanKind::Reapply => self.current,
-            },
-            promoted: plan.kind == PlanKind::Reapply,
-            sent: false,
-            discarded: Vec::new(),
-            plan: plan.clone(),
-        });
-    }
-
-    fn condemn(&mut self, seq: u64, secret_id: &SecretId, reason: Condemnation) {
-        self.condemned.insert(secret_id.clone(), Condemned { reason, seq, deleted: false });
-        let generation = self.generation_of(secret_id);
-        if let Some(open) = &mut self.open
-            && open.generation.is_some()
-            && open.generation == generation
-        {
-            open.generation = None;
-            open.discarded.push(reason);
-        }
-    }
-
-    fn taken_over(&mut self, at: Timestamp, results: &[TakenOver]) {
-        self.taking_over.clear();
-        for result in results {
-            let before: Vec<TargetId> = self
-                .holders
-                .iter()
-                .filter(|(_, holder)| {
-                    holder.spec.as_ref().is_some_and(|spec| spec.take_over.as_ref() == Some(&result.dataset.id))
-                })
-                .map(|(id, _)| id.clone())
-                .collect();
-            if let Some(problem) = &result.problem {
-                for id in &before {
-                    self.fail(id, at, Some(problem));
-                }
-                continue;
-            }
-            for id in before.iter().filter(|id| !result.targets.iter().any(|spec| spec.id == **id)) {
-                self.rebound(id, &result.dataset);
-            }
-            for spec in &result.targets {
-                self.join_plan(spec);
-            }
-        }
-    }
-
-    /// A take-over gave the dataset another data source. The old one stays with its other datasets, of which the next is
-    /// taken over in turn; without any it leaves the plan, and what it may hold still gates.
-    fn rebound(&mut self, id: &TargetId, dataset: &DatasetRef) {
-        let Some(holder) = self.holders.get_mut(id) else { return };
-        holder.failures = None;
-        let Some(spec) = &mut holder.spec else { return };
-        spec.datasets.retain(|user| user.id != dataset.id);
-        spec.take_over = spec.datasets.first().map(|user| user.id.clone());
-        if spec.take_over.is_none() {
-            holder.planned = false;
-            for wave in self.open.iter_mut().flat_map(|open| open.waves.iter_mut()) {
-                wave.retain(|target| target != id);
-            }
-        }
-    }
-
-    fn join_plan(&mut self, spec: &TargetSpec) {
-        let holder = self.holders.entry(spec.id.clone()).or_default();
-        holder.spec = Some(spec.clone());
-        holder.planned = true;
-        holder.bare = true;
-        holder.taken_over = true;
-        if let Some(open) = &mut self.open
-            && !open.waves.iter().flatten().any(|id| *id == spec.id)
-            && let Some(wave) = open.waves.first_mut()
-        {
-            wave.push(spec.id.clone());
-        }
-    }
-
-    fn wave_started(&mut self, generation: Generation, targets: &[TargetId]) -> Result<(), &'static str> {
-        self.generations.get_mut(&generation).ok_or("an unknown generation is sent")?.sent = true;
-        for id in targets {
-            self.holders.entry(id.clone()).or_default().may_hold.insert(generation);
-        }
-        if let Some(open) = &mut self.open {
-            open.sent = true;
-        }
-        self.wave = Some(Wave { generation, targets: targets.to_vec() });
-        Ok(())
-    }
-
-    fn wave_ended(&mut self, at: Timestamp, results: &[WaveResult]) -> Result<(), &'static str> {
-        let wave = self.wave.take().ok_or("a wave ends that never began")?;
-        let plan = self.open.as_ref().map_or(self.plans, |open| open.number);
-        let landing = self.landing();
-        for result in results {
-            let settled = |until: Timestamp| until <= result.at;
-            let Some(holder) = self.holders.get_mut(&result.target) else { continue };
-            holder.attempts += u32::from(result.fate != Fate::NotTried);
-            match result.fate {
-                Fate::Moved => {
-                    // An earlier write of another generation cannot be under way: `next` waits for it to land first.
-                    holder.may_hold = BTreeSet::from([wave.generation]);
-                    holder.confirmed = Some(wave.generation);
-                    holder.done = Some((plan, wave.generation));
-                    holder.in_flight = result
-                        .earlier_may_land
-                        .then(|| (wave.generation, result.at.saturating_add(landing).unwrap_or(Timestamp::MAX)));
-                    holder.failures = None;
-                    holder.bare = false;
-                    self.last_move = Some(self.last_move.map_or(result.at, |last| last.max(result.at)));
-                }
-                Fate::Refused | Fate::NotWritten => {
-                    if holder.in_flight.is_some_and(|(generation, until)| generation == wave.generation || settled(until)) {
-                        holder.in_flight = None;
-                    }
-                    self.fail(&result.target, at, result.problem.as_ref());
-                }
-                Fate::Unknown => {
-                    let until = result.at.saturating_add(landing).unwrap_or(Timestamp::MAX);
-                    holder.in_flight = Some((wave.generation, until));
-                    self.fail(&result.target, at, result.problem.as_ref());
-                }
-                Fate::NotTried => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn fail(&mut self, id: &TargetId, at: Timestamp, problem: Option<&Problem>) {
-        let Some(holder) = self.holders.get_mut(id) else { return };
-        let failures = holder.failures.get_or_insert(Failures { since: at, last: at, count: 0, problem: None, parked: false });
-        failures.count += 1;
-        failures.last = at;
-        failures.problem = problem.cloned();
-    }
-
     /// Generations whose secrets may live: neither condemned nor known to be deleted.
     pub fn living(&self) -> impl Iterator<Item = (Generation, &GenerationState)> {
         self.generations.iter().filter(|(_, state)| !self.condemned.contains_key(&state.minted.secret_id)).map(|(id, s)| (*id, s))
@@ -529,6 +209,14 @@ impl State {
     /// The generation that has this secret.
     pub fn generation_of(&self, secret_id: &SecretId) -> Option<Generation> {
         self.generations.iter().find(|(_, state)| state.minted.secret_id == *secret_id).map(|(generation, _)| *generation)
+    }
+
+    /// The places that may hold a generation, and therefore keep its secret alive.
+    pub fn gates(&self, generation: Generation) -> impl Iterator<Item = &TargetId> {
+        let may_hold = move |holder: &Holder| {
+            holder.may_hold.contains(&generation) || holder.in_flight.is_some_and(|(flying, _)| flying == generation)
+        };
+        self.holders.iter().filter(move |(_, holder)| may_hold(holder)).map(|(id, _)| id)
     }
 
     /// The generation that targets are meant to hold: the incoming one from its first wave on.
@@ -549,8 +237,13 @@ impl State {
         self.condemned.iter().filter(|(_, condemned)| !condemned.deleted)
     }
 
-    /// Whether superseded generations still live.
+    /// Whether the last rotation's grace has not passed yet, or superseded generations still live.
     pub fn is_draining(&self) -> bool {
+        self.draining || self.has_superseded()
+    }
+
+    /// Whether superseded generations still live.
+    pub fn has_superseded(&self) -> bool {
         self.living().any(|(generation, _)| Some(generation) != self.current) || self.undeleted().next().is_some()
     }
 
@@ -571,4 +264,9 @@ impl State {
             Some(_) => Phase::Minted,
         }
     }
+}
+
+/// `from`, later by this much.
+pub(super) fn past(from: Timestamp, by: SignedDuration) -> Timestamp {
+    from.saturating_add(by).unwrap_or(Timestamp::MAX)
 }

@@ -144,6 +144,10 @@ impl Cloud {
                 self.note(&call, 200, &fault);
                 Ok(Reply::text(200, "text/html; charset=utf-8", LOGIN_PAGE))
             }
+            Action::Redirect { location } => {
+                self.note(&call, 302, &fault);
+                Ok(Reply::empty(302).with("location", location))
+            }
             Action::Truncate => {
                 let mut reply = self.apply(&call, Some(&fault), true).await;
                 reply.body.truncate(reply.body.len() / 2);

@@ -62,6 +62,8 @@ pub enum Action {
     },
     /// A sign-in page with 200, as a private link or a proxy gives.
     Html,
+    /// Pointed elsewhere, as a workspace behind a private link does.
+    Redirect { location: String },
     /// Done, but half of the answer's body is missing.
     Truncate,
     /// Done twice, as when something on the way sends again; the second answer arrives.
@@ -82,6 +84,7 @@ impl Action {
             Self::DropAfter => "drop after".to_owned(),
             Self::Hang { after_effect } => format!("hang{}", if *after_effect { " after the effect" } else { "" }),
             Self::Html => "html".to_owned(),
+            Self::Redirect { .. } => "redirect".to_owned(),
             Self::Truncate => "truncate".to_owned(),
             Self::Duplicate => "duplicate".to_owned(),
             Self::Late { ms } => format!("late {ms} ms"),

@@ -155,7 +155,7 @@ fn account(rng: &mut Rng, addresses: &Addresses, cast: &mut Cast, now: jiff::Tim
     let secret = |value: String, made_by: &str| Minted {
         id: value.chars().rev().collect(),
         value,
-        created: later(now, Duration::ZERO) - Duration::from_secs(30 * DAY),
+        created: now - Duration::from_secs(30 * DAY),
         expires: later(now, Duration::from_secs(600 * DAY)),
         deleted: None,
         scopes: Vec::new(),

@@ -5,6 +5,7 @@
 //! `Fleet` makes a `Cloud`; a request enters by `Cloud::handle` in process, or over real sockets by `serve`; what is really
 //! so is in `Cloud::truth`.
 
+mod arrange;
 mod clock;
 mod cloud;
 mod config;

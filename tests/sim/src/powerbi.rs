@@ -46,6 +46,7 @@ fn route(world: &mut World, call: &Call) -> Answer {
         ("GET", ["groups", group, "datasets", dataset, "datasources"]) => datasets::sources(world, &caller, group, dataset),
         ("POST", ["groups", group, "datasets", dataset, "refreshes"]) => refresh::start(world, &caller, call, group, dataset),
         ("GET", ["groups", group, "datasets", dataset, "refreshes"]) => refresh::history(world, &caller, call, group, dataset),
+        ("GET", ["groups", group, "datasets", dataset, "refreshes", id]) => refresh::detail(world, &caller, (group, dataset), id),
         ("GET", ["gateways"]) => gateways::list(world, &caller),
         ("GET", ["gateways", gateway]) => gateways::get(world, &caller, gateway),
         ("GET", ["gateways", gateway, "datasources"]) => gateways::sources(world, &caller, gateway),

@@ -11,6 +11,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request, State};
+use axum::http::header::HOST;
 use axum::response::Response;
 use axum::serve::{IncomingStream, Listener};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -30,11 +31,14 @@ pub struct Served {
     pub cloud: Cloud,
     /// Base URL of the control API.
     pub control: String,
+    closed: Arc<AtomicBool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
 impl Drop for Served {
     fn drop(&mut self) {
+        // Connections that are open have tasks of their own.
+        self.closed.store(true, Ordering::Release);
         for task in &self.tasks {
             task.abort();
         }
@@ -62,11 +66,25 @@ pub async fn serve(fleet: &Fleet, settings: Settings) -> io::Result<Served> {
         cloud.fabric_router(),
         cloud.control_router(),
     ];
-    let tasks = ports.into_iter().zip(routers).map(|(port, router)| detach(run(port, router))).collect();
-    Ok(Served { cloud, control, tasks })
+    let closed = Arc::new(AtomicBool::new(false));
+    let start = |(port, router)| detach(run(Cuttable { port, closed: Arc::clone(&closed) }, router));
+    let tasks = ports.into_iter().zip(routers).map(start).collect();
+    Ok(Served { cloud, control, closed, tasks })
 }
 
 impl Cloud {
+    /// All services behind one door, told apart by the `Host` header.
+    pub fn router(&self) -> Router {
+        let by_host = |State(cloud): State<Self>, request: Request| async move {
+            let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+            match cloud.addresses().service(host.trim_end_matches(":443")) {
+                Some(service) => pass(State((cloud, service)), request).await,
+                None => plain(421),
+            }
+        };
+        Router::new().fallback(by_host).with_state(self.clone())
+    }
+
     pub fn databricks_router(&self, index: usize) -> Router {
         self.router_of(Service::Databricks(index))
     }
@@ -87,7 +105,6 @@ impl Cloud {
         control::router(self.clone())
     }
 
-    /// Which service a request means is for its path to say no more than on the real hosts: each has a router.
     fn router_of(&self, service: Service) -> Router {
         Router::new().fallback(pass).with_state((self.clone(), service))
     }
@@ -114,10 +131,10 @@ fn plain(status: u16) -> Response {
     Response::builder().status(status).body(Body::empty()).expect("a status and no body make a response")
 }
 
-async fn run(port: TcpListener, router: Router) {
+async fn run(port: Cuttable, router: Router) {
     let service = router.into_make_service_with_connect_info::<Cut>();
     // It accepts until its task is aborted; errors of single connections are not its end.
-    drop(axum::serve(Cuttable(port), service).await);
+    drop(axum::serve(port, service).await);
 }
 
 /// Set when the connection is to end before its answer.
@@ -130,36 +147,43 @@ impl Connected<IncomingStream<'_, Cuttable>> for Cut {
     }
 }
 
-struct Cuttable(TcpListener);
+struct Cuttable {
+    port: TcpListener,
+    closed: Arc<AtomicBool>,
+}
 
 impl Listener for Cuttable {
     type Io = Connection;
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let (stream, address) = Listener::accept(&mut self.0).await;
-        (Connection { stream, cut: Cut(Arc::default()) }, address)
+        let (stream, address) = Listener::accept(&mut self.port).await;
+        (Connection { stream, cut: Cut(Arc::default()), closed: Arc::clone(&self.closed) }, address)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        self.port.local_addr()
     }
 }
 
 struct Connection {
     stream: TcpStream,
     cut: Cut,
+    closed: Arc<AtomicBool>,
 }
 
 impl Connection {
     fn check(&self) -> io::Result<()> {
-        if self.cut.0.load(Ordering::Acquire) { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+        let ended = self.cut.0.load(Ordering::Acquire) || self.closed.load(Ordering::Acquire);
+        if ended { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
     }
 }
 
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.check()?;
+        read
     }
 }
 

@@ -78,6 +78,8 @@ pub struct PrincipalTruth {
     pub id: u64,
     pub application_id: String,
     pub display_name: String,
+    pub entra_managed: bool,
+    pub entitlements: Vec<String>,
     pub secrets: Vec<SecretTruth>,
 }
 
@@ -173,6 +175,8 @@ fn truth(world: &World, with_values: bool) -> Truth {
                 id: principal.id,
                 application_id: principal.application_id.clone(),
                 display_name: principal.display_name.clone(),
+                entra_managed: principal.entra_managed,
+                entitlements: principal.entitlements.iter().cloned().collect(),
                 secrets: principal.secrets.iter().map(|secret| of_secret(secret, with_values)).collect(),
             })
             .collect(),

@@ -44,12 +44,19 @@ pub(super) struct DatasetRow {
     name: Option<String>,
     #[serde(default, rename = "configuredBy", alias = "ConfiguredBy")]
     configured_by: Option<String>,
+    #[serde(default, rename = "isOnPremGatewayRequired", alias = "IsOnPremGatewayRequired")]
+    needs_gateway: Option<bool>,
 }
 
 impl DatasetRow {
     pub(super) fn dataset(self) -> Option<Dataset> {
         let configured_by = self.configured_by.filter(|owner| !owner.trim().is_empty());
-        Some(Dataset { id: DatasetId::new(id(&self.id)?), name: self.name.unwrap_or_default(), configured_by })
+        Some(Dataset {
+            id: DatasetId::new(id(&self.id)?),
+            name: self.name.unwrap_or_default(),
+            configured_by,
+            needs_gateway: self.needs_gateway.unwrap_or(false),
+        })
     }
 }
 

@@ -37,7 +37,7 @@ fn what_cannot_be_read_is_one_problem_with_a_way_out() {
     let unset = Environment::default();
     let problem = Config::load(&ConfigSource::Environment, &unset, dir.path()).unwrap_err().remove(0);
     assert_eq!((problem.code.as_str(), problem.file.as_str(), problem.line), ("config-not-found", "lakekey.yaml", 1));
-    assert!(problem.hint.unwrap().contains("lakekey init"));
+    assert!(problem.hint.unwrap().contains("lakekey schema"));
 
     let flag = |name: &str| ConfigSource::Flag(name.to_owned());
     assert_eq!(code(&flag("none.yaml"), &environment(SMALL), dir.path()), "config-not-found");

@@ -55,8 +55,6 @@ credentials:
     service_principal: { application_id: 2C8E0000-0000-4000-8000-000000000001 }
     rotate_every: manual
     store: file:another.json
-notify:
-  - { url: env:TEAMS_WEBHOOK, format: teams, secret: env:SIGN }
 api:
   keys: { reader: env:LAKEKEY_READER_KEY, operator: akv:my-vault/operator, breakglass: env:LAKEKEY_BREAKGLASS_KEY }
   webhook_secret: akv:my-vault/webhook

@@ -1,22 +1,23 @@
 //! Making a secret and proving it: the one create that may not be sent twice, with its intent before and its slot after.
 
-use std::time::Duration;
+use jiff::SignedDuration;
 
 use crate::clients::databricks::{Databricks, Minted as NewSecret, token_of_secret};
 use crate::credential::StoredCredential;
 use crate::error::{Error, Problem};
 use crate::http::HttpError;
 use crate::identity::Signer;
-use crate::ids::{Generation, SecretId};
+use crate::ids::{ApplicationId, Generation, SecretId};
 use crate::rotation::drive::Run;
 use crate::rotation::event::{Condemnation, Event, Minted};
 use crate::rotation::recover::{self, Listed};
+use crate::rotation::state::Attempt;
 use crate::secret::Secret;
 
 /// Range of what is taken off the asked lifetime, in seconds: nobody asks for such a number by hand.
 const FINGERPRINT_S: (u64, u64) = (61, 3_599);
 /// A new secret may not be known everywhere at once: how often and how long after each other it is tried.
-const SIGN_IN_PAUSES_S: [u64; 6] = [1, 2, 4, 8, 15, 30];
+const SIGN_IN_PAUSES_S: [i64; 6] = [1, 2, 4, 8, 15, 30];
 /// Tries to write a fresh value into its slot; after the last one it is lost and the secret goes.
 const STAGE_TRIES: u32 = 3;
 
@@ -29,7 +30,7 @@ impl Run<'_> {
         self.say("minting a new secret", 0, 0);
         self.record(Event::MintIntended { attempt, known, lifetime_s }).await?;
         // Whatever happens now, the list is out of date.
-        self.seen.listing = None;
+        let listing = self.seen.listing.take().unwrap_or_default();
         self.changed = true;
         let databricks = self.ports.databricks();
         let not_after = Some(self.not_after());
@@ -40,7 +41,12 @@ impl Run<'_> {
                 self.record(Event::MintUnanswered { attempt }).await.map(drop)
             }
             Err(error) => {
-                let problem = super::problem_of(error.into());
+                let at_cap = is_at_cap(&error) && !listing.is_empty();
+                let mut problem = super::problem_of(error.into());
+                if at_cap {
+                    let full = recover::slots_full(&self.state, &listing);
+                    problem = Problem { message: format!("{}; {}", problem.message, full.message), ..full };
+                }
                 self.record(Event::MintRefused { attempt, problem: problem.clone() }).await?;
                 self.seen.mint_refusals.push(problem);
                 Ok(())
@@ -78,7 +84,7 @@ impl Run<'_> {
                 self.seen.mint_refusals.push(error.problem().clone());
                 return Ok(());
             }
-            self.ports.clock.sleep(Duration::from_secs(1)).await;
+            self.pause(SignedDuration::from_secs(1)).await?;
         }
         let fingerprint_shown = recover::shows(secret.info.created_at, secret.info.expires_at, lifetime_s);
         self.seen.values.insert(value.secret_id.clone());
@@ -100,10 +106,12 @@ impl Run<'_> {
         let Some(plan) = self.state.open.as_ref().map(|open| open.plan.clone()) else { return Ok(()) };
         let store = self.store(&plan.store)?;
         let Some(value) = store.staged(secret_id).await? else {
-            self.seen.listing = None;
+            self.seen.values.remove(secret_id);
             return Ok(());
         };
-        let lifetime_s = self.state.attempts.iter().find(|known| known.number == attempt).map_or(0, |known| known.lifetime_s);
+        // Of several lost answers it may be any.
+        let shown = |known: &Attempt| recover::shows(value.created_at, value.expires_at, known.lifetime_s);
+        let fingerprint_shown = self.state.attempts.iter().any(shown);
         self.say(format!("adopting secret `{secret_id}`, whose value is in its slot"), 0, 0);
         let minted = Minted {
             attempt,
@@ -113,7 +121,7 @@ impl Run<'_> {
             expires_at: value.expires_at,
             scopes: plan.scopes,
             store: plan.store,
-            fingerprint_shown: recover::shows(value.created_at, value.expires_at, lifetime_s),
+            fingerprint_shown,
         };
         self.record(Event::Minted(minted)).await.map(drop)
     }
@@ -182,37 +190,49 @@ impl Run<'_> {
     /// A token of this generation; `None` when it was definitely and persistently refused.
     async fn sign_in(&mut self, generation: Generation) -> Result<Option<Secret>, Error> {
         let value = self.value(generation).await?;
+        match self.proof(&value.client_id, &value.client_secret).await? {
+            Ok(token) => {
+                self.seen.signs_in = Some((generation, self.ports.clock.now()));
+                Ok(Some(token))
+            }
+            Err(said) => {
+                let problem = Problem::new(
+                    "verification-failed",
+                    format!("generation {generation} (secret `{}`) does not sign in: {}", value.secret_id, said.message),
+                )
+                .hint("somebody may have deleted that secret at Databricks; run `lakekey rotate` again");
+                self.seen.refused = Some((generation, problem));
+                // Whether it is gone is seen in a list that is newer than the refusal.
+                self.seen.listing = None;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Signs in with this secret, patiently: a new one is not known everywhere at once. What Databricks said when it was
+    /// refused to the last.
+    pub(super) async fn proof(&mut self, client_id: &ApplicationId, secret: &Secret) -> Result<Result<Secret, Problem>, Error> {
         let workspace = self.ports.credential.workspace.clone();
         let mut pauses = SIGN_IN_PAUSES_S.iter();
         loop {
-            let error = match token_of_secret(&self.ports.http, &workspace, &value.client_id, &value.client_secret).await {
-                Ok(token) => {
-                    self.seen.signs_in = Some((generation, self.ports.clock.now()));
-                    return Ok(Some(token));
-                }
+            let error = match token_of_secret(&self.ports.http, &workspace, client_id, secret).await {
+                Ok(token) => return Ok(Ok(token)),
                 Err(error) => error,
             };
             let refused = error.status().is_some_and(|status| matches!(status.as_u16(), 400 | 401 | 403));
             match pauses.next() {
-                Some(seconds) if refused => self.ports.clock.sleep(Duration::from_secs(*seconds)).await,
-                None if refused => {
-                    let cause = Error::from(error);
-                    let problem = Problem::new(
-                        "verification-failed",
-                        format!(
-                            "generation {generation} (secret `{}`) does not sign in: {}",
-                            value.secret_id,
-                            cause.problem().message
-                        ),
-                    )
-                    .hint("somebody may have deleted that secret at Databricks; run `lakekey rotate` again");
-                    self.seen.refused = Some((generation, problem));
-                    return Ok(None);
-                }
+                Some(seconds) if refused => self.pause(SignedDuration::from_secs(*seconds)).await?,
+                None if refused => return Ok(Err(super::problem_of(error.into()))),
                 _ => return Err(error.into()),
             }
         }
     }
+}
+
+/// Whether a create was refused because there are too many secrets. The answer is documented nowhere; 429 has its own code
+/// for too many requests.
+fn is_at_cap(error: &HttpError) -> bool {
+    matches!(error.code(), Some("RESOURCE_LIMIT_EXCEEDED" | "RESOURCE_EXHAUSTED" | "QUOTA_EXCEEDED"))
 }
 
 const SMOKE_QUERY: &str = "SELECT current_user(), current_catalog(), current_schema()";

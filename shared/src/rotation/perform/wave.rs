@@ -15,7 +15,15 @@ const TAKE_OVERS_AT_ONCE: usize = 8;
 
 impl Run<'_> {
     pub(super) async fn wave(&mut self, generation: Generation, targets: Vec<TargetId>) -> Result<(), Error> {
-        let value = self.value(generation).await?;
+        let value = match self.value(generation).await {
+            Ok(value) => value,
+            Err(error) if error.code() == super::VALUE_LOST => {
+                self.seen.lost = Some(generation);
+                self.seen.listing = None;
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         let total = targets.len();
         self.say(format!("moving {total} place{} to generation {generation}", if total == 1 { "" } else { "s" }), 0, total);
         self.record(Event::WaveStarted { generation, targets: targets.clone() }).await?;
@@ -52,7 +60,7 @@ impl Run<'_> {
         let earlier_may_land = outcome.as_ref().is_ok_and(|applied| applied.earlier_may_land);
         let (fate, problem) = match outcome {
             Ok(_) => (Fate::Moved, None),
-            Err(ApplyError { problem, .. }) if problem.code == "out-of-time" => (Fate::NotTried, None),
+            Err(ApplyError { landed: Landed::No, problem }) if problem.code == "out-of-time" => (Fate::NotTried, None),
             Err(ApplyError { landed, problem }) => {
                 let fate = match landed {
                     Landed::No => Fate::NotWritten,

@@ -125,7 +125,7 @@ fn lineage(kind: &str, name: &str) -> Vec<(String, String)> {
     (1..=depth).rev().map(|depth| (kinds[depth - 1].to_owned(), parts[..depth].join("."))).collect()
 }
 
-/// Whether a principal is one that grants may name; statements need it too.
+/// Whether a principal may use SQL at all; a permission on a warehouse alone does not do.
 pub(super) fn entitled(principal: &Principal) -> bool {
     ["databricks-sql-access", "workspace-consume", "workspace-access"].iter().any(|name| principal.entitlements.contains(*name))
 }

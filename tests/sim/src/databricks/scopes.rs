@@ -91,7 +91,7 @@ fn scope<'a>(world: &'a mut World, index: usize, name: Option<&str>) -> Result<&
 
 fn named<'a>(name: Option<&'a str>, what: &str) -> Result<&'a str, Reply> {
     let legal = |name: &&str| {
-        (1..=128).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.@/ ".contains(&byte))
+        (1..=128).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
     };
     name.filter(legal).ok_or_else(|| invalid(&format!("The {what} name is missing or has characters that are not allowed")))
 }

@@ -7,7 +7,7 @@
 //! RULE   = KEY "=" VALUE *( "," KEY "=" VALUE )
 //!          service=powerbi  method=PATCH  path=/datasources  nth=2  p=0.1  times=3  do=ACTION
 //! ACTION = "latency:" MS | "status:" CODE [ ":" RETRY-AFTER ] | "status-after:" CODE | "refuse" | "drop-before"
-//!        | "drop-after" | "hang" | "hang-after" | "html" | "truncate" | "duplicate" | "late:" MS
+//!        | "drop-after" | "hang" | "hang-after" | "html" | "redirect:" URL | "truncate" | "duplicate" | "late:" MS
 //! ```
 
 use super::{Action, Rule};
@@ -69,6 +69,7 @@ fn action(text: &str) -> Option<Action> {
         ("hang", None) => Action::Hang { after_effect: false },
         ("hang-after", None) => Action::Hang { after_effect: true },
         ("html", None) => Action::Html,
+        ("redirect", Some(location)) => Action::Redirect { location: location.to_owned() },
         ("truncate", None) => Action::Truncate,
         ("duplicate", None) => Action::Duplicate,
         _ => return None,

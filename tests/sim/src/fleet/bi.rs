@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Cast, Fleet, id, names};
-use crate::databricks::Minted;
+use crate::databricks::{Level, Minted, Who};
 use crate::powerbi::{Credential, Dataset, Details, Gateway, GatewayKey, Group, Home, Member, Role, Source, Use};
 use crate::world::World;
 
@@ -145,7 +145,7 @@ impl Maker<'_> {
         };
         let other = Credential::Basic { username: "someone".to_owned(), password: "else's secret".to_owned() };
 
-        let far = self.source(far, Home::PersonalCloud, None, &me, other.clone(), false);
+        let far = self.source(far, Home::PersonalCloud, None, &me, other, false);
         self.dataset(&me, &[&far]);
         let plain_sql = self.source(sql.clone(), Home::PersonalCloud, None, &person, Credential::OAuth2, false);
         self.dataset(&person, &[&plain_sql]);
@@ -172,19 +172,33 @@ impl Maker<'_> {
         if let Some(dataset) = self.world.bi.datasets.get_mut(&unbound) {
             dataset.uses.push(Use { details, source: None });
         }
+        self.hidden(gateways);
+    }
 
-        // Where lakekey's identity is no member.
-        let hidden = self.group("Hidden HR".to_owned(), BTreeMap::from([(person.clone(), Role::Admin)]));
-        let finance = self.world.account.principals.values().find(|principal| principal.display_name == "pbi-finance");
+    /// Another principal's data sources, on a warehouse of its own, where lakekey's identity is no member.
+    fn hidden(&mut self, gateways: &Gateways) {
+        let person = self.person();
+        let group = self.group("Hidden HR".to_owned(), BTreeMap::from([(person.clone(), Role::Admin)]));
+        let account = &mut self.world.account;
         let finance =
-            finance.and_then(|principal| Some((principal.application_id.clone(), principal.secrets.first()?.value.clone())));
-        let credential = finance.map_or(other, |(username, password)| Credential::Basic { username, password });
+            account.principals.values().find(|principal| principal.display_name == "pbi-finance").expect("it is in every fleet");
+        let username = finance.application_id.clone();
+        let password = finance.secrets.first().expect("it has a secret").value.clone();
+        let workspace = &mut account.workspaces[0];
+        let warehouse =
+            workspace.warehouses.values_mut().find(|warehouse| warehouse.name == "Finance").expect("it is in every fleet");
+        warehouse.acl.insert(Who::Principal(username.clone()), Level::CanUse);
+        let details = Details::Databricks {
+            kind: "Databricks".to_owned(),
+            host: workspace.host.clone(),
+            http_path: format!("/sql/1.0/warehouses/{}", warehouse.id),
+        };
+        let credential = Credential::Basic { username, password };
         for (home, gateway) in [(Home::PersonalCloud, None), (Home::OnPremises, Some(&gateways.foreign))] {
-            let details = self.databricks();
-            let source = self.source(details, home, gateway, &person, credential.clone(), false);
+            let source = self.source(details.clone(), home, gateway, &person, credential.clone(), false);
             let dataset = self.dataset(&person, &[&source]);
             if let Some(dataset) = self.world.bi.datasets.get_mut(&dataset) {
-                dataset.group.clone_from(&hidden);
+                dataset.group.clone_from(&group);
             }
         }
     }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::groups::dataset;
-use super::{Role, error, value_list};
+use super::{Role, error, not_found, value_list};
 use crate::clock::{later, written};
 use crate::connect;
 use crate::wire::{Answer, Call, Reply, number, text};
@@ -52,6 +52,26 @@ pub(super) fn history(world: &World, caller: &str, call: &Call, group: &str, id:
         number(call, "$top", 60).filter(|&top| top > 0).ok_or_else(|| error(400, "BadRequest", "$top must be at least 1"))?;
     let rows = dataset.refreshes.iter().rev().take(top).map(shown).collect();
     Ok(value_list(world, "refreshes", rows))
+}
+
+/// Only enhanced refreshes have details; their times are UTC and don't say so.
+pub(super) fn detail(world: &World, caller: &str, (group, id): (&str, &str), refresh: &str) -> Answer {
+    let dataset = dataset(world, caller, group, id, Role::Viewer)?;
+    let found = dataset.refreshes.iter().find(|known| known.enhanced && known.id == refresh).ok_or_else(not_found)?;
+    let naive = |at: Timestamp| at.strftime("%Y-%m-%dT%H:%M:%S.%2f").to_string();
+    let mut body =
+        json!({ "startTime": naive(found.start), "type": "Full", "currentRefreshType": "Full", "numberOfAttempts": 1 });
+    let (http, status, extended) = match &found.outcome {
+        None => (202, "Unknown", "InProgress"),
+        Some(Ok(())) => (200, "Completed", "Completed"),
+        Some(Err(_)) => (200, "Failed", "Failed"),
+    };
+    if found.outcome.is_some() {
+        body["endTime"] = naive(found.end).into();
+    }
+    body["status"] = status.into();
+    body["extendedStatus"] = extended.into();
+    Ok(Reply::json(http, &body))
 }
 
 /// Ends what has run its time. It runs before anything else happens, so that the state is that of the end.

@@ -1,0 +1,39 @@
+//! `forget`: a person's word that a place is gone or beyond reach, so that it keeps no old secret alive any more.
+
+use super::{App, principal};
+use crate::command::Progress;
+use crate::config::Credential;
+use crate::error::Error;
+use crate::ids::{CredentialName, TargetId};
+use crate::report::StatusReport;
+use crate::rotation::drive::Run;
+use crate::rotation::next::Goal;
+
+impl App {
+    pub(super) async fn forget(&self, name: &CredentialName, target: &TargetId) -> Result<StatusReport, Error> {
+        let named = self.named(std::slice::from_ref(name))?;
+        for credential in &named {
+            self.forget_one(credential, target).await?;
+        }
+        self.status(&named).await
+    }
+
+    async fn forget_one(&self, credential: &Credential, target: &TargetId) -> Result<(), Error> {
+        let workspaces = self.workspaces(credential)?;
+        let unknown = || {
+            Error::usage("unknown-target", format!("`{}` has never been sent to `{target}`", credential.name))
+                .hint("`lakekey status --output json` and `lakekey history` name the targets")
+        };
+        let found = principal::find(&workspaces[&credential.workspace], credential).await?.ok_or_else(unknown)?;
+        if self.journal_name(self.state()?, credential).await?.is_none() {
+            return Err(unknown());
+        }
+        let ports = self.ports(credential, found, &Progress::none()).await?;
+        let mut run = Run::open(&ports, Goal::Rotate { force: false }, None).await?;
+        let known = run.state.holders.contains_key(target);
+        let forgotten = if known { run.forget(target.clone()).await } else { Err(unknown()) };
+        let closed = run.close().await;
+        forgotten?;
+        closed.map(drop)
+    }
+}

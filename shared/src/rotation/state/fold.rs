@@ -1,0 +1,399 @@
+//! Adding one entry to the state. What cannot follow is refused, and so is what would break a guarantee: a condemned
+//! secret used again, the current one condemned, two generations in flight to one place.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Attempt, AttemptFate, Condemned, Failures, GenerationState, Holder, IllegalEvent, Lease, Open, State, Wave, past};
+use crate::error::Problem;
+use crate::ids::{Generation, RunnerId, SecretId, TargetId};
+use crate::rotation::event::{Begun, Condemnation, Event, Fate, Minted, PlanKind, Planned, TakenOver, WaveResult};
+use crate::targets::{DatasetRef, TargetSpec};
+
+type Folded = Result<(), &'static str>;
+
+impl State {
+    /// Adds one entry. After an error the state is of no use any more.
+    pub fn apply(&mut self, seq: u64, at: Timestamp, by: &RunnerId, event: &Event) -> Result<(), IllegalEvent> {
+        self.fold(seq, at, by, event).map_err(|reason| IllegalEvent { seq, reason })
+    }
+
+    fn fold(&mut self, seq: u64, at: Timestamp, by: &RunnerId, event: &Event) -> Folded {
+        let leased = self.lease.as_ref().is_some_and(|lease| lease.holder == *by);
+        if !leased && !matches!(event, Event::LeaseTaken { .. }) {
+            return Err("it is by a runner that does not hold the lease");
+        }
+        match event {
+            Event::LeaseTaken { epoch, until, landing_ms } => {
+                if *epoch != self.epoch + 1 {
+                    return Err("a lease skips an epoch");
+                }
+                self.end_epoch(at);
+                self.epoch = *epoch;
+                let landing = SignedDuration::from_millis(*landing_ms);
+                self.lease = Some(Lease { holder: by.clone(), epoch: *epoch, until: *until, landing });
+            }
+            Event::LeaseRenewed { until } => self.lease.as_mut().ok_or("no lease to renew")?.until = *until,
+            Event::LeaseReleased => {
+                self.end_epoch(at);
+                self.lease = None;
+            }
+            Event::Begun(begun) => self.begin(begun)?,
+            Event::Planned(plan) => self.open_plan(plan)?,
+            Event::Granted => self.opened("grants outside a plan")?.granted = true,
+            Event::MintIntended { attempt, known, lifetime_s } => self.mint_intended(*attempt, known, *lifetime_s)?,
+            Event::MintRefused { attempt, .. } => self.under_way(*attempt)?.fate = AttemptFate::Refused,
+            Event::MintUnanswered { attempt } => {
+                let until = past(at, self.landing());
+                self.under_way(*attempt)?.fate = AttemptFate::Unanswered { until };
+            }
+            Event::Minted(minted) => self.minted(minted)?,
+            Event::Verified { generation } => self.alive(*generation)?.verified = true,
+            Event::Condemned { secret_id, reason } => self.condemn(seq, secret_id, *reason)?,
+            Event::Deleted { secret_id } => {
+                self.condemned.get_mut(secret_id).ok_or("a secret was deleted that was never condemned")?.deleted = true;
+            }
+            Event::TakeOverStarted { datasets } => {
+                self.opened("a take-over outside a plan")?;
+                self.taking_over.clone_from(datasets);
+            }
+            Event::TakenOver { results } => self.taken_over(at, results),
+            Event::WaveStarted { generation, targets } => self.wave_started(at, *generation, targets)?,
+            Event::WaveEnded { results } => self.wave_ended(at, results)?,
+            Event::Parked { targets } => self.park(targets),
+            Event::Forgotten { target } => self.forget(target),
+            Event::Promoted { generation } => self.promote(at, *generation)?,
+            Event::Settled { problem } => {
+                let open = self.open.take().ok_or("nothing is open that could be settled")?;
+                self.draining |= problem.is_none() && open.plan.kind == PlanKind::Rotate;
+            }
+            Event::Drained => self.draining = false,
+            Event::Quarantined { problem } => self.quarantine = Some(problem.clone()),
+            Event::Unquarantined { forced } => {
+                self.quarantine = None;
+                if *forced {
+                    self.decided();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn opened(&mut self, otherwise: &'static str) -> Result<&mut Open, &'static str> {
+        self.open.as_mut().ok_or(otherwise)
+    }
+
+    fn landing(&self) -> SignedDuration {
+        self.lease.as_ref().map_or(SignedDuration::ZERO, |lease| lease.landing)
+    }
+
+    fn under_way(&mut self, number: u32) -> Result<&mut Attempt, &'static str> {
+        let attempt = self.attempts.iter_mut().find(|attempt| attempt.number == number);
+        attempt.filter(|attempt| attempt.fate == AttemptFate::UnderWay).ok_or("an attempt ends that is not under way")
+    }
+
+    /// A generation that may be used.
+    fn alive(&mut self, generation: Generation) -> Result<&mut GenerationState, &'static str> {
+        let known = self.generations.get_mut(&generation).ok_or("a generation is used that was never minted")?;
+        match self.condemned.contains_key(&known.minted.secret_id) {
+            true => Err("a condemned secret is used"),
+            false => Ok(known),
+        }
+    }
+
+    fn add_generation(&mut self, minted: &Minted, verified: bool) {
+        self.generations.insert(minted.generation, GenerationState { minted: minted.clone(), verified, sent: false });
+    }
+
+    /// Whatever the runner of the ended epoch had under way may land for a while yet.
+    fn end_epoch(&mut self, at: Timestamp) {
+        let Some(lease) = &self.lease else { return };
+        let until = past(at.min(lease.until), lease.landing);
+        for attempt in self.attempts.iter_mut().filter(|attempt| attempt.fate == AttemptFate::UnderWay) {
+            attempt.fate = AttemptFate::Unanswered { until };
+        }
+        if let Some(wave) = self.wave.take() {
+            for id in &wave.targets {
+                if let Some(holder) = self.holders.get_mut(id) {
+                    holder.flies(wave.generation, until);
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self, begun: &Begun) -> Folded {
+        if self.begun.is_some() {
+            return Err("the journal begins twice");
+        }
+        self.forgiven.extend(begun.forgiven.iter().cloned());
+        self.begun = Some(begun.clone());
+        if let Some(adopted) = &begun.adopted {
+            self.add_generation(adopted, true);
+            self.current = Some(adopted.generation);
+        }
+        Ok(())
+    }
+
+    fn open_plan(&mut self, plan: &Planned) -> Folded {
+        if self.open.is_some() || self.begun.is_none() {
+            return Err("a plan is made while one is open, or before the first look");
+        }
+        self.plans += 1;
+        self.grace_s = plan.grace_s;
+        for holder in self.holders.values_mut() {
+            holder.taken_over = false;
+            // Each plan includes parked targets again and gives them a day of their own.
+            holder.failures = None;
+            holder.attempts = 0;
+            holder.planned = false;
+        }
+        for spec in plan.waves.iter().flatten() {
+            self.holder_of(&spec.id).spec = Some(spec.clone());
+        }
+        for copy in &plan.copies {
+            self.holder_of(&copy.holder());
+        }
+        self.open = Some(Open {
+            number: self.plans,
+            waves: plan.waves.iter().map(|wave| wave.iter().map(|spec| spec.id.clone()).collect()).collect(),
+            granted: plan.grants.is_empty(),
+            generation: match plan.kind {
+                PlanKind::Rotate => None,
+                PlanKind::Reapply => self.current,
+            },
+            promoted: plan.kind == PlanKind::Reapply,
+            sent: false,
+            discarded: Vec::new(),
+            plan: plan.clone(),
+        });
+        Ok(())
+    }
+
+    /// A place in the plan. What a new one holds is not known: it gates whatever lives.
+    fn holder_of(&mut self, id: &TargetId) -> &mut Holder {
+        let living: BTreeSet<Generation> = self.living().map(|(generation, _)| generation).collect();
+        let holder = self.holders.entry(id.clone()).or_insert_with(|| Holder { may_hold: living, ..Holder::default() });
+        holder.planned = true;
+        holder
+    }
+
+    fn mint_intended(&mut self, number: u32, known: &BTreeSet<SecretId>, lifetime_s: u64) -> Folded {
+        if self.opened("a mint outside a plan")?.generation.is_some() {
+            return Err("a mint although the plan has a secret");
+        }
+        if number != self.attempts.last().map_or(1, |last| last.number + 1) {
+            return Err("a mint attempt is out of number");
+        }
+        if self.attempts.iter().any(|attempt| attempt.fate == AttemptFate::UnderWay) {
+            return Err("a mint while one is under way");
+        }
+        let fate = AttemptFate::UnderWay;
+        self.attempts.push(Attempt { number, known: known.clone(), lifetime_s, fate, dismissed: false });
+        Ok(())
+    }
+
+    fn minted(&mut self, minted: &Minted) -> Folded {
+        if self.condemned.contains_key(&minted.secret_id) {
+            return Err("a condemned secret is adopted");
+        }
+        if self.generation_of(&minted.secret_id).is_some() || minted.generation != self.next_generation() {
+            return Err("a secret or a generation is minted twice");
+        }
+        let open = self.opened("a mint outside a plan")?;
+        if open.promoted || open.generation.is_some() {
+            return Err("a secret is minted although the plan has one");
+        }
+        open.generation = Some(minted.generation);
+        let attempt = self.attempts.iter_mut().find(|attempt| attempt.number == minted.attempt);
+        attempt.ok_or("a secret of an attempt that was never intended")?.fate = AttemptFate::Minted;
+        self.add_generation(minted, false);
+        Ok(())
+    }
+
+    fn condemn(&mut self, seq: u64, secret_id: &SecretId, reason: Condemnation) -> Folded {
+        if self.condemned.contains_key(secret_id) {
+            return Err("a secret is condemned twice");
+        }
+        let generation = self.generation_of(secret_id);
+        if let Some(generation) = generation {
+            if Some(generation) == self.current {
+                return Err("the current generation is condemned");
+            }
+            let sent = self.generations[&generation].sent;
+            let allowed = match reason {
+                Condemnation::Stray => false,
+                Condemnation::ValueLost | Condemnation::OverCap => !sent,
+                Condemnation::Retired => self.gates(generation).next().is_none(),
+                Condemnation::VerificationFailed | Condemnation::Expired => true,
+            };
+            if !allowed {
+                return Err("a secret is condemned that a place may hold");
+            }
+        }
+        self.condemned.insert(secret_id.clone(), Condemned { reason, seq, deleted: false });
+        if let Some(open) = self.open.as_mut().filter(|open| open.generation.is_some() && open.generation == generation) {
+            open.generation = None;
+            open.discarded.push(reason);
+        }
+        Ok(())
+    }
+
+    fn taken_over(&mut self, at: Timestamp, results: &[TakenOver]) {
+        self.taking_over.clear();
+        for result in results {
+            let users = self.holders.iter().filter(|(_, holder)| {
+                holder.spec.as_ref().is_some_and(|spec| spec.take_over.as_ref() == Some(&result.dataset.id))
+            });
+            let before: Vec<TargetId> = users.map(|(id, _)| id.clone()).collect();
+            if let Some(problem) = &result.problem {
+                for id in &before {
+                    self.fail(id, at, Some(problem));
+                }
+                continue;
+            }
+            for id in before.iter().filter(|id| !result.targets.iter().any(|spec| spec.id == **id)) {
+                self.rebound(id, &result.dataset);
+            }
+            for spec in &result.targets {
+                self.join_plan(spec);
+            }
+        }
+    }
+
+    /// A take-over gave the dataset another data source. The old one stays with its other datasets, of which the next is
+    /// taken over in turn; without any it leaves the plan, and what it may hold still gates.
+    fn rebound(&mut self, id: &TargetId, dataset: &DatasetRef) {
+        let Some(holder) = self.holders.get_mut(id) else { return };
+        holder.failures = None;
+        let Some(spec) = &mut holder.spec else { return };
+        spec.datasets.retain(|user| user.id != dataset.id);
+        spec.take_over = spec.datasets.first().map(|user| user.id.clone());
+        if spec.take_over.is_none() {
+            holder.planned = false;
+            for wave in self.open.iter_mut().flat_map(|open| open.waves.iter_mut()) {
+                wave.retain(|target| target != id);
+            }
+        }
+    }
+
+    fn join_plan(&mut self, spec: &TargetSpec) {
+        let holder = self.holder_of(&spec.id);
+        holder.spec = Some(spec.clone());
+        holder.bare = true;
+        holder.taken_over = true;
+        if let Some(open) = &mut self.open
+            && !open.waves.iter().flatten().any(|id| *id == spec.id)
+            && let Some(wave) = open.waves.first_mut()
+        {
+            wave.push(spec.id.clone());
+        }
+    }
+
+    fn wave_started(&mut self, at: Timestamp, generation: Generation, targets: &[TargetId]) -> Folded {
+        if self.wave.is_some() {
+            return Err("a wave begins while one is under way");
+        }
+        let known = self.alive(generation)?;
+        if !known.verified {
+            return Err("an unverified generation is sent");
+        }
+        known.sent = true;
+        for id in targets {
+            let holder = self.holders.get_mut(id).ok_or("a generation is sent to a place in no plan")?;
+            if holder.in_flight.is_some_and(|(flying, until)| flying != generation && until > at) {
+                return Err("a generation is sent while another may still land");
+            }
+            holder.may_hold.insert(generation);
+        }
+        if let Some(open) = self.open.as_mut().filter(|open| open.generation == Some(generation)) {
+            open.sent = true;
+        }
+        self.wave = Some(Wave { generation, targets: targets.to_vec() });
+        Ok(())
+    }
+
+    fn wave_ended(&mut self, at: Timestamp, results: &[WaveResult]) -> Folded {
+        let wave = self.wave.take().ok_or("a wave ends that never began")?;
+        let plan = self.open.as_ref().map_or(self.plans, |open| open.number);
+        let landing = self.landing();
+        for result in results {
+            let Some(holder) = self.holders.get_mut(&result.target) else { continue };
+            holder.attempts += u32::from(result.fate != Fate::NotTried);
+            // The answer to one request says nothing of an earlier one, which may outlive its sender.
+            holder.in_flight = holder.in_flight.filter(|(_, until)| *until > result.at);
+            if result.fate == Fate::Unknown || (result.fate == Fate::Moved && result.earlier_may_land) {
+                holder.flies(wave.generation, past(result.at, landing));
+            }
+            match result.fate {
+                Fate::Moved => {
+                    // An earlier write of another generation cannot be under way: `next` waits for it to land first.
+                    holder.may_hold = BTreeSet::from([wave.generation]);
+                    holder.confirmed = Some(wave.generation);
+                    holder.done = Some((plan, wave.generation));
+                    holder.failures = None;
+                    holder.bare = false;
+                    self.last_move = Some(self.last_move.map_or(result.at, |last| last.max(result.at)));
+                }
+                Fate::Refused | Fate::NotWritten | Fate::Unknown => self.fail(&result.target, at, result.problem.as_ref()),
+                Fate::NotTried => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, id: &TargetId, at: Timestamp, problem: Option<&Problem>) {
+        let Some(holder) = self.holders.get_mut(id) else { return };
+        let failures = holder.failures.get_or_insert(Failures { since: at, last: at, count: 0, problem: None, parked: false });
+        failures.count += 1;
+        failures.last = at;
+        failures.problem = problem.cloned();
+    }
+
+    fn park(&mut self, targets: &[TargetId]) {
+        for id in targets {
+            if let Some(failures) = self.holders.get_mut(id).and_then(|holder| holder.failures.as_mut()) {
+                failures.parked = true;
+            }
+        }
+    }
+
+    fn forget(&mut self, target: &TargetId) {
+        self.holders.remove(target);
+        for wave in self.open.iter_mut().flat_map(|open| open.waves.iter_mut()) {
+            wave.retain(|id| id != target);
+        }
+    }
+
+    fn promote(&mut self, at: Timestamp, generation: Generation) -> Folded {
+        if !self.alive(generation)?.verified {
+            return Err("an unverified generation is promoted");
+        }
+        let open = self.opened("a promotion outside a plan")?;
+        if open.promoted || open.generation != Some(generation) {
+            return Err("a generation is promoted that is not the plan's");
+        }
+        open.promoted = true;
+        self.current = Some(generation);
+        self.last_move = Some(self.last_move.map_or(at, |last| last.max(at)));
+        self.rotated_at = Some(at);
+        Ok(())
+    }
+
+    /// A person has looked at what quarantined the credential: a generation whose value is lost is given up, and secrets of
+    /// which nobody can tell whose they are stay as they are.
+    fn decided(&mut self) {
+        match self.open.as_mut().filter(|open| !open.promoted && open.generation.is_some()) {
+            Some(open) => open.generation = None,
+            None => self.attempts.iter_mut().for_each(|attempt| attempt.dismissed = true),
+        }
+    }
+}
+
+impl Holder {
+    /// A write of this generation may land until then.
+    fn flies(&mut self, generation: Generation, until: Timestamp) {
+        let earlier = self.in_flight.filter(|(flying, _)| *flying == generation).map_or(until, |(_, earlier)| earlier);
+        self.in_flight = Some((generation, until.max(earlier)));
+    }
+}

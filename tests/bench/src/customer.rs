@@ -1,0 +1,157 @@
+//! A customer with many data sources and lakekey set up, over real sockets or in virtual time.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context;
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use lakekey_cli::{CliSurroundings, ExitStatus};
+use lakekey_core::clock::Clock;
+use lakekey_core::http::transport::{Transport, TransportError};
+use lakekey_core::random::Random;
+use lakekey_sim::{Cloud, Fleet, Served, Settings, SourceTruth, serve};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+
+/// One customer; what is served lives as long as this.
+pub struct Customer {
+    pub cloud: Cloud,
+    pub clock: Clock,
+    folder: TempDir,
+    /// `None` is the network.
+    transport: Option<Arc<dyn Transport>>,
+    _served: Option<Elsewhere>,
+}
+
+/// A cloud on a thread of its own, as it is not on lakekey's in life.
+struct Elsewhere {
+    _served: Served,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Customer {
+    /// Over HTTP on loopback, by the production transport.
+    pub async fn over_sockets(targets: usize, latency: Duration) -> anyhow::Result<Self> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let served = runtime.spawn(async move { serve(&fleet(targets), settings(latency, None)).await }).await?;
+        let served = served.context("no port on loopback is free")?;
+        let cloud = served.cloud.clone();
+        Self::new(cloud, Clock::wall(), None, Some(Elsewhere { _served: served, runtime: Some(runtime) }))
+    }
+
+    /// Without sockets, for a runtime whose clock is paused.
+    pub fn in_virtual_time(targets: usize, latency: Duration) -> anyhow::Result<Self> {
+        let start: Timestamp = "2026-03-02T08:00:00Z".parse()?;
+        let cloud = fleet(targets).build(settings(latency, Some(start)));
+        let transport = Arc::new(InProcess(cloud.clone()));
+        Self::new(cloud, Clock::runtime(start), Some(transport), None)
+    }
+
+    fn new(cloud: Cloud, clock: Clock, transport: Option<Arc<dyn Transport>>, served: Option<Elsewhere>) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join("lakekey.yaml"), cloud.config(folder.path()))?;
+        Ok(Self { cloud, clock, folder, transport, _served: served })
+    }
+
+    /// Runs `lakekey rotate`; gives the credential's part of the answer.
+    pub async fn rotate(&self) -> anyhow::Result<Value> {
+        let stdout = Captured::default();
+        let surroundings = CliSurroundings {
+            environment: self.cloud.environment().into_iter().collect(),
+            current_dir: PathBuf::from(self.folder.path()),
+            clock: self.clock.clone(),
+            random: Random::system(),
+            transport: self.transport.clone(),
+            stdout: Box::new(stdout.clone()),
+            stderr: Box::new(std::io::sink()),
+            stdout_is_terminal: false,
+            stderr_is_terminal: false,
+            width: None,
+            stop: Box::pin(std::future::pending()),
+        };
+        let arguments = ["lakekey", "rotate", "--output", "json"].map(Into::into).to_vec();
+        let status = lakekey_cli::run(arguments, surroundings).await;
+        let answer = stdout.text();
+        anyhow::ensure!(status == ExitStatus::Done, "the rotation did not end well: {answer}");
+        let mut answer: Value = serde_json::from_str(&answer).context("the answer is not JSON")?;
+        Ok(answer["credentials"][0].take())
+    }
+
+    /// Lets time pass for everybody.
+    pub fn pass(&self, time: Duration) {
+        self.clock.advance(SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX));
+        self.cloud.advance(time);
+    }
+}
+
+/// A customer with exactly so many data sources that lakekey covers, cloud and gateway mixed.
+fn fleet(targets: usize) -> Fleet {
+    let of = |total| Fleet { decoys: false, ..Fleet::new(total, SEED) };
+    let covered = |fleet: &Fleet| {
+        let on_vnet = |source: &SourceTruth| source.connectivity == "VirtualNetworkGateway";
+        fleet.build(Settings::default()).sources().iter().filter(|source| source.target && !on_vnet(source)).count()
+    };
+    (targets..2 * targets + 8).map(of).find(|fleet| covered(fleet) == targets).unwrap_or_else(|| of(targets))
+}
+
+/// No limits, no waits but for the latency, pages as large as clients ask for.
+fn settings(latency: Duration, start: Option<Timestamp>) -> Settings {
+    Settings {
+        start,
+        latency,
+        page: 1_000,
+        secret_settles: Duration::ZERO,
+        warehouse_start: Duration::ZERO,
+        ..Settings::default()
+    }
+}
+
+/// Carries requests to the cloud without a socket.
+struct InProcess(Cloud);
+
+#[async_trait::async_trait]
+impl Transport for InProcess {
+    async fn send(&self, request: http::Request<Bytes>, timeout: Duration) -> Result<http::Response<Bytes>, TransportError> {
+        match tokio::time::timeout(timeout, self.0.handle(request)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(lost)) if lost.sent => Err(TransportError::Ambiguous(lost.into())),
+            Ok(Err(lost)) => Err(TransportError::NotSent(lost.into())),
+            Err(_) => Err(TransportError::Timeout(timeout)),
+        }
+    }
+}
+
+/// A stream that keeps what is written.
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().expect("no writer panics")).into_owned()
+    }
+}
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().expect("no writer panics").extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+const SEED: u64 = 1;

@@ -1,0 +1,88 @@
+//! How many requests moving a data source takes, and how often a token is fetched: both held by the cloud's own log.
+
+use lakekey_sim::{Fleet, Seen, SourceTruth};
+use serde_json::json;
+
+use crate::support::{Bench, days};
+
+/// A read that it is still what was selected, the write, and the question whether it works.
+const GATEWAY_SOURCE_REQUESTS: usize = 3;
+/// A read through a dataset, a read of the connection for what must stay as it is, and the write, which connects.
+const CLOUD_SOURCE_REQUESTS: usize = 3;
+/// Its key, however many sources it has.
+const GATEWAY_REQUESTS: usize = 1;
+
+/// Gateway and cloud sources that need no take-over, and a rotation behind them.
+async fn bench(targets: usize) -> Bench {
+    let mut bench = Bench::new(&Fleet { decoys: false, ..Fleet::new(targets, 7) });
+    bench.list_all_warehouses();
+    bench.own_everything();
+    bench.rotated().await;
+    bench.pass(days(8));
+    bench
+}
+
+/// Requests to Power BI and Fabric from the first write's own reads on: the plan's reads end with the create of the secret.
+fn apply_phase(requests: Vec<Seen>) -> Vec<Seen> {
+    let create = requests.iter().position(|seen| seen.method == "POST" && seen.path.ends_with("/credentials/secrets")).unwrap();
+    let of_targets = |seen: &Seen| seen.service == "powerbi" || seen.service == "fabric";
+    requests.into_iter().skip(create).filter(of_targets).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_target_takes_three_requests_and_a_gateway_one_more_whatever_the_size() {
+    for targets in [8, 40] {
+        let bench = bench(targets).await;
+        let moved = bench.targets();
+        let (cloud, on_gateways): (Vec<SourceTruth>, Vec<SourceTruth>) =
+            moved.into_iter().partition(|source| source.connectivity.ends_with("Cloud"));
+        let gateways: std::collections::BTreeSet<&str> = on_gateways.iter().map(|source| source.gateway.as_str()).collect();
+        let before = bench.mark();
+
+        bench.rotated().await;
+
+        let sent = apply_phase(bench.requests_since(&before));
+        let allowed =
+            cloud.len() * CLOUD_SOURCE_REQUESTS + on_gateways.len() * GATEWAY_SOURCE_REQUESTS + gateways.len() * GATEWAY_REQUESTS;
+        assert_eq!(sent.len(), allowed, "{} cloud, {} on {} gateways", cloud.len(), on_gateways.len(), gateways.len());
+        let writes = sent.iter().filter(|seen| seen.method == "PATCH").count();
+        assert_eq!(writes, cloud.len() + on_gateways.len(), "one write for each");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_token_is_fetched_twice_in_one_run() {
+    let bench = bench(40).await;
+    let principal = bench.cloud.cast().principal.application_id.clone();
+    let tokens = bench.cloud.truth().tokens;
+    let before = bench.mark();
+
+    bench.rotated().await;
+
+    for (who, count) in bench.cloud.truth().tokens {
+        assert_eq!(count - tokens[&who], 1, "{who}");
+    }
+    let mut fetched = std::collections::BTreeMap::new();
+    for seen in bench.requests_since(&before).into_iter().filter(|seen| seen.path == "/oidc/v1/token") {
+        // What the new secret signs in with proves it, each time.
+        if seen.caller.as_deref() != Some(&principal) {
+            *fetched.entry((seen.service, seen.caller)).or_insert(0) += 1;
+        }
+    }
+    assert!(fetched.values().all(|&count| count == 1), "{fetched:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_finds_nothing_due_asks_power_bi_nothing() {
+    let mut bench = Bench::new(&Fleet { decoys: false, ..Fleet::new(8, 7) });
+    bench.list_all_warehouses();
+    bench.rotated().await;
+    let before = bench.mark();
+
+    let (status, report) = bench.one(&["rotate"]).await;
+
+    assert_eq!((status, &report["outcome"]), (0, &json!("unchanged")), "{report:#}");
+    let asked: Vec<Seen> =
+        bench.requests_since(&before).into_iter().filter(|seen| !seen.service.starts_with("databricks")).collect();
+    assert!(asked.is_empty(), "{asked:#?}");
+}

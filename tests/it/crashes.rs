@@ -1,0 +1,210 @@
+//! A run may die at any instant. Two rotations and a retirement are cut off at every request (before it, after its effect,
+//! after its answer) and at every await, and resumed: nothing may be lost, leaked, minted twice or left behind.
+//!
+//! By default every few points are tried; with `LAKEKEY_EVERY_CRASH` set, all of them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use lakekey_sim::Fleet;
+use serde_json::json;
+
+use crate::fuse::{Cut, Fuse};
+use crate::support::{Bench, Ran, days, hours, minutes};
+
+/// Who goes on after a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resume {
+    /// The next run on the same machine, at once.
+    AtOnce,
+    /// A run on the same machine, when everything in flight has landed and the lease is over.
+    Later,
+    /// A runner elsewhere that sees only the journal and its lease.
+    Elsewhere,
+}
+
+/// A cloud source of lakekey's own, one to take over, one on a gateway; a copy; two foreign secrets.
+fn customer() -> Bench {
+    let mut bench = Bench::new(&Fleet { foreign_secrets: 1, ..Fleet::new(3, 7) });
+    bench.config["credentials"]["sales-bi"]["copies"] = json!(["databricks:powerbi/sales-bi", "file:copy.json"]);
+    bench
+}
+
+/// What a life came to, for comparing and counting.
+struct Life {
+    requests: usize,
+    polls: usize,
+    crashed: bool,
+}
+
+/// Two rotations and the retirement of the first generation, cut off once; everything is checked at the end.
+async fn live(cut: Cut, resume: Resume) -> Life {
+    let bench = customer();
+    let fuse = Fuse::new(&bench.cloud, cut);
+    let foreign: BTreeSet<String> = bench.living().into_iter().collect();
+    for stage in [hours(0), days(7), hours(25)] {
+        bench.pass(stage);
+        finish(&bench, &fuse, resume, cut).await;
+    }
+    check(&bench, &fuse, &foreign, cut).await;
+    Life { requests: fuse.requests(), polls: fuse.polls(), crashed: fuse.spent() }
+}
+
+/// Rotates until that ends 0.
+async fn finish(bench: &Bench, fuse: &Arc<Fuse>, resume: Resume, cut: Cut) {
+    let mut seen = Vec::new();
+    for number in 0..8 {
+        let ran = match resume {
+            Resume::AtOnce | Resume::Later => {
+                fuse.burn(bench.run_over(fuse.clone(), &["rotate", "--output", "json", "-vvv"])).await
+            }
+            Resume::Elsewhere => fuse.burn(bench.rotate_elsewhere(fuse.clone(), &format!("runner-{number}"))).await,
+        };
+        match ran {
+            Some(Ran { status: 0, .. }) => return,
+            Some(ran) => {
+                assert_eq!(ran.status, 3, "{cut:?} {resume:?}: {ran:?}");
+                seen.push(ran.stdout);
+                bench.pass(minutes(6));
+            }
+            None if resume == Resume::Later => bench.pass(minutes(30)),
+            None => {}
+        }
+    }
+    panic!("{cut:?} {resume:?}: it did not finish: {seen:#?}");
+}
+
+async fn check(bench: &Bench, fuse: &Fuse, foreign: &BTreeSet<String>, cut: Cut) {
+    assert_eq!(fuse.outages(), Vec::<String>::new(), "{cut:?}");
+    let (status, now) = bench.one(&["status"]).await;
+    assert_eq!((status, now["phase"].as_str(), now["generation"].as_u64().is_some()), (0, Some("idle"), true), "{cut:?} {now:#}");
+    let current = now["secret_id"].as_str().unwrap().to_owned();
+    bench.assert_all_hold(&current);
+
+    let expected: BTreeSet<String> = foreign.iter().cloned().chain([current.clone()]).collect();
+    assert_eq!(bench.living().into_iter().collect::<BTreeSet<_>>(), expected, "{cut:?}: foreign ones and the current one live");
+    let all = bench.cloud.secrets(&bench.cloud.cast().principal.application_id);
+    assert!(all.len() - foreign.len() <= 3, "{cut:?}: one crash costs at most one secret: {all:?}");
+
+    let (status, history) = bench.one(&["history", "--verify"]).await;
+    assert_eq!((status, history["verified"].as_bool()), (0, Some(true)), "{cut:?}");
+    let slots: Vec<String> =
+        bench.files("store").into_iter().map(|(path, _)| path).filter(|path| path.contains(".generations/")).collect();
+    assert!(slots.len() == 1 && slots[0].contains(&current), "{cut:?}: slots of dead secrets remain: {slots:?}");
+    assert_no_leak(bench, &format!("{cut:?}"));
+}
+
+/// No value that was ever minted is anywhere but in stores and where credentials belong.
+pub fn assert_no_leak(bench: &Bench, when: &str) {
+    assert_eq!(bench.cloud.leaks(), Vec::<String>::new(), "{when}");
+    let (said, state) = (bench.said(), bench.files("state"));
+    for (id, value) in bench.cloud.minted_values() {
+        assert!(!said.contains(&value), "{when}: the value of {id} was printed");
+        for (path, bytes) in &state {
+            assert!(!bytes.windows(value.len()).any(|part| part == value.as_bytes()), "{when}: {path} holds the value of {id}");
+        }
+    }
+}
+
+/// Every how many points are tried.
+fn stride(default: usize) -> usize {
+    #[expect(clippy::disallowed_methods, reason = "a switch of the tests themselves")]
+    let all = std::env::var("LAKEKEY_EVERY_CRASH").is_ok();
+    if all { 1 } else { default }
+}
+
+/// Cuts a life off at points `first`, `first + every`, … until the life is too short for them.
+async fn sweep(first: usize, every: usize, resume: Resume, cut: fn(usize) -> Cut) -> usize {
+    let mut points = 0;
+    for at in (first..).step_by(every) {
+        let life = live(cut(at), resume).await;
+        if !life.crashed {
+            break;
+        }
+        points += 1;
+    }
+    points
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undisturbed_life_needs_two_secrets() {
+    let life = live(Cut::Never, Resume::AtOnce).await;
+    assert!(!life.crashed && life.requests > 100 && life.polls > life.requests);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_dies_before_a_request_is_resumed_at_once() {
+    let points = sweep(0, stride(5), Resume::AtOnce, Cut::BeforeSend).await;
+    assert!(points > 20, "{points}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_dies_before_an_answer_is_resumed_at_once() {
+    let points = sweep(1, stride(5), Resume::AtOnce, Cut::BeforeAnswer).await;
+    assert!(points > 20, "{points}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_dies_after_an_answer_is_resumed_at_once() {
+    let points = sweep(2, stride(5), Resume::AtOnce, Cut::AfterAnswer).await;
+    assert!(points > 20, "{points}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_dies_before_an_answer_is_resumed_later() {
+    let points = sweep(3, stride(9), Resume::Later, Cut::BeforeAnswer).await;
+    assert!(points > 10, "{points}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_dies_before_an_answer_is_resumed_elsewhere_when_its_lease_is_over() {
+    let points = sweep(4, stride(7), Resume::Elsewhere, Cut::BeforeAnswer).await;
+    assert!(points > 10, "{points}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_dies_at_an_await_is_resumed_at_once() {
+    let points = sweep(0, stride(9), Resume::AtOnce, Cut::Poll).await;
+    assert!(points > 18, "{points}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_dies_at_an_await_is_resumed_elsewhere_when_its_lease_is_over() {
+    let points = sweep(5, stride(13), Resume::Elsewhere, Cut::Poll).await;
+    assert!(points > 12, "{points}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_that_each_die_a_request_later_than_the_one_before_come_to_an_end() {
+    let bench = customer();
+    let fuse = Fuse::new(&bench.cloud, Cut::Never);
+    let foreign: BTreeSet<String> = bench.living().into_iter().collect();
+    let mut crashes = 0;
+    for stage in [hours(0), days(7), hours(30)] {
+        bench.pass(stage);
+        for request in 0.. {
+            fuse.rearm(Cut::BeforeAnswer(request));
+            match fuse.burn(bench.run_over(fuse.clone(), &["rotate", "--output", "json"])).await {
+                Some(Ran { status: 0, .. }) => break,
+                Some(ran) => {
+                    assert_eq!(ran.status, 3, "{ran:?}");
+                    bench.pass(minutes(6));
+                }
+                None => crashes += 1,
+            }
+            assert!(request < 100, "it does not get on");
+        }
+    }
+    assert!(crashes > 40, "{crashes}");
+    bench.pass(hours(30));
+    let ran = bench.run(&["rotate", "--output", "json"]).await;
+    assert_eq!(ran.status, 0, "{ran:?}");
+
+    assert_eq!(fuse.outages(), Vec::<String>::new());
+    let (_, now) = bench.one(&["status"]).await;
+    let current = now["secret_id"].as_str().unwrap().to_owned();
+    bench.assert_all_hold(&current);
+    let expected: BTreeSet<String> = foreign.into_iter().chain([current]).collect();
+    assert_eq!(bench.living().into_iter().collect::<BTreeSet<_>>(), expected);
+    assert_no_leak(&bench, "after many crashes");
+}

@@ -1,0 +1,217 @@
+//! Cuts runs off: before a request is sent, before its answer comes back, just after it did, or at any await. And watches,
+//! after every request, that no data source is left with a dead secret.
+
+use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use lakekey_core::app::{App, Surroundings};
+use lakekey_core::clock::Clock;
+use lakekey_core::command::{Command, Outcome, Progress};
+use lakekey_core::config::{Config, ConfigSource, StateLocation, StoreLocation};
+use lakekey_core::error::Error;
+use lakekey_core::http::transport::{Transport, TransportError};
+use lakekey_core::ids::RunnerId;
+use lakekey_core::journal::place;
+use lakekey_core::random::Random;
+use lakekey_core::storage::{Disk, Lock, Storage};
+use lakekey_core::stores::SecretStore;
+use lakekey_sim::Cloud;
+use object_store::ObjectStore;
+
+use crate::support::{Bench, InProcess, Ran};
+
+/// Where a life is cut off, once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    Never,
+    /// Before the request of this number is sent.
+    BeforeSend(usize),
+    /// After its effect, before the answer is back.
+    BeforeAnswer(usize),
+    /// At the first await after its answer was handed over.
+    AfterAnswer(usize),
+    /// At this await.
+    Poll(usize),
+}
+
+/// Carries requests, counts them and the polls of the run, and blows once.
+pub struct Fuse {
+    inner: InProcess,
+    cut: Mutex<Cut>,
+    requests: AtomicUsize,
+    polls: AtomicUsize,
+    blown: AtomicBool,
+    spent: AtomicBool,
+    /// Sources seen with a living secret.
+    live: Mutex<BTreeSet<String>>,
+    outages: Mutex<Vec<String>>,
+}
+
+impl Fuse {
+    pub fn new(cloud: &Cloud, cut: Cut) -> Arc<Self> {
+        Arc::new(Self {
+            inner: InProcess(cloud.clone()),
+            cut: Mutex::new(cut),
+            requests: AtomicUsize::new(0),
+            polls: AtomicUsize::new(0),
+            blown: AtomicBool::new(false),
+            spent: AtomicBool::new(false),
+            live: Mutex::default(),
+            outages: Mutex::default(),
+        })
+    }
+
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Counts from zero again, towards another cut.
+    pub fn rearm(&self, cut: Cut) {
+        *self.cut.lock().unwrap() = cut;
+        self.requests.store(0, Ordering::Relaxed);
+        self.spent.store(false, Ordering::Relaxed);
+    }
+
+    fn cut(&self) -> Cut {
+        *self.cut.lock().unwrap()
+    }
+
+    pub fn polls(&self) -> usize {
+        self.polls.load(Ordering::Relaxed)
+    }
+
+    /// Whether it has ever cut a run off.
+    pub fn spent(&self) -> bool {
+        self.spent.load(Ordering::Relaxed)
+    }
+
+    /// Data sources that were left with a dead secret, and when.
+    pub fn outages(&self) -> Vec<String> {
+        self.outages.lock().unwrap().clone()
+    }
+
+    /// Looks at every data source.
+    pub fn watch(&self) {
+        let mut live = self.live.lock().unwrap();
+        for source in self.inner.0.sources() {
+            let works = source.alive && source.connects;
+            if works {
+                live.insert(source.id);
+            } else if live.contains(&source.id) {
+                let at = self.requests();
+                self.outages.lock().unwrap().push(format!("after request {at}: {source:?}"));
+            }
+        }
+    }
+
+    fn blow(&self) {
+        if !self.spent.swap(true, Ordering::Relaxed) {
+            self.blown.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Polls `run` to its end, or to where it is cut off: `None`. What it left to blocking threads has ended then, as after
+    /// the death of a process.
+    pub async fn burn<T>(&self, run: impl Future<Output = T>) -> Option<T> {
+        let ran = {
+            let mut run = std::pin::pin!(run);
+            poll_fn(|context| {
+                let poll = self.polls.fetch_add(1, Ordering::Relaxed);
+                if self.cut() == Cut::Poll(poll) {
+                    self.blow();
+                }
+                if self.blown.swap(false, Ordering::Relaxed) {
+                    return Poll::Ready(None);
+                }
+                match run.as_mut().poll(context) {
+                    Poll::Ready(ran) => Poll::Ready(Some(ran)),
+                    Poll::Pending if self.blown.swap(false, Ordering::Relaxed) => Poll::Ready(None),
+                    Poll::Pending => Poll::Pending,
+                }
+            })
+            .await
+        };
+        Clock::wall().sleep(Duration::from_millis(1)).await;
+        self.watch();
+        ran
+    }
+}
+
+#[async_trait::async_trait]
+impl Transport for Fuse {
+    async fn send(&self, request: http::Request<Bytes>, timeout: Duration) -> Result<http::Response<Bytes>, TransportError> {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        if self.cut() == Cut::BeforeSend(number) {
+            self.blow();
+            std::future::pending::<()>().await;
+        }
+        let answer = self.inner.send(request, timeout).await;
+        self.watch();
+        if self.cut() == Cut::BeforeAnswer(number) {
+            self.blow();
+            std::future::pending::<()>().await;
+        }
+        if self.cut() == Cut::AfterAnswer(number) {
+            self.blow();
+        }
+        answer
+    }
+}
+
+/// A disk without locks, as a bucket is: the lease alone keeps two runners apart.
+struct NoLocks;
+
+impl Storage for NoLocks {
+    fn open_state(&self, location: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error> {
+        place::open_state(location)
+    }
+
+    fn view_state(&self, location: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error> {
+        place::view_state(location)
+    }
+
+    fn lock(&self, _location: &StateLocation, _journal: &str, _by: &RunnerId) -> Result<Lock, Error> {
+        Ok(Lock::None)
+    }
+
+    fn store(&self, location: &StoreLocation) -> Result<Arc<dyn SecretStore>, Error> {
+        Disk.store(location)
+    }
+}
+
+impl Bench {
+    /// `lakekey rotate` of a runner elsewhere, whose state has no locks. The answer is JSON on `stdout`.
+    pub async fn rotate_elsewhere(&self, transport: Arc<dyn Transport>, runner: &str) -> Ran {
+        self.rotate_elsewhere_at(transport, runner, self.clock.clone()).await
+    }
+
+    /// The same, by another clock.
+    pub async fn rotate_elsewhere_at(&self, transport: Arc<dyn Transport>, runner: &str, clock: Clock) -> Ran {
+        self.write_config();
+        let environment = self.environment.iter().cloned().collect();
+        let source = ConfigSource::Flag("lakekey.yaml".to_owned());
+        let config = Config::load(&source, &environment, self.folder.path()).unwrap();
+        let surroundings = Surroundings {
+            transport,
+            storage: Arc::new(NoLocks),
+            clock,
+            random: Random::system(),
+            environment,
+            runner: RunnerId::new(runner),
+        };
+        let app = App::new(config, surroundings).unwrap();
+        match app.run(Command::Rotate { names: Vec::new(), force: false }, &Progress::none()).await {
+            Ok(outcome) => {
+                let Outcome::Moved(report) = &outcome else { panic!("rotate answers with moves: {outcome:?}") };
+                let stdout = serde_json::to_string(report).unwrap();
+                Ran { status: outcome.exit_status().code(), stdout, stderr: String::new() }
+            }
+            Err(error) => Ran { status: error.kind().exit_status().code(), stdout: String::new(), stderr: error.to_string() },
+        }
+    }
+}
