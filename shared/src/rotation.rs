@@ -20,3 +20,5 @@ mod perform;
 pub mod preflight;
 pub mod recover;
 pub mod state;
+#[cfg(test)]
+mod tests;

@@ -92,13 +92,14 @@ impl App {
         self.check_one_owner(&ports).await?;
         let mut run = Run::open(&ports, goal, preflight).await?;
         let was_open = run.state.open.as_ref().map(|open| open.plan.kind);
+        let was_sent = run.state.open.as_ref().is_some_and(|open| open.sent);
         if goal == Goal::Reapply && was_open == Some(PlanKind::Rotate) {
             let _ = run.close().await;
             return Err(Error::unfinished("rotation-open", format!("a rotation of `{}` is open", credential.name))
                 .hint("`lakekey rotate` finishes it and leaves every target with the new secret"));
         }
         let ended = run.drive(goal).await;
-        let mut report = report(&ports, &run, was_open.is_some(), ended);
+        let mut report = report(&ports, &run, (was_open.is_some(), was_sent), ended);
         if refresh {
             self.refresh(&ports, &run.state, &mut report).await;
         }
@@ -225,11 +226,15 @@ fn not_begun(credential: &Credential, error: Error) -> CredentialMove {
     }
 }
 
-fn report(ports: &Ports, run: &Run<'_>, was_open: bool, ended: Result<Ended, Error>) -> CredentialMove {
+fn report(ports: &Ports, run: &Run<'_>, (was_open, was_sent): (bool, bool), ended: Result<Ended, Error>) -> CredentialMove {
     let state = &run.state;
     let settled = run.seen.settled.last();
     let undeleted = run.seen.undeleted.clone().filter(|_| state.undeleted().next().is_some());
     let (outcome, error) = match (&ended, settled) {
+        // A rotation that ended early after its first wave has left targets between two generations: it is due again.
+        (_, Some((PlanKind::Rotate, Some(problem)))) if was_sent || !run.touched.is_empty() => {
+            (MoveOutcome::Incomplete, Some(problem.clone()))
+        }
         (_, Some((_, Some(problem)))) => (MoveOutcome::Failed, Some(problem.clone())),
         (Ok(Ended::Done), _) if undeleted.is_some() => (MoveOutcome::Incomplete, undeleted),
         (Ok(Ended::Done), Some((PlanKind::Rotate, None))) => (MoveOutcome::Rotated, None),

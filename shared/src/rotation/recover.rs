@@ -82,7 +82,7 @@ pub fn sweep(state: &State, seen: &Observed, listing: &[Listed], now: Timestamp)
 
 /// A value in a slot is adopted without waiting for the list, which may be stale: what is in a store is not minted again.
 fn settle_staged(state: &State, seen: &Observed) -> Option<Step> {
-    let wanted = state.open.as_ref().is_some_and(|open| open.generation.is_none() && !open.promoted);
+    let wanted = state.open.as_ref().is_some_and(|open| open.generation.is_none());
     seen.values.iter().find_map(|id| {
         if state.condemned.contains_key(id) || state.generation_of(id).is_some() {
             return None;

@@ -165,8 +165,6 @@ pub struct Holder {
     pub failures: Option<Failures>,
     /// Whether it was taken over and has not been written since: first in line.
     pub bare: bool,
-    /// Taken over already, in this plan.
-    pub taken_over: bool,
 }
 
 /// Failures of one place since it last moved.

@@ -3,7 +3,7 @@
 
 mod chance;
 
-use lakekey_sim::{Action, CapAnswer, Rule, TakeOver};
+use lakekey_sim::{CapAnswer, Rule, TakeOver};
 
 use crate::process::{Crash, Freeze};
 use crate::universe::Trouble;
@@ -224,21 +224,4 @@ fn describe(rule: &Rule) -> String {
     let share = rule.probability.unwrap_or(1.0) * 100.0;
     let times = rule.times.map(|times| format!(", {times} times")).unwrap_or_default();
     format!("{service} {method} {path}: {share:.1} %{times}: {:?}", rule.action)
-}
-
-/// The kind of a fault, for counting.
-pub fn kind(action: &Action) -> &'static str {
-    match action {
-        Action::Latency { .. } => "slow",
-        Action::Status { after_effect: true, .. } => "error after the effect",
-        Action::Status { .. } => "error status",
-        Action::Refuse => "connection refused",
-        Action::DropBefore => "request lost",
-        Action::DropAfter => "answer lost",
-        Action::Hang { .. } => "no answer ever",
-        Action::Html => "sign-in page",
-        Action::Truncate => "truncated body",
-        Action::Duplicate => "delivered twice",
-        Action::Late { .. } => "late effect",
-    }
 }

@@ -190,7 +190,7 @@ fn given_up(open: &Open, holder: &Holder) -> bool {
 
 fn send(generation: Generation, ready: &[(&TargetId, &Holder)]) -> Step {
     let mut datasets: BTreeMap<_, DatasetRef> = BTreeMap::new();
-    for (_, holder) in ready.iter().filter(|(_, holder)| !holder.taken_over) {
+    for (_, holder) in ready {
         if let Some(spec) = &holder.spec
             && let Some(dataset) = spec.datasets.iter().find(|dataset| Some(&dataset.id) == spec.take_over.as_ref())
         {

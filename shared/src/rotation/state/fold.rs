@@ -142,7 +142,6 @@ impl State {
         self.plans += 1;
         self.grace_s = plan.grace_s;
         for holder in self.holders.values_mut() {
-            holder.taken_over = false;
             // Each plan includes parked targets again and gives them a day of their own.
             holder.failures = None;
             holder.attempts = 0;
@@ -281,7 +280,6 @@ impl State {
         let holder = self.holder_of(&spec.id);
         holder.spec = Some(spec.clone());
         holder.bare = true;
-        holder.taken_over = true;
         if let Some(open) = &mut self.open
             && !open.waves.iter().flatten().any(|id| *id == spec.id)
             && let Some(wave) = open.waves.first_mut()

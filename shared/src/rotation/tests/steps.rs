@@ -1,0 +1,155 @@
+//! Single decisions, where a story would hide the condition.
+
+use std::collections::BTreeSet;
+
+use jiff::SignedDuration;
+
+use super::fold::{condemned, ended, intended, minted, now, opened, verified, wave};
+use super::runner::{plan, policy};
+use super::world::By;
+use super::{ROTATE, Sim};
+use crate::error::Problem;
+use crate::ids::{DatasetId, Generation, SecretId, TargetId};
+use crate::rotation::event::{Condemnation, Event, Fate, Permission, PlanKind, TakenOver};
+use crate::rotation::next::{DeleteSent, Observed, Step, next};
+use crate::rotation::recover::{Listed, Origin, origin, sweep};
+use crate::rotation::state::State;
+
+fn step(state: &State, seen: &Observed) -> Step {
+    next(state, seen, ROTATE, &policy(), now())
+}
+
+fn listed(id: &str) -> Listed {
+    Listed { id: SecretId::new(id), created_at: now() - SignedDuration::from_hours(1), expires_at: None }
+}
+
+/// Both generations' secrets are listed and their values at hand.
+fn seen(state: &State) -> Observed {
+    let ids: BTreeSet<SecretId> = state.generations.values().map(|known| known.minted.secret_id.clone()).collect();
+    let listing = ids.iter().map(|id| listed(id.as_str())).collect();
+    Observed { listing: Some(listing), values: ids, ..Observed::default() }
+}
+
+fn refusal(generation: u32) -> Option<(Generation, Problem)> {
+    Some((Generation(generation), Problem::new("verification-failed", "no")))
+}
+
+fn to_all(generation: u32) -> Step {
+    Step::Wave { generation: Generation(generation), targets: vec![TargetId::new("a")] }
+}
+
+/// Target `a` has just been taken over.
+fn bared() -> [Event; 2] {
+    let mut sim = Sim::new(&["a"]);
+    sim.world.site("a").dataset = Some((DatasetId::new("sales"), By::Lakekey));
+    let id = TargetId::new("a");
+    let dataset = sim.world.dataset(&id).unwrap();
+    let result = TakenOver { dataset: dataset.clone(), targets: vec![sim.world.spec(&id)], problem: None };
+    [Event::TakeOverStarted { datasets: vec![dataset] }, Event::TakenOver { results: vec![result] }]
+}
+
+#[test]
+fn a_bare_source_gets_the_best_generation_that_is_fit() {
+    let made = [intended(2), minted(2, 2, "x")];
+    let unverified = opened(&[&made[..], &bared()].concat()).unwrap();
+    assert_eq!(step(&unverified, &Observed::default()), to_all(1));
+    let both = opened(&[&made[..], &[verified(2)], &bared()].concat()).unwrap();
+    assert_eq!(step(&both, &Observed::default()), to_all(2));
+    assert_eq!(step(&both, &Observed { lost: Some(Generation(2)), ..Observed::default() }), to_all(1));
+    assert_eq!(step(&both, &Observed { refused: refusal(2), ..Observed::default() }), to_all(1));
+    let gone =
+        opened(&[&made[..], &[verified(2)], &bared(), &[condemned("x", Condemnation::VerificationFailed)]].concat()).unwrap();
+    assert_eq!(step(&gone, &Observed::default()), to_all(1));
+}
+
+#[test]
+fn a_wave_needs_a_fresh_sign_in_of_its_own_generation() {
+    let state = opened(&[intended(2), minted(2, 2, "x"), verified(2)]).unwrap();
+    let check = Step::CheckSignIn { generation: Generation(2) };
+    let ago = |generation, seconds| Some((Generation(generation), now() - SignedDuration::from_secs(seconds)));
+    for (signs_in, wanted) in
+        [(None, &check), (ago(1, 1), &check), (ago(2, 60), &check), (ago(2, 59), &to_all(2)), (ago(2, 0), &to_all(2))]
+    {
+        assert_eq!(step(&state, &Observed { signs_in, ..seen(&state) }), *wanted, "{signs_in:?}");
+    }
+}
+
+#[test]
+fn grants_come_before_the_mint() {
+    let sim = Sim::rotated(&["a"]);
+    let mut planned = plan(&sim.world, &sim.state(), PlanKind::Rotate, String::new());
+    planned.grants =
+        vec![Permission::Privileges { securable: "catalog".to_owned(), name: "main".to_owned(), privileges: Vec::new() }];
+    let state = opened(&[Event::Settled { problem: None }, Event::Planned(Box::new(planned.clone()))]).unwrap();
+    assert_eq!(step(&state, &seen(&state)), Step::Grant);
+    let state = opened(&[Event::Settled { problem: None }, Event::Planned(Box::new(planned)), Event::Granted]).unwrap();
+    assert_eq!(step(&state, &seen(&state)), Step::Mint);
+}
+
+#[test]
+fn a_sent_secret_is_given_up_only_when_no_list_could_still_lag_behind_it() {
+    let state = opened(&[intended(2), minted(2, 2, "x"), verified(2), wave(2), ended(Fate::Moved)]).unwrap();
+    let first = state.generations[&Generation(1)].minted.secret_id.clone();
+    let unlisted = Observed { refused: refusal(2), listing: Some(vec![listed(first.as_str())]), ..seen(&state) };
+    let created_at = state.generations[&Generation(2)].minted.created_at;
+    let at = |minutes, seconds| {
+        let when = created_at + SignedDuration::from_mins(minutes) + SignedDuration::from_secs(seconds);
+        next(&state, &unlisted, ROTATE, &policy(), when)
+    };
+    assert!(matches!(at(10, 0), Step::Stop(_)), "{:?}", at(10, 0));
+    let secret_id = SecretId::new("x");
+    assert_eq!(at(10, 1), Step::Condemn { secret_id, reason: Condemnation::VerificationFailed });
+}
+
+#[test]
+fn a_value_in_a_slot_belongs_to_an_attempt_without_an_end_that_did_not_know_it() {
+    let staged = |events: &[Event]| {
+        let state = opened(events).unwrap();
+        origin(&state, &BTreeSet::from([SecretId::new("y")]), &listed("y"))
+    };
+    assert_eq!(staged(&[intended(2)]), Origin::Staged { attempt: 2 });
+    assert_eq!(staged(&[intended(2), Event::MintUnanswered { attempt: 2 }]), Origin::Staged { attempt: 2 });
+    let known = Event::MintIntended { attempt: 2, known: BTreeSet::from([SecretId::new("y")]), lifetime_s: 1_000 };
+    assert_eq!(staged(&[known]), Origin::Foreign);
+    let problem = Problem::new("refused", "refused");
+    assert_eq!(staged(&[intended(2), Event::MintRefused { attempt: 2, problem }]), Origin::Foreign);
+    assert_eq!(staged(&[intended(2), minted(2, 2, "x")]), Origin::Foreign);
+}
+
+#[test]
+fn a_stray_bears_the_fingerprint_of_an_attempt_that_did_not_know_it() {
+    let bearing = Listed { expires_at: Some(listed("y").created_at + SignedDuration::from_secs(1_000)), ..listed("y") };
+    let told = |known: &[&str]| {
+        let known = known.iter().map(|id| SecretId::new(*id)).collect();
+        let state = opened(&[Event::MintIntended { attempt: 2, known, lifetime_s: 1_000 }]).unwrap();
+        origin(&state, &BTreeSet::new(), &bearing)
+    };
+    assert_eq!((told(&[]), told(&["y"])), (Origin::Stray, Origin::Foreign));
+}
+
+#[test]
+fn a_staged_value_that_nobody_wants_any_more_goes_though_no_list_shows_it() {
+    let lost = [intended(2), Event::MintUnanswered { attempt: 2 }];
+    let swept = |events: &[Event]| {
+        let seen = Observed { values: BTreeSet::from([SecretId::new("y")]), ..Observed::default() };
+        sweep(&opened(&[&lost[..], events].concat()).unwrap(), &seen, &[], now())
+    };
+    let secret_id = SecretId::new("y");
+    assert_eq!(swept(&[]), Some(Step::Adopt { secret_id: secret_id.clone(), attempt: 2 }));
+    let gone = Some(Step::Condemn { secret_id, reason: Condemnation::Stray });
+    assert_eq!(swept(&[Event::Settled { problem: None }]), gone);
+    assert_eq!(swept(&[intended(3), minted(3, 2, "x")]), gone);
+}
+
+#[test]
+fn only_a_delete_that_was_accepted_counts_as_one() {
+    let state = opened(&[intended(2), condemned("y", Condemnation::Stray)]).unwrap();
+    let swept = |accepted, seconds| {
+        let last = now() - SignedDuration::from_secs(seconds);
+        let deletes = [(SecretId::new("y"), DeleteSent { tries: 1, last, accepted })].into();
+        sweep(&state, &Observed { deletes, ..Observed::default() }, &[], now())
+    };
+    assert_eq!(swept(true, 1), Some(Step::RecordDeleted { secret_id: SecretId::new("y") }));
+    assert_eq!(swept(false, 1), None);
+    assert!(matches!(swept(false, 10), Some(Step::Delete { .. })));
+}

@@ -1,0 +1,179 @@
+//! Many rotations with everything going wrong at once. A failure names its seed: `swarm(SEED)` shows it again.
+
+use jiff::SignedDuration;
+
+use super::faults::{Dice, Faults};
+use super::runner::{End, Runner};
+use super::world::{By, Manner, World};
+use super::{FORCE, ROTATE};
+use crate::ids::{DatasetId, SecretId, TargetId};
+use crate::report::Phase;
+use crate::rotation::next::Goal;
+use crate::rotation::state::State;
+
+const SEEDS: u64 = 2_000;
+const RUNS_IN_TROUBLE: u64 = 40;
+/// Runs, twelve hours apart, within which everything must have come to rest once nothing goes wrong any more.
+const RUNS_TO_REST: u32 = 60;
+
+#[test]
+fn whatever_goes_wrong_no_holder_is_cut_off_and_all_comes_to_rest() {
+    let only = option_env!("LAKEKEY_SWARM_SEED").and_then(|seed| seed.parse().ok());
+    for seed in only.map_or(0..SEEDS, |seed: u64| seed..seed + 1) {
+        if let Err(panic) = std::panic::catch_unwind(|| swarm(seed)) {
+            eprintln_seed(seed);
+            std::panic::resume_unwind(panic);
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a failing seed must be known")]
+fn eprintln_seed(seed: u64) {
+    eprintln!("the swarm failed with seed {seed}");
+}
+
+fn swarm(seed: u64) {
+    let mut dice = Dice(seed);
+    let mut world = World::new(&["a", "b", "c", "d"]).with_copy("copy");
+    world.list_age = SignedDuration::from_secs(i64::try_from(dice.below(3)).unwrap() * 20);
+    for id in ["c", "d"] {
+        world.site(id).dataset = Some((DatasetId::new(format!("dataset-{id}")), By::Person));
+    }
+    if dice.percent(30) {
+        world.stored = world.make(By::Person, Some(86_400 * 30)).map(|listed| listed.id);
+    }
+    let mut faults = Faults { dice: dice.clone(), chance: 5 + dice.below(40), ..Faults::none() };
+    let locks = dice.percent(50);
+    let mut runners: [Option<Runner>; 2] = [None, None];
+    for run in 0..RUNS_IN_TROUBLE {
+        meddle(&mut world, &mut dice);
+        let goal = match dice.below(8) {
+            0 => Goal::Reapply,
+            1 | 2 => FORCE,
+            _ => ROTATE,
+        };
+        interleaved(&mut world, &mut faults, &mut dice, (&mut runners, goal, locks, run));
+        let pause = match dice.below(4) {
+            0 => dice.seconds(120),
+            1 => dice.seconds(3_600),
+            2 => dice.seconds(86_400),
+            _ => dice.seconds(86_400 * 9),
+        };
+        world.pass(pause);
+    }
+    rests(&mut world, locks);
+}
+
+/// Two runners take turns; either may be left standing for as long as the other works.
+fn interleaved(
+    world: &mut World,
+    faults: &mut Faults,
+    dice: &mut Dice,
+    (runners, goal, locks, run): (&mut [Option<Runner>; 2], Goal, bool, u64),
+) {
+    for _ in 0..400 {
+        let which = usize::from(dice.percent(20));
+        if runners[which].is_none() {
+            // The lock of a living process keeps others out; in the cloud only the lease does.
+            if locks && runners[1 - which].is_some() {
+                continue;
+            }
+            let off = dice.seconds(120) - SignedDuration::from_mins(1);
+            runners[which] = Runner::open(world, &format!("runner-{run}-{which}"), goal, off, locks).ok();
+        }
+        if let Some(runner) = &mut runners[which]
+            && runner.turn(world, faults).is_some()
+        {
+            runners[which] = None;
+            if dice.percent(50) {
+                return;
+            }
+        }
+        if dice.percent(2) {
+            world.pass(dice.seconds(3_600));
+        }
+    }
+}
+
+/// What people do meanwhile.
+fn meddle(world: &mut World, dice: &mut Dice) {
+    let theirs = world.existing(By::Person);
+    if dice.percent(10) && theirs.len() < 2 {
+        world.make(By::Person, Some(86_400 * (1 + dice.below(30))));
+    }
+    if dice.percent(10)
+        && let Some(id) = theirs.first()
+    {
+        world.person_deletes(id);
+    }
+    if dice.percent(4) {
+        let ours = world.existing(By::Lakekey);
+        if !ours.is_empty() {
+            world.person_deletes(&ours[usize::try_from(dice.below(ours.len() as u64)).unwrap()]);
+        }
+    }
+    if dice.percent(2) {
+        // A disk is lost.
+        world.slots.clear();
+    }
+    for id in ["a", "b"].map(TargetId::new) {
+        match dice.below(10) {
+            0 => drop(world.selection.remove(&id)),
+            1 | 2 => drop(world.selection.insert(id.clone())),
+            _ => {}
+        }
+        world.sites.get_mut(&id).unwrap().manner = match dice.below(6) {
+            0 => Manner::Refuses,
+            1 => Manner::Changed,
+            2 => Manner::Silent(None),
+            _ => Manner::Takes,
+        };
+    }
+}
+
+/// G5 and G2: without faults everything comes to rest by itself, or says what a person must do.
+fn rests(world: &mut World, locks: bool) {
+    world.sites.values_mut().for_each(|site| site.manner = Manner::Takes);
+    world.list_age = SignedDuration::ZERO;
+    let mut faults = Faults::none();
+    let mut last = (End::Done, State::default());
+    for run in 0..RUNS_TO_REST {
+        world.pass(SignedDuration::from_hours(12));
+        // People act where they are asked to: they clear away their own secrets, and decide.
+        let quarantined = last.1.quarantine.is_some();
+        if run == RUNS_TO_REST / 3 {
+            for id in world.existing(By::Person) {
+                world.person_deletes(&id);
+            }
+        }
+        let goal = if quarantined { FORCE } else { ROTATE };
+        let mut runner = Runner::open(world, &format!("calm-{run}"), goal, SignedDuration::ZERO, locks).unwrap();
+        let end = loop {
+            if let Some(end) = runner.turn(world, &mut faults) {
+                break end;
+            }
+        };
+        assert!(!matches!(end, End::Failed | End::Crashed | End::Held), "{end:?}");
+        last = (end, runner.state);
+        let settled = last.1.open.is_none() && last.0 == End::Done && run > RUNS_TO_REST / 2;
+        if settled && matches!(last.1.phase(), Phase::Idle | Phase::Draining) && world.nothing_is_late() {
+            return at_rest(world, &last.1);
+        }
+    }
+    panic!("not at rest: {:?}, {:?}, open {:?}, {:?}", last.0, last.1.phase(), last.1.open, last.1.quarantine);
+}
+
+fn at_rest(world: &World, state: &State) {
+    let current = state.current.unwrap();
+    let secret = &state.generations[&current].minted.secret_id;
+    assert!(world.alive(secret), "the current secret is dead");
+    assert_eq!(world.stored.as_ref(), Some(secret), "the store lags behind");
+    for id in &world.selection {
+        assert_eq!(world.sites[id].holds.as_ref(), Some(secret), "`{id}` lags behind");
+    }
+    let living: Vec<&SecretId> = state.living().map(|(_, known)| &known.minted.secret_id).collect();
+    for id in world.existing(By::Lakekey) {
+        assert!(living.contains(&&id), "G2: stray `{id}`, only {living:?} live");
+    }
+    assert!(living.len() <= 3, "G2: {living:?} never retire");
+}
