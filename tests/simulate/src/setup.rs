@@ -10,7 +10,7 @@ use lakekey_core::clock::Clock;
 use lakekey_core::config::env_vars::{CONFIG, Environment};
 use lakekey_core::config::{Config, ConfigSource};
 use lakekey_core::stores::memory::MemoryStore;
-use lakekey_sim::{Cloud, Fleet, Settings};
+use lakekey_sim::{Cloud, Fleet, Settings, TakeOver};
 use serde_json::{Value, json};
 
 use crate::broken::Variant;
@@ -53,6 +53,12 @@ pub fn stage(plan: &Plan, variant: Option<Variant>, traced: bool) -> anyhow::Res
         let mut watch = universe.watch();
         watch.kept_back = signed(config.state.request_timeout).saturating_add(signed(config.state.skew));
         watch.recently = signed(Duration::from_millis(plan.services.list_lag) + config.state.lease);
+    }
+    if plan.services.take_over == TakeOver::Keeps {
+        // Else nobody could say what privacy level a dataset's sources have once it is lakekey's.
+        for source in cloud.sources() {
+            cloud.share_source(&source.id, &cloud.cast().powerbi.object_id);
+        }
     }
     if plan.config.adopt {
         put_value_to_adopt(&universe);
