@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::due::LISTED_AFTER;
 use super::event::Condemnation;
 use super::next::{Observed, SLOTS, Step, past};
 use super::state::{Attempt, AttemptFate, State};
@@ -190,15 +191,26 @@ pub fn shows(created_at: Timestamp, expires_at: Option<Timestamp>, lifetime_s: u
     })
 }
 
+/// Secrets that use up slots: those listed, and lakekey's own that are too young for a list that lags behind.
+pub fn used_slots(state: &State, listing: &[Listed], now: Timestamp) -> usize {
+    let deleted = |id: &SecretId| state.condemned.get(id).is_some_and(|condemned| condemned.deleted);
+    let unlisted = state.generations.values().map(|known| &known.minted).filter(|minted| {
+        past(minted.created_at, LISTED_AFTER) >= now
+            && !deleted(&minted.secret_id)
+            && !listing.iter().any(|listed| listed.id == minted.secret_id)
+    });
+    listing.len() + unlisted.count()
+}
+
 /// Why nothing is minted: who fills the slots, and what to do.
-pub fn slots_full(state: &State, listing: &[Listed]) -> Problem {
+pub fn slots_full(state: &State, listing: &[Listed], now: Timestamp) -> Problem {
     let nothing = BTreeSet::new();
     let foreign: Vec<String> = listing
         .iter()
         .filter(|listed| origin(state, &nothing, listed) == Origin::Foreign)
         .map(|listed| format!("`{}`", listed.id))
         .collect();
-    let used = listing.len();
+    let used = used_slots(state, listing, now);
     let problem = match foreign.is_empty() {
         true => format!("{used} of {SLOTS} secret slots are in use, all by generations that targets may still hold"),
         false => format!(

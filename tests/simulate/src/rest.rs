@@ -56,7 +56,9 @@ async fn settle(stage: &Stage, when: &str) -> bool {
             at_rest(stage).await;
             return stage.universe.violation().is_none();
         }
-        sleep(if run < 8 { Duration::from_secs(20 * 60) } else { Duration::from_secs(6 * 3_600) }).await;
+        // Often at first; then as a timer would, with a second look soon after, for lists lag behind.
+        let pause = if run < 8 || run % 2 == 0 { 20 * 60 } else { 6 * 3_600 };
+        sleep(Duration::from_secs(pause)).await;
     }
     let pinned = folded(stage).await.map(|state| pinned(&state)).unwrap_or_default();
     check(stage, "G5", false, || format!("{when}, {RUNS_MAX} runs did not come to rest; the last came to {last}{pinned}"));
@@ -97,15 +99,16 @@ async fn at_rest(stage: &Stage) {
         return check(stage, "G5", false, || "nothing is current at rest".to_owned());
     };
     let secrets = cloud.secrets(&cloud.cast().principal.application_id);
-    let mut ours: Vec<String> = {
+    let ours: Vec<String> = {
         let watch = universe.watch();
         let alive = secrets.iter().filter(|secret| secret.deleted.is_none());
         alive.map(|secret| secret.id.clone()).filter(|id| watch.is_ours(id) || watch.adopted.contains(id)).collect()
     };
-    let mut wanted: Vec<&str> = state.living().map(|(_, known)| known.minted.secret_id.as_str()).collect();
-    wanted.sort_unstable();
-    ours.sort_unstable();
-    check(stage, "G2", ours == wanted, || format!("at rest lakekey's secrets {ours:?} live, and its generations are {wanted:?}"));
+    // A generation that a person has deleted may still be waited for; one that nobody knows may not live.
+    let known: Vec<&str> = state.living().map(|(_, known)| known.minted.secret_id.as_str()).collect();
+    let stray = ours.iter().find(|id| !known.contains(&id.as_str()));
+    check(stage, "G2", stray.is_none(), || format!("at rest {stray:?} of lakekey's lives, and its generations are {known:?}"));
+    check(stage, "G2", ours.contains(&current), || format!("at rest the current secret {current} is gone"));
     let stored = universe.store(&stage.config.credentials[0].store.to_string());
     let stored = lakekey_core::stores::SecretStore::current(&stored).await.ok().flatten().and_then(|value| value.secret_id);
     check(stage, "G2", stored.as_ref().is_some_and(|id| id.as_str() == current), || {
@@ -153,5 +156,5 @@ fn outcome(finished: &Finished) -> String {
     }
 }
 
-/// Twenty days: longer than any secret of a plan lives.
-const RUNS_MAX: u32 = 90;
+/// Seventeen days: longer than any secret of a plan lives.
+const RUNS_MAX: u32 = 130;

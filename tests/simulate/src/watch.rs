@@ -168,6 +168,8 @@ impl Watch {
             .into_iter()
             .filter(|source| is_covered(source) && source.secret_id.as_deref() == Some(secret))
             .filter(|source| !self.meddled.contains(&source.id))
+            // One that was pointed elsewhere before lakekey ever selected it was never a target.
+            .filter(|source| ours || !self.departed.contains(&source.id))
             .map(|source| source.target_id)
             .collect();
         if !holders.is_empty() {
