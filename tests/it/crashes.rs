@@ -1,7 +1,7 @@
 //! A run may die at any instant. Two rotations and a retirement are cut off at every request (before it, after its effect,
 //! after its answer) and at every await, and resumed: nothing may be lost, leaked, minted twice or left behind.
 //!
-//! By default every few points are tried; with `LAKEKEY_EVERY_CRASH` set, all of them.
+//! By default every request that changes something and every few others are tried; with `LAKEKEY_EVERY_CRASH` set, all.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -34,6 +34,7 @@ fn customer() -> Bench {
 struct Life {
     requests: usize,
     polls: usize,
+    effects: Vec<usize>,
     crashed: bool,
 }
 
@@ -47,7 +48,7 @@ async fn live(cut: Cut, resume: Resume) -> Life {
         finish(&bench, &fuse, resume, cut).await;
     }
     check(&bench, &fuse, &foreign, cut).await;
-    Life { requests: fuse.requests(), polls: fuse.polls(), crashed: fuse.spent() }
+    Life { requests: fuse.requests(), polls: fuse.polls(), effects: fuse.effects(), crashed: fuse.spent() }
 }
 
 /// Rotates until that ends 0.
@@ -106,72 +107,75 @@ pub fn assert_no_leak(bench: &Bench, when: &str) {
     }
 }
 
-/// Every how many points are tried.
-fn stride(default: usize) -> usize {
+/// Whether every point is tried.
+fn all() -> bool {
     #[expect(clippy::disallowed_methods, reason = "a switch of the tests themselves")]
-    let all = std::env::var("LAKEKEY_EVERY_CRASH").is_ok();
-    if all { 1 } else { default }
+    std::env::var("LAKEKEY_EVERY_CRASH").is_ok()
 }
 
-/// Cuts a life off at points `first`, `first + every`, … until the life is too short for them.
-async fn sweep(first: usize, every: usize, resume: Resume, cut: fn(usize) -> Cut) -> usize {
-    let mut points = 0;
-    for at in (first..).step_by(every) {
-        let life = live(cut(at), resume).await;
-        if !life.crashed {
-            break;
-        }
-        points += 1;
+/// Cuts lives off at every request that changes something, and at every so many others.
+async fn at_requests(every: usize, resume: Resume, cut: fn(usize) -> Cut) {
+    let whole = live(Cut::Never, resume).await;
+    let others = (0..whole.requests).step_by(if all() { 1 } else { every });
+    let points: BTreeSet<usize> = others.chain(whole.effects).collect();
+    let mut crashes = 0;
+    for point in &points {
+        crashes += usize::from(live(cut(*point), resume).await.crashed);
     }
-    points
+    assert_eq!(crashes, points.len(), "each life was cut off");
+    assert!(crashes > 15, "{crashes}");
+}
+
+/// Cuts lives off at every so many awaits. How many there are differs a little from life to life.
+async fn at_awaits(first: usize, every: usize, resume: Resume) {
+    let whole = live(Cut::Never, resume).await;
+    let mut crashes = 0;
+    for point in (first..whole.polls).step_by(if all() { 1 } else { every }) {
+        crashes += usize::from(live(Cut::Poll(point), resume).await.crashed);
+    }
+    assert!(crashes > 10, "{crashes}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_undisturbed_life_needs_two_secrets() {
     let life = live(Cut::Never, Resume::AtOnce).await;
     assert!(!life.crashed && life.requests > 100 && life.polls > life.requests);
+    assert!(life.effects.len() > 10, "{:?}", life.effects);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_dies_before_a_request_is_resumed_at_once() {
-    let points = sweep(0, stride(5), Resume::AtOnce, Cut::BeforeSend).await;
-    assert!(points > 20, "{points}");
+    at_requests(12, Resume::AtOnce, Cut::BeforeSend).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_dies_before_an_answer_is_resumed_at_once() {
-    let points = sweep(1, stride(5), Resume::AtOnce, Cut::BeforeAnswer).await;
-    assert!(points > 20, "{points}");
+    at_requests(12, Resume::AtOnce, Cut::BeforeAnswer).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_dies_after_an_answer_is_resumed_at_once() {
-    let points = sweep(2, stride(5), Resume::AtOnce, Cut::AfterAnswer).await;
-    assert!(points > 20, "{points}");
+    at_requests(12, Resume::AtOnce, Cut::AfterAnswer).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_dies_before_an_answer_is_resumed_later() {
-    let points = sweep(3, stride(9), Resume::Later, Cut::BeforeAnswer).await;
-    assert!(points > 10, "{points}");
+    at_requests(40, Resume::Later, Cut::BeforeAnswer).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_dies_before_an_answer_is_resumed_elsewhere_when_its_lease_is_over() {
-    let points = sweep(4, stride(7), Resume::Elsewhere, Cut::BeforeAnswer).await;
-    assert!(points > 10, "{points}");
+    at_requests(40, Resume::Elsewhere, Cut::BeforeAnswer).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_dies_at_an_await_is_resumed_at_once() {
-    let points = sweep(0, stride(9), Resume::AtOnce, Cut::Poll).await;
-    assert!(points > 18, "{points}");
+    at_awaits(0, 9, Resume::AtOnce).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_dies_at_an_await_is_resumed_elsewhere_when_its_lease_is_over() {
-    let points = sweep(5, stride(13), Resume::Elsewhere, Cut::Poll).await;
-    assert!(points > 12, "{points}");
+    at_awaits(4, 13, Resume::Elsewhere).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -50,6 +50,13 @@ pub struct Fuse {
     /// Sources seen with a living secret.
     live: Mutex<BTreeSet<String>>,
     outages: Mutex<Vec<String>>,
+    /// Numbers of the requests that were to change something.
+    effects: Mutex<Vec<usize>>,
+}
+
+/// Whether a request is to change something; a sign-in is not.
+pub fn has_effect(request: &http::Request<Bytes>) -> bool {
+    request.method() != http::Method::GET && !request.uri().path().ends_with("/token")
 }
 
 impl Fuse {
@@ -63,6 +70,7 @@ impl Fuse {
             spent: AtomicBool::new(false),
             live: Mutex::default(),
             outages: Mutex::default(),
+            effects: Mutex::default(),
         })
     }
 
@@ -83,6 +91,10 @@ impl Fuse {
 
     pub fn polls(&self) -> usize {
         self.polls.load(Ordering::Relaxed)
+    }
+
+    pub fn effects(&self) -> Vec<usize> {
+        self.effects.lock().unwrap().clone()
     }
 
     /// Whether it has ever cut a run off.
@@ -146,6 +158,9 @@ impl Fuse {
 impl Transport for Fuse {
     async fn send(&self, request: http::Request<Bytes>, timeout: Duration) -> Result<http::Response<Bytes>, TransportError> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        if has_effect(&request) {
+            self.effects.lock().unwrap().push(number);
+        }
         if self.cut() == Cut::BeforeSend(number) {
             self.blow();
             std::future::pending::<()>().await;

@@ -1,5 +1,7 @@
 //! `forget`: a person's word that a place is gone or beyond reach, so that it keeps no old secret alive any more.
 
+use jiff::Timestamp;
+
 use super::{App, principal};
 use crate::command::Progress;
 use crate::config::Credential;
@@ -30,10 +32,19 @@ impl App {
         }
         let ports = self.ports(credential, found, &Progress::none()).await?;
         let mut run = Run::open(&ports, Goal::Rotate { force: false }, None).await?;
-        let known = run.state.holders.contains_key(target);
-        let forgotten = if known { run.forget(target.clone()).await } else { Err(unknown()) };
+        let now = self.surroundings.clock.now();
+        let forgotten = match run.state.holders.get(target).map(|holder| holder.in_flight) {
+            None => Err(unknown()),
+            Some(Some((_, until))) if until > now => Err(in_flight(target, until)),
+            Some(_) => run.forget(target.clone()).await,
+        };
         let closed = run.close().await;
         forgotten?;
         closed.map(drop)
     }
+}
+
+fn in_flight(target: &TargetId, until: Timestamp) -> Error {
+    Error::unfinished("write-in-flight", format!("an earlier write may still land at `{target}` until {until:.0}"))
+        .hint("run `lakekey forget` again after that")
 }

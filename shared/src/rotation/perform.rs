@@ -66,6 +66,7 @@ impl Run<'_> {
         };
         if let Some(credential) = &adopted {
             self.say(format!("adopting secret `{}` from {} as generation 1", credential.secret_id, store.place()), 0, 0);
+            self.still_leased()?;
             store.stage(credential).await?;
         }
         let adopted = adopted.map(|credential| Minted {
@@ -245,6 +246,7 @@ impl Run<'_> {
                 self.state.open.as_ref().map_or_else(|| Place::from(&self.ports.credential.store), |open| open.plan.store.clone())
             }
         };
+        self.still_leased()?;
         self.store(&place)?.discard(&secret_id).await?;
         self.seen.values.remove(&secret_id);
         self.record(Event::Deleted { secret_id: secret_id.clone() }).await?;
@@ -258,6 +260,7 @@ impl Run<'_> {
         let place = self.state.open.as_ref().map(|open| open.plan.store.clone());
         let store = self.store(&place.unwrap_or_else(|| Place::from(&self.ports.credential.store)))?;
         self.say(format!("making generation {generation} current in {}", store.place()), 0, 0);
+        self.still_leased()?;
         store.promote(&value).await?;
         self.record(Event::Promoted { generation }).await.map(drop)
     }

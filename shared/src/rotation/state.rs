@@ -2,6 +2,7 @@
 //! an error, so that replaying a journal checks it.
 
 mod fold;
+mod take_over;
 
 use std::collections::{BTreeMap, BTreeSet};
 

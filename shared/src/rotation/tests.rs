@@ -156,7 +156,7 @@ fn origin_of(sim: &Sim, id: &SecretId) -> Origin {
 #[test]
 fn a_rotation_moves_everything_and_retires_what_was_before() {
     let mut sim = Sim::rotated(&["a", "b"]);
-    assert_eq!(sim.state().phase(), Phase::Idle);
+    assert_eq!(sim.state().phase(), Phase::Draining, "grace counts from the first rotation too");
     let first = sim.secret(1);
     sim.days(8);
     let ran = sim.run(ROTATE);

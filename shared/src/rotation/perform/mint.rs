@@ -71,6 +71,8 @@ impl Run<'_> {
         };
         let store = self.store(&plan.store)?;
         let mut tries = 0;
+        // Without the lease the value is let go: whoever has it now finds the secret and deletes it.
+        self.still_leased()?;
         while let Err(error) = store.stage(&value).await {
             tries += 1;
             if tries == STAGE_TRIES {

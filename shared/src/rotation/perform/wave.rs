@@ -10,6 +10,8 @@ use crate::rotation::drive::Run;
 use crate::rotation::event::{Event, Fate, TakenOver, WaveResult};
 use crate::targets::{Applied, ApplyError, DatasetRef, Landed};
 
+/// The code of a write that was not started for lack of time.
+const OUT_OF_TIME: &str = "out-of-time";
 /// Take-overs under way at once.
 const TAKE_OVERS_AT_ONCE: usize = 8;
 
@@ -60,7 +62,7 @@ impl Run<'_> {
         let earlier_may_land = outcome.as_ref().is_ok_and(|applied| applied.earlier_may_land);
         let (fate, problem) = match outcome {
             Ok(_) => (Fate::Moved, None),
-            Err(ApplyError { landed: Landed::No, problem }) if problem.code == "out-of-time" => (Fate::NotTried, None),
+            Err(ApplyError { landed: Landed::No, problem }) if problem.code == OUT_OF_TIME => (Fate::NotTried, None),
             Err(ApplyError { landed, problem }) => {
                 let fate = match landed {
                     Landed::No => Fate::NotWritten,
@@ -79,6 +81,7 @@ impl Run<'_> {
         };
         let mut value = value.clone();
         value.journal = self.journal.head().map(str::to_owned);
+        self.still_leased().map_err(|_| out_of_time())?;
         copy.write(&value, self.not_after()).await
     }
 
@@ -111,6 +114,10 @@ impl Run<'_> {
             Err(error) => TakenOver { dataset, targets: Vec::new(), problem: Some(error.problem) },
         }
     }
+}
+
+fn out_of_time() -> ApplyError {
+    ApplyError { landed: Landed::No, problem: Problem::new(OUT_OF_TIME, "the lease ended before it was written") }
 }
 
 fn unreachable_now(why: &str) -> ApplyError {

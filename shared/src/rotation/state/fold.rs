@@ -8,8 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Attempt, AttemptFate, Condemned, Failures, GenerationState, Holder, IllegalEvent, Lease, Open, State, Wave, past};
 use crate::error::Problem;
 use crate::ids::{Generation, RunnerId, SecretId, TargetId};
-use crate::rotation::event::{Begun, Condemnation, Event, Fate, Minted, PlanKind, Planned, TakenOver, WaveResult};
-use crate::targets::{DatasetRef, TargetSpec};
+use crate::rotation::event::{Begun, Condemnation, Event, Fate, Minted, PlanKind, Planned, WaveResult};
 
 type Folded = Result<(), &'static str>;
 
@@ -62,7 +61,7 @@ impl State {
             Event::WaveStarted { generation, targets } => self.wave_started(at, *generation, targets)?,
             Event::WaveEnded { results } => self.wave_ended(at, results)?,
             Event::Parked { targets } => self.park(targets),
-            Event::Forgotten { target } => self.forget(target),
+            Event::Forgotten { target } => self.forget(at, target)?,
             Event::Promoted { generation } => self.promote(at, *generation)?,
             Event::Settled { problem } => {
                 let open = self.open.take().ok_or("nothing is open that could be settled")?;
@@ -170,7 +169,7 @@ impl State {
     }
 
     /// A place in the plan. What a new one holds is not known: it gates whatever lives.
-    fn holder_of(&mut self, id: &TargetId) -> &mut Holder {
+    pub(super) fn holder_of(&mut self, id: &TargetId) -> &mut Holder {
         let living: BTreeSet<Generation> = self.living().map(|(generation, _)| generation).collect();
         let holder = self.holders.entry(id.clone()).or_insert_with(|| Holder { may_hold: living, ..Holder::default() });
         holder.planned = true;
@@ -238,56 +237,6 @@ impl State {
         Ok(())
     }
 
-    fn taken_over(&mut self, at: Timestamp, results: &[TakenOver]) {
-        self.taking_over.clear();
-        for result in results {
-            let users = self.holders.iter().filter(|(_, holder)| {
-                holder.spec.as_ref().is_some_and(|spec| spec.take_over.as_ref() == Some(&result.dataset.id))
-            });
-            let before: Vec<TargetId> = users.map(|(id, _)| id.clone()).collect();
-            if let Some(problem) = &result.problem {
-                for id in &before {
-                    self.fail(id, at, Some(problem));
-                }
-                continue;
-            }
-            for id in before.iter().filter(|id| !result.targets.iter().any(|spec| spec.id == **id)) {
-                self.rebound(id, &result.dataset);
-            }
-            for spec in &result.targets {
-                self.join_plan(spec);
-            }
-        }
-    }
-
-    /// A take-over gave the dataset another data source. The old one stays with its other datasets, of which the next is
-    /// taken over in turn; without any it leaves the plan, and what it may hold still gates.
-    fn rebound(&mut self, id: &TargetId, dataset: &DatasetRef) {
-        let Some(holder) = self.holders.get_mut(id) else { return };
-        holder.failures = None;
-        let Some(spec) = &mut holder.spec else { return };
-        spec.datasets.retain(|user| user.id != dataset.id);
-        spec.take_over = spec.datasets.first().map(|user| user.id.clone());
-        if spec.take_over.is_none() {
-            holder.planned = false;
-            for wave in self.open.iter_mut().flat_map(|open| open.waves.iter_mut()) {
-                wave.retain(|target| target != id);
-            }
-        }
-    }
-
-    fn join_plan(&mut self, spec: &TargetSpec) {
-        let holder = self.holder_of(&spec.id);
-        holder.spec = Some(spec.clone());
-        holder.bare = true;
-        if let Some(open) = &mut self.open
-            && !open.waves.iter().flatten().any(|id| *id == spec.id)
-            && let Some(wave) = open.waves.first_mut()
-        {
-            wave.push(spec.id.clone());
-        }
-    }
-
     fn wave_started(&mut self, at: Timestamp, generation: Generation, targets: &[TargetId]) -> Folded {
         if self.wave.is_some() {
             return Err("a wave begins while one is under way");
@@ -340,7 +289,7 @@ impl State {
         Ok(())
     }
 
-    fn fail(&mut self, id: &TargetId, at: Timestamp, problem: Option<&Problem>) {
+    pub(super) fn fail(&mut self, id: &TargetId, at: Timestamp, problem: Option<&Problem>) {
         let Some(holder) = self.holders.get_mut(id) else { return };
         let failures = holder.failures.get_or_insert(Failures { since: at, last: at, count: 0, problem: None, parked: false });
         failures.count += 1;
@@ -356,11 +305,16 @@ impl State {
         }
     }
 
-    fn forget(&mut self, target: &TargetId) {
-        self.holders.remove(target);
+    fn forget(&mut self, at: Timestamp, target: &TargetId) -> Folded {
+        let holder = self.holders.remove(target).ok_or("a place is forgotten that is in no plan")?;
+        if holder.in_flight.is_some_and(|(_, until)| until > at) {
+            // It may be selected again at once, and must not be sent another generation before this one has landed.
+            return Err("a place is forgotten while a write may still land there");
+        }
         for wave in self.open.iter_mut().flat_map(|open| open.waves.iter_mut()) {
             wave.retain(|id| id != target);
         }
+        Ok(())
     }
 
     fn promote(&mut self, at: Timestamp, generation: Generation) -> Folded {

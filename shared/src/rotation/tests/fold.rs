@@ -180,6 +180,18 @@ fn plans_deletes_and_beginnings_have_their_place() {
 }
 
 #[test]
+fn a_forgotten_place_gates_nothing_and_is_forgotten_only_when_nothing_may_land_there() {
+    let forgotten = Event::Forgotten { target: TargetId::new("a") };
+    let sent = [intended(2), minted(2, 2, "x"), verified(2), wave(2)];
+    let flying = [&sent[..], &[ended(Fate::Unknown), forgotten.clone()]].concat();
+    refuses(&flying, "a place is forgotten while a write may still land there");
+    let state = opened(&[&sent[..], &[ended(Fate::Refused), forgotten.clone()]].concat()).unwrap();
+    assert_eq!(state.gates(Generation(1)).count() + state.gates(Generation(2)).count(), 0);
+    assert!(state.open.unwrap().waves.iter().all(Vec::is_empty));
+    refuses(&[forgotten.clone(), forgotten], "a place is forgotten that is in no plan");
+}
+
+#[test]
 fn a_new_target_gates_all_that_lives_and_a_moved_one_only_what_it_took() {
     let mut sim = Sim::rotated(&["a"]);
     sim.world.sites.insert(TargetId::new("b"), sim.world.sites[&TargetId::new("a")].clone());

@@ -187,6 +187,7 @@ impl Runner {
             Step::TakeOver { datasets } => self.take_over(world, faults, datasets),
             Step::Wave { generation, targets } => self.wave(world, faults, generation, &targets),
             Step::Park { targets } => self.record(world, Event::Parked { targets }),
+            Step::RecordDrained => self.record(world, Event::Drained),
             Step::Promote { generation } => {
                 let secret_id = self.value(world, generation)?;
                 assert!(!world.is_condemned(&secret_id), "deletion discipline: condemned `{secret_id}` is promoted");
@@ -212,7 +213,7 @@ impl Runner {
             minted(&world.secrets[&id].listed, Generation(1), 0, false)
         });
         let (credential, application_id) = (CredentialName::new("sales-bi"), ApplicationId::new("app"));
-        self.record(world, Event::Begun(Begun { credential, application_id, adopted }))
+        self.record(world, Event::Begun(Begun { credential, application_id, adopted, forgiven: Vec::new() }))
     }
 
     fn look(&mut self, world: &World, faults: &mut Faults) -> Did {

@@ -8,8 +8,9 @@ use super::world::{By, Manner, World};
 use super::{FORCE, ROTATE};
 use crate::ids::{DatasetId, SecretId, TargetId};
 use crate::report::Phase;
+use crate::rotation::event::Event;
 use crate::rotation::next::Goal;
-use crate::rotation::state::State;
+use crate::rotation::state::{Holder, State};
 
 const SEEDS: u64 = 2_000;
 const RUNS_IN_TROUBLE: u64 = 40;
@@ -52,6 +53,9 @@ fn swarm(seed: u64) {
             1 | 2 => FORCE,
             _ => ROTATE,
         };
+        if dice.percent(10) && runners.iter().all(Option::is_none) {
+            forget(&mut world, run);
+        }
         interleaved(&mut world, &mut faults, &mut dice, (&mut runners, goal, locks, run));
         let pause = match dice.below(4) {
             0 => dice.seconds(120),
@@ -93,6 +97,21 @@ fn interleaved(
             world.pass(dice.seconds(3_600));
         }
     }
+}
+
+/// A person vouches for what is not selected any more: nothing reads through it.
+fn forget(world: &mut World, run: u64) {
+    let Ok(mut runner) = Runner::open(world, &format!("person-{run}"), ROTATE, SignedDuration::ZERO, true) else { return };
+    let now = world.now;
+    let gone = |(id, holder): &(&TargetId, &Holder)| {
+        holder.spec.is_some() && !world.selection.contains(*id) && holder.in_flight.is_none_or(|(_, until)| until <= now)
+    };
+    let target = runner.state.holders.iter().find(gone).map(|(id, _)| id.clone());
+    if let Some(target) = target {
+        world.sites.get_mut(&target).unwrap().holds = None;
+        runner.record(world, Event::Forgotten { target }).unwrap();
+    }
+    runner.record(world, Event::LeaseReleased).unwrap();
 }
 
 /// What people do meanwhile.
