@@ -178,9 +178,12 @@ pub fn is_mended(state: &State, seen: &Observed, problem: &Problem) -> bool {
     }
 }
 
-/// Whether a secret's dates show the lifetime that an attempt asked for.
+/// Whether a secret's dates show the lifetime that an attempt asked for. An answered attempt may have been delivered twice, but
+/// what is made long after it is somebody else's who asked for the same; one without an answer may take effect at any time.
 pub fn bears(listed: &Listed, attempt: &Attempt) -> bool {
-    shows(listed.created_at, listed.expires_at, attempt.lifetime_s)
+    let (from, to) = attempt.made_between;
+    let in_time = from <= listed.created_at && (listed.created_at <= to || is_unended(attempt));
+    in_time && shows(listed.created_at, listed.expires_at, attempt.lifetime_s)
 }
 
 /// Whether these dates show this lifetime, to the second.

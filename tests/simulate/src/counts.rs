@@ -29,6 +29,8 @@ pub struct Counts {
     pub minted: u64,
     /// Secrets deleted by lakekey.
     pub deleted: u64,
+    /// Lines logged and looked at.
+    pub log_lines: u64,
 }
 
 impl Counts {
@@ -57,6 +59,7 @@ impl Counts {
         self.virtual_s += other.virtual_s;
         self.minted += other.minted;
         self.deleted += other.deleted;
+        self.log_lines += other.log_lines;
         for (kind, count) in &other.faults {
             *self.faults.entry(kind.clone()).or_default() += count;
         }

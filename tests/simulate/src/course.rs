@@ -11,7 +11,7 @@ use crate::broken::Variant;
 use crate::counts::Counts;
 use crate::invoke::{Start, invoke, runner_name};
 use crate::people;
-use crate::plan::{Plan, Shift};
+use crate::plan::{Ask, Plan, Shift};
 use crate::process::sleep;
 use crate::rest;
 use crate::setup::{self, Stage};
@@ -31,8 +31,8 @@ pub struct Went {
 /// Runs a plan in a runtime and a universe of its own.
 pub fn run(plan: &Plan, variant: Option<Variant>, traced: bool) -> anyhow::Result<Went> {
     in_paused_time(async {
-        let mut stage = setup::stage(plan, variant, traced)?;
-        course(plan, &mut stage).await;
+        let stage = setup::stage(plan, variant, traced)?;
+        course(plan, &stage).await?;
         let mut counts = stage.universe.watch().counts.clone();
         counts.seeds = 1;
         for seen in stage.universe.cloud.requests() {
@@ -55,11 +55,11 @@ pub fn in_paused_time<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyho
     runtime.context("no runtime could be made")?.block_on(work)
 }
 
-async fn course(plan: &Plan, stage: &mut Stage) {
+async fn course(plan: &Plan, stage: &Stage) -> anyhow::Result<()> {
     setup::trouble(plan, &stage.universe);
+    let mut rivals = Ok(());
     let counter = AtomicU64::new(0);
     {
-        let stage = &*stage;
         let mut shifts: FuturesUnordered<_> = plan.shifts.iter().map(|shift| shift_at(plan, stage, shift, &counter)).collect();
         let meanwhile = async {
             for (at, act) in &plan.acts {
@@ -70,12 +70,31 @@ async fn course(plan: &Plan, stage: &mut Stage) {
             setup::calm(&stage.universe);
         };
         let work = async { while shifts.next().await.is_some() && stage.universe.violation().is_none() {} };
-        futures::join!(meanwhile, work);
+        let rivalry = async { rivals = rivalry(plan, stage).await };
+        futures::join!(meanwhile, work, rivalry);
     }
+    rivals?;
     people::tidy(&stage.universe);
     if stage.universe.violation().is_none() {
-        rest::come_to_rest(stage).await;
+        rest::come_to_rest(stage, plan).await;
     }
+    Ok(())
+}
+
+/// Another deployment, which knows nothing of the first: what it does must harm neither.
+async fn rivalry(plan: &Plan, stage: &Stage) -> anyhow::Result<()> {
+    if plan.rivals.is_empty() {
+        return Ok(());
+    }
+    let rival = setup::rival(plan, stage)?;
+    for at in &plan.rivals {
+        wait_until(stage, *at).await;
+        drop(invoke(&rival, Start::plain("rival", Ask::Force)).await);
+        if let Some(violation) = rival.universe.violation() {
+            stage.universe.watch().broken(violation.guarantee, violation.at, format!("the rival: {}", violation.what));
+        }
+    }
+    Ok(())
 }
 
 async fn shift_at(plan: &Plan, stage: &Stage, shift: &Shift, counter: &AtomicU64) {
@@ -89,6 +108,8 @@ async fn shift_at(plan: &Plan, stage: &Stage, shift: &Shift, counter: &AtomicU64
         ask: shift.ask,
         crash: shift.crash,
         freeze: shift.freeze,
+        meanwhile: shift.meanwhile,
+        edit: shift.edit,
     };
     drop(invoke(stage, start).await);
 }

@@ -12,7 +12,7 @@ use lakekey_core::random::Random;
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::places::Places;
-use crate::plan::Ask;
+use crate::plan::{Act, Ask, Edit};
 use crate::process::{Crash, Freeze, Incarnation, Process};
 use crate::setup::Stage;
 use crate::wire::Wire;
@@ -30,12 +30,17 @@ pub struct Start {
     pub crash: Option<Crash>,
     /// When it stands still.
     pub freeze: Option<Freeze>,
+    /// What a person does right after one of its effects.
+    pub meanwhile: Option<(u64, Act)>,
+    /// How its config differs.
+    pub edit: Option<Edit>,
 }
 
 impl Start {
     /// A process that nothing happens to.
     pub fn plain(runner: &str, ask: Ask) -> Self {
-        Self { runner: RunnerId::new(runner), skew_ms: 0, ask, crash: None, freeze: None }
+        let runner = RunnerId::new(runner);
+        Self { runner, skew_ms: 0, ask, crash: None, freeze: None, meanwhile: None, edit: None }
     }
 }
 
@@ -62,7 +67,8 @@ pub async fn invoke(stage: &Stage, start: Start) -> Finished {
     let universe = &stage.universe;
     let number = universe.next_process();
     let clock = universe.clock.skewed(SignedDuration::from_millis(start.skew_ms));
-    let process = Arc::new(Process::new(start.runner.clone(), clock.clone(), start.crash, start.freeze));
+    let process = Process::new(start.runner.clone(), clock.clone());
+    let process = Arc::new(process.fated(start.crash, start.freeze, start.meanwhile));
     let who = start.runner.as_str();
     universe.trace(who, || format!("starts {:?}, crash {:?}, freeze {:?}", start.ask, start.crash, start.freeze));
     let surroundings = Surroundings {
@@ -79,7 +85,7 @@ pub async fn invoke(stage: &Stage, start: Start) -> Finished {
         Ask::Reapply => Command::Reapply { names: Vec::new(), refresh: false },
     };
     let (sender, mut heard) = unbounded_channel();
-    let config = stage.config.clone();
+    let config = stage.config(start.edit).clone();
     let work = Box::pin(async move { App::new(config, surroundings)?.run(command, &Progress::to(sender)).await });
     let answer = Incarnation::new(&process, work).await;
     let now = universe.cloud.now();
@@ -93,6 +99,8 @@ pub async fn invoke(stage: &Stage, start: Start) -> Finished {
         Some(answer) => watch.shown("a report or an error", &said(answer), now),
     }
     watch.counts.freezes += u64::from(process.stood_still());
+    let (lines, telling) = universe.logs.take();
+    watch.logged(lines, telling, now);
     watch.look_around(&universe.cloud);
     drop(watch);
     universe.trace(who, || format!("ends: {}", answer.as_ref().map_or_else(|| "died".to_owned(), brief)));
@@ -132,7 +140,7 @@ fn brief(answer: &Result<Outcome, Error>) -> String {
 pub async fn ask(stage: &Stage, command: Command) -> Result<Outcome, Error> {
     let universe = &stage.universe;
     let runner = RunnerId::new("asks");
-    let process = Arc::new(Process::new(runner.clone(), universe.clock.clone(), None, None));
+    let process = Arc::new(Process::new(runner.clone(), universe.clock.clone()));
     let surroundings = Surroundings {
         transport: Arc::new(Wire::new(Arc::clone(universe), Arc::clone(&process))),
         storage: Arc::new(Places::new(Arc::clone(universe), process)),

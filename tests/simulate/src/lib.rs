@@ -9,6 +9,7 @@ pub mod counts;
 pub mod course;
 pub mod dice;
 pub mod invoke;
+pub mod logs;
 pub mod matrix;
 pub mod people;
 pub mod places;

@@ -32,6 +32,9 @@ struct Args {
     /// Print the plan and the trace of the one seed
     #[arg(long, requires = "seed")]
     trace: bool,
+    /// Go on after a seed that fails, and list all that did
+    #[arg(long)]
+    keep_going: bool,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -49,14 +52,16 @@ fn main() -> anyhow::Result<ExitCode> {
         seeds: args.seeds.unwrap_or(if args.seed.is_some() { 1 } else { SEEDS_DEFAULT }),
         time: args.minutes.map(|minutes| Duration::from_secs(minutes * 60)),
         threads: args.threads.unwrap_or(cores),
+        keep_going: args.keep_going,
     };
     let came = swarm(&asked, &|counts, took| progress(counts, took));
     let summary = if args.json { format!("{}\n", json(&came)) } else { text(&came) };
     std::io::stdout().write_all(summary.as_bytes()).context("stdout is closed")?;
     if let Some(error) = &came.error {
-        anyhow::bail!("{error}");
+        say(error);
+        return Ok(ExitCode::FAILURE);
     }
-    let Some((seed, violation)) = &came.failed else { return Ok(ExitCode::SUCCESS) };
+    let Some((seed, violation)) = came.failed.first() else { return Ok(ExitCode::SUCCESS) };
     say(&format!("seed {seed} FAILED: {violation}\nlooking for the shortest plan that fails so …"));
     let (plan, runs) = shrink(&Plan::of(*seed), violation.guarantee, None);
     let went = course::run(&plan, None, true)?;
@@ -120,6 +125,7 @@ fn text(came: &Came) -> String {
     line("deeds of people", counts.acts.to_string());
     line("secrets made", counts.minted.to_string());
     line("secrets deleted", counts.deleted.to_string());
+    line("lines logged", counts.log_lines.to_string());
     line("virtual days", (counts.virtual_s / 86_400).to_string());
     line("took", format!("{:.1} s", came.took.as_secs_f64()));
     line("invariants checked", counts.checks.values().sum::<u64>().to_string());
@@ -130,8 +136,10 @@ fn text(came: &Came) -> String {
     for (kind, count) in &counts.faults {
         line(&format!("  {kind}"), count.to_string());
     }
-    let result = came.failed.as_ref().map_or_else(|| "clean".to_owned(), |(seed, violation)| format!("seed {seed}: {violation}"));
-    line("result", result);
+    for (seed, violation) in &came.failed {
+        line("FAILED", format!("seed {seed}: {violation}"));
+    }
+    line("result", if came.failed.is_empty() { "clean".to_owned() } else { format!("{} seeds failed", came.failed.len()) });
     text
 }
 
@@ -148,12 +156,13 @@ fn json(came: &Came) -> Value {
         "acts": counts.acts,
         "minted": counts.minted,
         "deleted": counts.deleted,
+        "log_lines": counts.log_lines,
         "virtual_seconds": counts.virtual_s,
         "seconds": came.took.as_secs_f64(),
         "checks": counts.checks,
         "faults": counts.faults,
-        "failed": came.failed.as_ref().map(|(seed, violation)| json!({
+        "failed": came.failed.iter().map(|(seed, violation)| json!({
             "seed": seed, "guarantee": violation.guarantee, "at": violation.at, "what": violation.what,
-        })),
+        })).collect::<Vec<_>>(),
     })
 }

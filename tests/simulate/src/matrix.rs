@@ -89,7 +89,7 @@ pub fn run(plan: &Plan, cell: Cell, retiring: bool) -> anyhow::Result<Came> {
         let died = invoke(&stage, first).await.answer.is_none();
         resume(&stage, cell).await;
         if stage.universe.violation().is_none() {
-            rest::come_to_rest(&stage).await;
+            rest::come_to_rest(&stage, plan).await;
         }
         let counts = stage.universe.watch().counts.clone();
         Ok(Came { counts, violation: stage.universe.violation(), died })

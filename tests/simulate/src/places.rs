@@ -99,6 +99,10 @@ fn failed() -> object_store::Error {
     object_store::Error::Generic { store: "simulated", source: "the answer was lost".into() }
 }
 
+fn exists(path: &Path) -> object_store::Error {
+    object_store::Error::AlreadyExists { path: path.to_string(), source: "the first try had worked".into() }
+}
+
 async fn put(
     universe: &Universe,
     process: &Process,
@@ -109,9 +113,35 @@ async fn put(
     let bytes = bytes::Bytes::from(payload.clone());
     let done = universe.objects.put_opts(path, payload, broken::put_options(universe, options)).await;
     if done.is_ok() {
-        universe.watch().object_put(process, path.as_ref(), &bytes, universe.cloud.now());
+        let minted = universe.watch().object_put(process, path.as_ref(), &bytes, universe.cloud.now());
+        if let Some(secret) = minted {
+            in_a_slot(universe, &secret).await;
+        }
     }
     done
+}
+
+/// What a journal entry says, for the trace.
+fn event(payload: &PutPayload) -> String {
+    let bytes = bytes::Bytes::from(payload.clone());
+    let entry: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let mut event = entry["event"].to_string();
+    event.truncate(event.char_indices().nth(EVENT_MAX).map_or(event.len(), |(at, _)| at));
+    format!(" {event}")
+}
+
+/// Letters of an entry that a trace shows.
+const EVENT_MAX: usize = 160;
+
+/// G2: a secret that the journal names is in a slot, or no crash after this could find its value.
+async fn in_a_slot(universe: &Universe, secret: &SecretId) {
+    let stores: Vec<MemoryStore> = held(&universe.stores).values().cloned().collect();
+    for store in stores {
+        if store.staged(secret).await.is_ok_and(|value| value.is_some()) {
+            return;
+        }
+    }
+    universe.watch().broken("G2", universe.cloud.now(), format!("the journal names {secret}, whose value is in no slot"));
 }
 
 #[async_trait]
@@ -119,9 +149,10 @@ impl ObjectStore for Objects {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> object_store::Result<PutResult> {
         let (universe, process) = (&self.universe, &self.process);
         let fate = process.begin().await;
+        let event = universe.is_traced().then(|| event(&payload)).unwrap_or_default();
         // A local file is written at once or never; only a remote state has writes in flight.
         if let (Some(When::InFlight(ms)), None) = (fate.dies, &universe.lock) {
-            universe.trace(process.runner.as_str(), || format!("#{} put {path} in flight, dies", fate.number));
+            universe.trace(process.runner.as_str(), || format!("#{} put {path}{event} in flight, dies", fate.number));
             let (universe, process, path) = (Arc::clone(universe), Arc::clone(process), path.clone());
             let dying = Arc::clone(&self.process);
             detach(async move {
@@ -135,10 +166,11 @@ impl ObjectStore for Objects {
             Mishap::None => put(universe, process, path, payload, options).await,
             Mishap::Fails => Err(failed()),
             Mishap::Unanswered => put(universe, process, path, payload, options).await.and(Err(failed())),
+            Mishap::Repeated => put(universe, process, path, payload, options).await.and(Err(exists(path))),
         };
         let said = if answer.is_ok() { "done" } else { "failed" };
-        universe.trace(process.runner.as_str(), || format!("#{} put {path} -> {said}", fate.number));
-        process.end(fate).await;
+        universe.trace(process.runner.as_str(), || format!("#{} put {path}{event} -> {said}", fate.number));
+        universe.ended(process, fate).await;
         answer
     }
 
@@ -188,11 +220,11 @@ impl Store {
         let answer = match self.universe.mishap(|trouble| trouble.stores) {
             Mishap::None => done.await,
             Mishap::Fails => Err(not_writable()),
-            Mishap::Unanswered => done.await.and(Err(not_writable())),
+            Mishap::Unanswered | Mishap::Repeated => done.await.and(Err(not_writable())),
         };
         let said = if answer.is_ok() { "done" } else { "failed" };
         self.universe.trace(self.process.runner.as_str(), || format!("#{} {what} -> {said}", fate.number));
-        self.process.end(fate).await;
+        self.universe.ended(&self.process, fate).await;
         answer
     }
 }

@@ -31,6 +31,10 @@ pub struct Plan {
     pub shifts: Vec<Shift>,
     /// What people do meanwhile.
     pub acts: Vec<(u64, Act)>,
+    /// When another deployment works on the same principal, with a state of its own: a breach of the contract.
+    pub rivals: Vec<u64>,
+    /// Whether the config is once pointed at another principal while a rotation is open.
+    pub other_principal: bool,
     /// When the faults end, in milliseconds after the start.
     pub calm_at_ms: u64,
 }
@@ -57,6 +61,8 @@ pub struct ServicesPlan {
     pub list_lag: u64,
     /// Until a new secret is accepted.
     pub settles: u64,
+    /// Until an access token expires.
+    pub token_life: u64,
     /// Rows of a page.
     pub page: usize,
     /// What the sixth create answers.
@@ -84,6 +90,13 @@ pub struct ConfigPlan {
     pub adopt: bool,
 }
 
+impl ConfigPlan {
+    /// The shortest grace that this lease allows.
+    pub fn shortest_grace(&self) -> u64 {
+        (self.lease + self.lease / 4 + self.lease * 2 / 7 + 2).min(self.grace)
+    }
+}
+
 /// One invocation of `lakekey rotate`.
 #[derive(Clone, Copy, Debug)]
 pub struct Shift {
@@ -97,6 +110,32 @@ pub struct Shift {
     pub crash: Option<Crash>,
     /// When it stands still.
     pub freeze: Option<Freeze>,
+    /// What a person does right after one of its effects.
+    pub meanwhile: Option<(u64, Act)>,
+    /// How its config differs.
+    pub edit: Option<Edit>,
+}
+
+impl Shift {
+    /// An invocation at the start, to which nothing happens.
+    pub fn plain(ask: Ask) -> Self {
+        Self { at_ms: 0, runner: 0, ask, crash: None, freeze: None, meanwhile: None, edit: None }
+    }
+}
+
+/// How the config of one invocation differs from the others'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Edit {
+    /// Another grace, eight times as long if the lifetime allows.
+    LongerGrace,
+    /// The shortest grace that the lease allows.
+    ShorterGrace,
+    /// Only the data sources on one warehouse are selected.
+    FewerTargets,
+    /// Copies where there were none, none where there were some.
+    OtherCopies,
+    /// Another service principal.
+    OtherPrincipal,
 }
 
 /// What an invocation is asked.
@@ -146,6 +185,7 @@ impl Plan {
                 latency: 0,
                 list_lag: 0,
                 settles: 1_000,
+                token_life: 3_600_000,
                 page: 3,
                 cap: CapAnswer::LimitExceeded,
                 take_over: TakeOver::Rebinds,
@@ -165,6 +205,8 @@ impl Plan {
             trouble: Trouble::default(),
             shifts: Vec::new(),
             acts: Vec::new(),
+            rivals: Vec::new(),
+            other_principal: false,
             calm_at_ms: 0,
         }
     }
@@ -199,7 +241,7 @@ impl Plan {
         for shift in &self.shifts {
             let _ = writeln!(
                 text,
-                "  run    at {:.1} s by runner {}: {:?}{}{}",
+                "  run    at {:.1} s by runner {}: {:?}{}{}{}{}",
                 shift.at_ms as f64 / 1e3,
                 shift.runner,
                 shift.ask,
@@ -208,10 +250,18 @@ impl Plan {
                     .freeze
                     .map(|freeze| format!(", stands still after effect {} for {} s", freeze.at, freeze.ms / 1_000))
                     .unwrap_or_default(),
+                shift.meanwhile.map(|(at, act)| format!(", a person after effect {at}: {act:?}")).unwrap_or_default(),
+                shift.edit.map(|edit| format!(", config: {edit:?}")).unwrap_or_default(),
             );
         }
         for (at, act) in &self.acts {
             let _ = writeln!(text, "  person at {:.1} s: {act:?}", *at as f64 / 1e3);
+        }
+        for at in &self.rivals {
+            let _ = writeln!(text, "  rival  at {:.1} s", *at as f64 / 1e3);
+        }
+        if self.other_principal {
+            let _ = writeln!(text, "  another principal in the config after the faults");
         }
         text
     }

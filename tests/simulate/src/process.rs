@@ -14,6 +14,8 @@ use jiff::Timestamp;
 use lakekey_core::clock::Clock;
 use lakekey_core::ids::RunnerId;
 
+use crate::plan::Act;
+
 /// When a process dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crash {
@@ -55,6 +57,7 @@ pub struct Process {
     pub lease: Mutex<Option<(u64, Timestamp)>>,
     crash: Option<Crash>,
     freeze: Option<Freeze>,
+    meanwhile: Option<(u64, Act)>,
     effects: AtomicU64,
     dying: AtomicBool,
     dead: AtomicBool,
@@ -74,13 +77,14 @@ pub struct Fate {
 
 impl Process {
     /// A process that has done nothing yet.
-    pub fn new(runner: RunnerId, clock: Clock, crash: Option<Crash>, freeze: Option<Freeze>) -> Self {
+    pub fn new(runner: RunnerId, clock: Clock) -> Self {
         Self {
             runner,
             clock,
             lease: Mutex::default(),
-            crash,
-            freeze,
+            crash: None,
+            freeze: None,
+            meanwhile: None,
             effects: AtomicU64::new(0),
             dying: AtomicBool::new(false),
             dead: AtomicBool::new(false),
@@ -88,6 +92,16 @@ impl Process {
             stood_still: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         }
+    }
+
+    /// The same process, with what is to happen to it.
+    pub fn fated(self, crash: Option<Crash>, freeze: Option<Freeze>, meanwhile: Option<(u64, Act)>) -> Self {
+        Self { crash, freeze, meanwhile, ..self }
+    }
+
+    /// What a person does right after this effect.
+    pub fn meanwhile(&self, fate: Fate) -> Option<Act> {
+        self.meanwhile.filter(|(at, _)| *at == fate.number).map(|(_, act)| act)
     }
 
     /// Numbers an effect that is about to begin; dies instead when that is its fate.

@@ -12,17 +12,25 @@ use lakekey_core::rotation::drive;
 use lakekey_core::rotation::state::State;
 use object_store::ObjectStore;
 
-use crate::invoke::{Finished, Start, invoke};
-use crate::plan::Ask;
+use crate::invoke::{Finished, Start, ask, invoke};
+use crate::plan::{Ask, Edit, Plan};
 use crate::process::sleep;
 use crate::setup::Stage;
 use crate::watch::is_covered;
 
 /// Runs until nothing is left to do, then one rotation more.
-pub async fn come_to_rest(stage: &Stage) {
+pub async fn come_to_rest(stage: &Stage, plan: &Plan) {
     // What people did last is in every list by then.
     sleep(Duration::from_secs(5 * 60)).await;
-    if !settle(stage, "after the faults").await {
+    if plan.other_principal {
+        ask_with_another_principal(stage).await;
+    }
+    // A target that the last rotation was told to leave out may hold what it held.
+    let all = if plan.shifts.iter().any(|shift| shift.edit == Some(Edit::FewerTargets)) { Expected::Some } else { Expected::All };
+    if !settle(stage, "after the faults", all).await {
+        return;
+    }
+    if forget_what_is_gone(stage).await && !settle(stage, "after forgetting what is gone", all).await {
         return;
     }
     let forced = invoke(stage, Start::plain("at-rest", Ask::Force)).await;
@@ -31,13 +39,51 @@ pub async fn come_to_rest(stage: &Stage) {
     }
     let rotated = forced.moved().is_some_and(|moved| moved.outcome == MoveOutcome::Rotated);
     check(stage, "G5", rotated, || format!("a forced rotation at rest came to {}", outcome(&forced)));
-    if rotated && settle(stage, "after a forced rotation").await {
+    if rotated && settle(stage, "after a forced rotation", Expected::All).await {
         verify_journal(stage).await;
     }
 }
 
+/// Whether every data source must hold the current generation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expected {
+    All,
+    Some,
+}
+
+/// An open rotation is bound to its principal: a config that names another is refused until it is closed.
+async fn ask_with_another_principal(stage: &Stage) {
+    let start = Start { edit: Some(Edit::OtherPrincipal), ..Start::plain("misled", Ask::Rotate) };
+    if !folded(stage).await.is_some_and(|state| state.open.is_some()) {
+        return;
+    }
+    let finished = invoke(stage, start).await;
+    let code = finished.moved().and_then(|moved| moved.error.as_ref()).map(|problem| problem.code.clone());
+    check(stage, "G3", code.as_deref() == Some("principal-changed"), || {
+        format!("with another principal in the config an open rotation came to {}", outcome(&finished))
+    });
+}
+
+/// A person's word that data sources which no list shows any more do not count; says whether there are any.
+async fn forget_what_is_gone(stage: &Stage) -> bool {
+    let Some(state) = folded(stage).await else { return false };
+    let mut any = false;
+    let gone = state.holders.iter().filter(|(_, holder)| !holder.planned && holder.spec.is_some());
+    for target in gone.map(|(id, _)| id.clone()) {
+        let name = stage.config.credentials[0].name.clone();
+        let source = stage.universe.cloud.sources().into_iter().find(|source| source.target_id == target.as_str());
+        if let Some(source) = source {
+            stage.universe.watch().meddled.insert(source.id);
+        }
+        let forgotten = ask(stage, Command::Forget { name, target: target.clone() }).await;
+        check(stage, "G5", forgotten.is_ok(), || format!("`forget {target}` came to {:?}", forgotten.as_ref().err()));
+        any = true;
+    }
+    any
+}
+
 /// Runs `rotate` every now and then until all is as asked; says whether it came to that.
-async fn settle(stage: &Stage, when: &str) -> bool {
+async fn settle(stage: &Stage, when: &str, expected: Expected) -> bool {
     let mut last = String::new();
     for run in 0..RUNS_MAX {
         let finished = invoke(stage, Start::plain("at-rest", Ask::Rotate)).await;
@@ -53,7 +99,7 @@ async fn settle(stage: &Stage, when: &str) -> bool {
         let done = matches!(&finished.answer, Some(Ok(answer)) if answer.exit_status() == ExitStatus::Done);
         let phase = finished.moved().map(|moved| moved.phase);
         if done && (phase == Some(Phase::Idle) || phase == Some(Phase::Draining) && is_explained(stage).await) {
-            at_rest(stage).await;
+            at_rest(stage, expected).await;
             return stage.universe.violation().is_none();
         }
         // Often at first; then as a timer would, with a second look soon after, for lists lag behind.
@@ -87,7 +133,7 @@ fn pinned(state: &State) -> String {
 }
 
 /// Everything that must be so when lakekey says that nothing is left to do.
-async fn at_rest(stage: &Stage) {
+async fn at_rest(stage: &Stage, expected: Expected) {
     let universe = &stage.universe;
     let cloud = &universe.cloud;
     let now = cloud.now();
@@ -117,19 +163,24 @@ async fn at_rest(stage: &Stage) {
     let departed = universe.watch().departed.clone();
     for source in cloud.sources().into_iter().filter(is_covered).filter(|source| !departed.contains(&source.id)) {
         let holds = source.secret_id.as_deref() == Some(current.as_str());
-        check(stage, "G5", holds, || format!("at rest {} holds {:?}, not {current}", source.target_id, source.secret_id));
+        check(stage, "G5", holds || expected == Expected::Some, || {
+            format!("at rest {} holds {:?}, not {current}", source.target_id, source.secret_id)
+        });
         let alive = secrets.iter().any(|secret| secret.id == current && secret.expires > now);
         check(stage, "G1", source.connects || !alive, || format!("at rest {} does not connect", source.target_id));
     }
 }
 
 async fn verify_journal(stage: &Stage) {
-    let verified = crate::invoke::ask(stage, Command::History { names: Vec::new(), verify: true }).await;
+    let verified = ask(stage, Command::History { names: Vec::new(), verify: true }).await;
     let whole = match &verified {
         Ok(Outcome::History(report)) => report.credentials.iter().all(|history| history.verified == Some(true)),
         Ok(_) | Err(_) => false,
     };
     check(stage, "G8", whole, || "`history --verify` does not trust the journal".to_owned());
+    let status = ask(stage, Command::Status { names: Vec::new() }).await;
+    let now = stage.universe.cloud.now();
+    stage.universe.watch().shown("the history or the status", &format!("{verified:?} {status:?}"), now);
 }
 
 async fn folded(stage: &Stage) -> Option<State> {

@@ -12,9 +12,10 @@ use lakekey_core::config::{Config, ConfigSource};
 use lakekey_core::stores::memory::MemoryStore;
 use lakekey_sim::{Cloud, Fleet, Settings, TakeOver};
 use serde_json::{Value, json};
+use tracing::subscriber::DefaultGuard;
 
 use crate::broken::Variant;
-use crate::plan::{ConfigPlan, Plan};
+use crate::plan::{ConfigPlan, Edit, Plan};
 use crate::universe::{Trouble, Universe, held};
 
 /// When every seed begins.
@@ -30,6 +31,18 @@ pub struct Stage {
     pub environment: Environment,
     /// Where their randomness starts.
     pub seed: u64,
+    /// How the config differs for some.
+    edited: Vec<(Edit, Config)>,
+    /// Hears what they log.
+    _listening: DefaultGuard,
+}
+
+impl Stage {
+    /// The config, as one invocation sees it.
+    pub fn config(&self, edit: Option<Edit>) -> &Config {
+        let edited = self.edited.iter().find(|(known, _)| Some(*known) == edit);
+        edited.map_or(&self.config, |(_, config)| config)
+    }
 }
 
 /// Sets the stage for a plan. Inside a runtime whose time is paused.
@@ -45,13 +58,23 @@ pub fn stage(plan: &Plan, variant: Option<Variant>, traced: bool) -> anyhow::Res
     let cloud = fleet.build(settings(plan));
     let cast = cloud.cast();
     let secrets = [("ADMIN_SECRET", &cast.admin.client_secret), ("POWERBI_SECRET", &cast.powerbi.client_secret)];
-    let config = config(&cloud, &plan.config)?;
+    let config = config(&document(&cloud, &plan.config, None))?;
+    let mut edits: Vec<Edit> = plan.shifts.iter().filter_map(|shift| shift.edit).collect();
+    edits.extend(plan.other_principal.then_some(Edit::OtherPrincipal));
+    edits.sort_unstable();
+    edits.dedup();
+    let edited = edits.into_iter().map(|edit| Ok((edit, self::config(&document(&cloud, &plan.config, Some(edit)))?)));
+    let edited = edited.collect::<anyhow::Result<_>>()?;
     let environment: Environment = secrets.into_iter().map(|(name, value)| (name.to_owned(), value.clone())).collect();
     let mut universe = Universe::new(cloud.clone(), Clock::runtime(START), plan.seed, plan.locked, traced);
     universe.variant = variant;
     {
         let mut watch = universe.watch();
         watch.kept_back = signed(config.state.request_timeout).saturating_add(signed(config.state.skew));
+        let bounded = plan.skews_ms.iter().all(|skew| skew.unsigned_abs() <= plan.skew_ms());
+        let shorter = plan.shifts.iter().any(|shift| shift.edit == Some(Edit::ShorterGrace));
+        let grace = if shorter { plan.config.shortest_grace() } else { plan.config.grace };
+        watch.grace = bounded.then(|| signed(Duration::from_secs(grace)));
         watch.recently = signed(Duration::from_millis(plan.services.list_lag) + config.state.lease);
     }
     if plan.services.take_over == TakeOver::Keeps {
@@ -63,7 +86,41 @@ pub fn stage(plan: &Plan, variant: Option<Variant>, traced: bool) -> anyhow::Res
     if plan.config.adopt {
         put_value_to_adopt(&universe);
     }
-    Ok(Stage { universe: Arc::new(universe), config, environment, seed: plan.seed })
+    let listening = universe.logs.listen();
+    Ok(Stage { universe: Arc::new(universe), config, environment, seed: plan.seed, edited, _listening: listening })
+}
+
+/// The stage of another deployment that mints on the same principal, in breach of the contract: a state, a store and an
+/// admin of its own, and no targets.
+pub fn rival(plan: &Plan, stage: &Stage) -> anyhow::Result<Stage> {
+    let cloud = &stage.universe.cloud;
+    let cast = cloud.cast();
+    let mut document = document(cloud, &plan.config, None);
+    document["identities"] = json!({ "dbx-admin": {
+        "auth": "azure-client-secret",
+        "tenant_id": cast.tenant,
+        "client_id": cast.entra_admin.client_id,
+        "client_secret": "env:RIVAL_SECRET",
+    } });
+    let credential = &mut document["credentials"]["sales-bi"];
+    credential["copies"] = json!([]);
+    for key in ["targets", "verify", "warehouses"] {
+        credential.as_object_mut().map(|credential| credential.remove(key));
+    }
+    let secret = ("RIVAL_SECRET".to_owned(), cast.entra_admin.client_secret.clone());
+    let universe = stage.universe.beside(&cast.entra_admin.client_id);
+    {
+        let (mut watch, known) = (universe.watch(), stage.universe.watch());
+        (watch.kept_back, watch.recently, watch.grace) = (known.kept_back, known.recently, known.grace);
+    }
+    Ok(Stage {
+        universe: Arc::new(universe),
+        config: config(&document)?,
+        environment: std::iter::once(secret).collect(),
+        seed: !stage.seed,
+        edited: Vec::new(),
+        _listening: stage.universe.logs.listen(),
+    })
 }
 
 /// Turns the plan's faults on.
@@ -85,6 +142,7 @@ fn settings(plan: &Plan) -> Settings {
         latency: ms(plan.services.latency),
         list_lag: ms(plan.services.list_lag),
         secret_settles: ms(plan.services.settles),
+        token_life: ms(plan.services.token_life),
         page: plan.services.page,
         cap_answer: plan.services.cap,
         take_over: plan.services.take_over,
@@ -111,18 +169,31 @@ fn put_value_to_adopt(universe: &Universe) {
 }
 
 /// The config goes the way of every config: as a document, through the loader and its checks.
-fn config(cloud: &Cloud, plan: &ConfigPlan) -> anyhow::Result<Config> {
-    let document = document(cloud, plan).to_string();
-    let environment: Environment = std::iter::once((CONFIG.to_owned(), document)).collect();
+fn config(document: &Value) -> anyhow::Result<Config> {
+    let environment: Environment = std::iter::once((CONFIG.to_owned(), document.to_string())).collect();
     Config::load(&ConfigSource::Environment, &environment, Path::new(FOLDER))
         .map_err(|problems| anyhow!("{problems:?}"))
         .context("the simulation's own config is not valid")
 }
 
-fn document(cloud: &Cloud, plan: &ConfigPlan) -> Value {
+fn document(cloud: &Cloud, plan: &ConfigPlan, edit: Option<Edit>) -> Value {
     let (addresses, cast) = (cloud.addresses(), cloud.cast());
     let seconds = |count: u64| format!("{count}s");
-    let copies: &[&str] = if plan.copy { &["file:copy/sales-bi.json", "databricks:powerbi/sales-bi"] } else { &[] };
+    let grace = match edit {
+        Some(Edit::LongerGrace) => (plan.grace * 8).min(plan.lifetime - plan.rotate_every),
+        Some(Edit::ShorterGrace) => plan.shortest_grace(),
+        Some(Edit::FewerTargets | Edit::OtherCopies | Edit::OtherPrincipal) | None => plan.grace,
+    };
+    let select = match edit {
+        Some(Edit::FewerTargets) => json!([{ "warehouse": cast.warehouses[0][0] }]),
+        _ => json!([{ "all": true }]),
+    };
+    let principal = if edit == Some(Edit::OtherPrincipal) { "pbi-finance" } else { &cast.principal.display_name };
+    let copies: &[&str] = if plan.copy != (edit == Some(Edit::OtherCopies)) {
+        &["file:copy/sales-bi.json", "databricks:powerbi/sales-bi"]
+    } else {
+        &[]
+    };
     json!({
         "version": 1,
         "endpoints": { "entra": addresses.entra, "powerbi": addresses.powerbi, "fabric": addresses.fabric },
@@ -140,15 +211,15 @@ fn document(cloud: &Cloud, plan: &ConfigPlan) -> Value {
             "workspace": addresses.databricks[0],
             "also_workspaces": addresses.databricks[1..],
             "identity": "dbx-admin",
-            "service_principal": cast.principal.display_name,
+            "service_principal": principal,
             "lifetime": seconds(plan.lifetime),
             "rotate_every": seconds(plan.rotate_every),
-            "grace": seconds(plan.grace),
+            "grace": seconds(grace),
             "store": format!("file:{STORE}"),
             "copies": copies,
             "warehouses": cast.warehouses[0],
             "verify": { "warehouse": cast.warehouses[0][0] },
-            "targets": { "identity": "powerbi", "select": [{ "all": true }], "take_over": true },
+            "targets": { "identity": "powerbi", "select": select, "take_over": true },
         } },
     })
 }

@@ -24,6 +24,8 @@ pub struct Asked {
     pub time: Option<Duration>,
     /// On so many threads.
     pub threads: usize,
+    /// Whether to go on after a seed that failed.
+    pub keep_going: bool,
 }
 
 /// What came of it.
@@ -31,8 +33,8 @@ pub struct Asked {
 pub struct Came {
     /// Summed over all seeds.
     pub counts: Counts,
-    /// The lowest failing seed found, and what failed.
-    pub failed: Option<(u64, Violation)>,
+    /// The failing seeds found, in order, and what failed.
+    pub failed: Vec<(u64, Violation)>,
     /// A plan that could not even begin.
     pub error: Option<String>,
     /// Real time.
@@ -45,7 +47,7 @@ pub fn swarm(asked: &Asked, tell: &(dyn Fn(&Counts, Duration) + Sync)) -> Came {
     let start = clock.now();
     let since = |now: Timestamp| Duration::try_from(now.duration_since(start)).unwrap_or_default();
     let (next, stop) = (AtomicU64::new(asked.first), AtomicBool::new(false));
-    let came = Mutex::new(Came { counts: Counts::default(), failed: None, error: None, took: Duration::ZERO });
+    let came = Mutex::new(Came { counts: Counts::default(), failed: Vec::new(), error: None, took: Duration::ZERO });
     let told = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for _ in 0..asked.threads.max(1) {
@@ -62,10 +64,8 @@ pub fn swarm(asked: &Asked, tell: &(dyn Fn(&Counts, Duration) + Sync)) -> Came {
                         Ok(went) => {
                             came.counts.add(&went.counts);
                             if let Some(violation) = went.violation {
-                                stop.store(true, Ordering::Relaxed);
-                                if came.failed.as_ref().is_none_or(|(failed, _)| seed < *failed) {
-                                    came.failed = Some((seed, violation));
-                                }
+                                stop.fetch_or(!asked.keep_going, Ordering::Relaxed);
+                                came.failed.push((seed, violation));
                             }
                         }
                         Err(error) => {
@@ -81,6 +81,7 @@ pub fn swarm(asked: &Asked, tell: &(dyn Fn(&Counts, Duration) + Sync)) -> Came {
         }
     });
     let mut came = came.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    came.failed.sort_by_key(|(seed, _)| *seed);
     came.took = since(clock.now());
     came
 }

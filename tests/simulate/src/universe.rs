@@ -13,6 +13,9 @@ use object_store::memory::InMemory;
 
 use crate::broken::Variant;
 use crate::dice::Dice;
+use crate::logs::Logs;
+use crate::people;
+use crate::process::{Fate, Process};
 use crate::watch::{Violation, Watch};
 
 /// What all processes of one seed share.
@@ -33,9 +36,11 @@ pub struct Universe {
     pub variant: Option<Variant>,
     /// Processes so far.
     pub processes: AtomicU64,
+    /// What they log.
+    pub logs: Logs,
     watch: Mutex<Watch>,
     dice: Mutex<Dice>,
-    trace: Option<Mutex<Vec<String>>>,
+    trace: Option<Arc<Mutex<Vec<String>>>>,
 }
 
 /// How often writes to state and stores fail, before or after their effect.
@@ -56,6 +61,8 @@ pub enum Mishap {
     Fails,
     /// It takes effect, and its answer is lost.
     Unanswered,
+    /// It takes effect, is sent again by the store's own client, and is answered "exists".
+    Repeated,
 }
 
 impl Universe {
@@ -71,9 +78,28 @@ impl Universe {
             trouble: Mutex::default(),
             variant: None,
             processes: AtomicU64::new(0),
+            logs: Logs::default(),
             watch,
             dice: Mutex::new(Dice::new(seed ^ 0x0b5e_55ed)),
-            trace: traced.then(Mutex::default),
+            trace: traced.then(Arc::default),
+        }
+    }
+
+    /// Another deployment's universe: the same services and time, and a state, stores and lock of its own.
+    pub fn beside(&self, lakekey: &str) -> Self {
+        Self {
+            cloud: self.cloud.clone(),
+            clock: self.clock.clone(),
+            objects: Arc::new(InMemory::new()),
+            stores: Mutex::default(),
+            lock: Some(Arc::default()),
+            trouble: Mutex::default(),
+            variant: None,
+            processes: AtomicU64::new(0),
+            logs: self.logs.clone(),
+            watch: Mutex::new(Watch::of(&self.cloud, lakekey)),
+            dice: Mutex::new(held(&self.dice).clone()),
+            trace: self.trace.clone(),
         }
     }
 
@@ -104,14 +130,23 @@ impl Universe {
             return Mishap::None;
         }
         let mut dice = held(&self.dice);
-        let mishap = match (dice.chance(share), dice.chance(0.5)) {
+        let mishap = match (dice.chance(share), dice.below(3)) {
             (false, _) => return Mishap::None,
-            (true, true) => Mishap::Fails,
-            (true, false) => Mishap::Unanswered,
+            (true, 0) => Mishap::Fails,
+            (true, 1) => Mishap::Repeated,
+            (true, _) => Mishap::Unanswered,
         };
         drop(dice);
         self.watch().counts.add_fault("storage");
         mishap
+    }
+
+    /// An effect of a process is over: whatever its fate has in store happens now.
+    pub async fn ended(&self, process: &Process, fate: Fate) {
+        if let Some(act) = process.meanwhile(fate) {
+            people::act(self, act);
+        }
+        process.end(fate).await;
     }
 
     /// A number for a new process.
@@ -125,6 +160,11 @@ impl Universe {
             let at: Timestamp = self.clock.now();
             held(trace).push(format!("{at:.3} {who} {}", line()));
         }
+    }
+
+    /// Whether there is a trace.
+    pub fn is_traced(&self) -> bool {
+        self.trace.is_some()
     }
 
     /// The trace so far.

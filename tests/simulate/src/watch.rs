@@ -10,6 +10,8 @@ use lakekey_sim::{Cloud, Happened, Happening, SourceTruth, WarehouseTruth};
 use serde_json::Value;
 
 use crate::counts::Counts;
+use lakekey_core::ids::SecretId;
+
 use crate::process::Process;
 use crate::universe::held;
 use crate::wire::changes;
@@ -49,6 +51,10 @@ pub struct Watch {
     pub meddled: BTreeSet<String>,
     /// Sources that a person pointed elsewhere: they are no longer meant to be moved.
     pub departed: BTreeSet<String>,
+    /// The shortest grace of any config in use; `None` where clocks may be so wrong that it cannot be kept.
+    pub grace: Option<SignedDuration>,
+    /// When a source was last moved off each secret.
+    left: BTreeMap<String, Timestamp>,
     seen: usize,
     /// The identity whose deeds are lakekey's.
     lakekey: String,
@@ -65,6 +71,11 @@ pub struct Watch {
 impl Watch {
     /// A watch over this cloud, from now on.
     pub fn new(cloud: &Cloud) -> Self {
+        Self::of(cloud, &cloud.cast().admin.client_id)
+    }
+
+    /// A watch over what the lakekey with this identity does.
+    pub fn of(cloud: &Cloud, lakekey: &str) -> Self {
         let cast = cloud.cast();
         let secrets = cloud.secrets(&cast.principal.application_id);
         Self {
@@ -76,8 +87,10 @@ impl Watch {
             adopted: BTreeSet::new(),
             meddled: BTreeSet::new(),
             departed: BTreeSet::new(),
+            grace: None,
+            left: BTreeMap::new(),
             seen: cloud.happenings_since(0).len(),
-            lakekey: cast.admin.client_id.clone(),
+            lakekey: lakekey.to_owned(),
             application_id: cast.principal.application_id.clone(),
             secrets: secrets.into_iter().map(|secret| (secret.id, (false, secret.expires))).collect(),
             sources: cloud.sources().into_iter().map(|source| (source.id.clone(), source)).collect(),
@@ -127,6 +140,11 @@ impl Watch {
                 self.written(at, source, (secret.as_deref(), *alive), (privacy, *sso), by.is_some());
             }
             Happened::Rebound { from, to, .. } => {
+                for known in [&mut self.departed, &mut self.meddled] {
+                    if known.contains(from) {
+                        known.insert(to.clone());
+                    }
+                }
                 if let Some(old) = self.sources.get(from) {
                     let new = SourceTruth { id: to.clone(), secret_id: None, alive: false, ..old.clone() };
                     self.sources.entry(to.clone()).or_insert(new);
@@ -163,6 +181,11 @@ impl Watch {
         if expires <= at {
             return;
         }
+        if let (Some(left), Some(grace)) = (self.left.get(secret), self.grace)
+            && at.duration_since(*left) < grace
+        {
+            self.broken("G1", at, format!("secret {secret} was deleted less than grace after a data source was moved off it"));
+        }
         let holders: Vec<String> = cloud
             .sources()
             .into_iter()
@@ -188,7 +211,10 @@ impl Watch {
         let Some(known) = self.sources.get_mut(id) else { return };
         let (target, was_alive, target_id) = (known.target, known.alive, known.target_id.clone());
         let kept = known.privacy == privacy && known.sso == sso;
-        known.secret_id = secret.map(str::to_owned);
+        let before = std::mem::replace(&mut known.secret_id, secret.map(str::to_owned));
+        if let Some(before) = before.filter(|before| Some(before.as_str()) != secret) {
+            self.left.insert(before, at);
+        }
         known.alive = alive;
         if !by_api {
             self.meddled.insert(id.to_owned());
@@ -233,18 +259,19 @@ impl Watch {
         }
     }
 
-    /// An object was put into the state.
-    pub fn object_put(&mut self, process: &Process, path: &str, bytes: &[u8], now: Timestamp) {
+    /// An object was put into the state. Gives the secret that it names as minted.
+    pub fn object_put(&mut self, process: &Process, path: &str, bytes: &[u8], now: Timestamp) -> Option<SecretId> {
         self.counts.effects += 1;
         if shows_value(bytes) {
             self.broken("G7", now, format!("a secret value is in {path}"));
         }
         self.counts.checked("G7");
         if !path.starts_with("journal/") {
-            return;
+            return None;
         }
         let Ok(entry) = serde_json::from_slice::<Value>(bytes) else {
-            return self.broken("G8", now, format!("{path} is not an entry"));
+            self.broken("G8", now, format!("{path} is not an entry"));
+            return None;
         };
         let event = &entry["event"];
         match event["type"].as_str().unwrap_or_default() {
@@ -256,8 +283,13 @@ impl Watch {
             "lease-released" => *held(&process.lease) = None,
             "condemned" => drop(self.condemned.insert(event["secret_id"].as_str().unwrap_or_default().to_owned())),
             "promoted" => self.counts.rotations += 1,
+            "minted" => {
+                self.counts.checked("G2");
+                return Some(SecretId::new(event["secret_id"].as_str().unwrap_or_default()));
+            }
             _ => {}
         }
+        None
     }
 
     /// Looks for secret values in what people and other programs get to see.
@@ -265,6 +297,14 @@ impl Watch {
         self.counts.checked("G7");
         if shows_value(text.as_bytes()) {
             self.broken("G7", now, format!("a secret value is in {what}"));
+        }
+    }
+
+    /// So many lines were logged; one of them may have shown a value.
+    pub fn logged(&mut self, lines: u64, telling: Option<String>, now: Timestamp) {
+        self.counts.log_lines += lines;
+        if let Some(line) = telling {
+            self.broken("G7", now, format!("a secret value was logged: {line}"));
         }
     }
 
@@ -300,6 +340,6 @@ fn others(cloud: &Cloud, application_id: &str) -> Vec<WarehouseTruth> {
 }
 
 /// Every value that the simulated cloud makes begins in one of these ways, and no id has such letters.
-fn shows_value(bytes: &[u8]) -> bool {
+pub fn shows_value(bytes: &[u8]) -> bool {
     [b"dose".as_slice(), b"sim~"].iter().any(|canary| bytes.windows(4).any(|part| part == *canary))
 }

@@ -48,7 +48,7 @@ impl Transport for Wire {
         let answer = broken::send(universe, request, timeout, carry).await;
         universe.observe();
         universe.trace(process.runner.as_str(), || format!("#{} {line} -> {}", fate.number, outcome(&answer)));
-        process.end(fate).await;
+        universe.ended(process, fate).await;
         answer
     }
 }

@@ -52,6 +52,7 @@ pub(super) fn token(world: &mut World, index: usize, call: &Call) -> Answer {
         return Err(refusal(400, "invalid_scope", "The scope goes beyond that of the secret"));
     }
     let workspace = &world.account.workspaces[index];
+    let life = world.settings.token_life.as_secs();
     let claims = Claims {
         aud: workspace.org_id.to_string(),
         iss: format!("{}/oidc", workspace.base),
@@ -59,15 +60,13 @@ pub(super) fn token(world: &mut World, index: usize, call: &Call) -> Answer {
         oid: client_id,
         scope: scope.clone(),
         iat: world.now.as_second(),
-        exp: world.now.as_second() + HOUR,
+        exp: world.now.as_second() + i64::try_from(life).unwrap_or(i64::MAX / 2),
         jti: 0,
     };
     let token = world.tokens.issue(claims);
-    Ok(Reply::json(200, &json!({ "access_token": token, "token_type": "Bearer", "expires_in": HOUR, "scope": scope })))
+    Ok(Reply::json(200, &json!({ "access_token": token, "token_type": "Bearer", "expires_in": life, "scope": scope })))
 }
 
 fn refusal(status: u16, error: &str, description: &str) -> Reply {
     Reply::json(status, &json!({ "error": error, "error_description": description }))
 }
-
-const HOUR: i64 = 3600;

@@ -2,7 +2,7 @@
 
 use lakekey_sim::{Action, CapAnswer, Rule, TakeOver};
 
-use super::{Act, Ask, ConfigPlan, FleetPlan, Plan, ServicesPlan, Shift};
+use super::{Act, Ask, ConfigPlan, Edit, FleetPlan, Plan, ServicesPlan, Shift};
 use crate::dice::Dice;
 use crate::process::{Crash, Freeze, When};
 use crate::universe::Trouble;
@@ -23,6 +23,10 @@ pub(super) fn plan(seed: u64) -> Plan {
     let skew = plan.skew_ms();
     let runners = *dice.pick(&[1, 1, 2, 2, 3]);
     plan.skews_ms = (0..runners).map(|_| skewed(dice, skew)).collect();
+    if dice.chance(0.05) {
+        let wrong = dice.below(runners);
+        plan.skews_ms[wrong] = far_off(dice, skew);
+    }
     let timeout = plan.request_timeout_ms();
     plan.rules = (0..*dice.pick(&[0, 1, 2, 3, 5, 8])).map(|_| rule(dice, timeout)).collect();
     if dice.chance(0.25) {
@@ -33,6 +37,11 @@ pub(super) fn plan(seed: u64) -> Plan {
         plan.acts = (0..1 + dice.below(4)).map(|_| (dice.between(0, plan.calm_at_ms), act(dice))).collect();
         plan.acts.sort_by_key(|(at, _)| *at);
     }
+    if dice.chance(0.08) {
+        plan.rivals = (0..1 + dice.below(6)).map(|_| dice.between(0, plan.calm_at_ms)).collect();
+        plan.rivals.sort_unstable();
+    }
+    plan.other_principal = dice.chance(0.1);
     plan
 }
 
@@ -42,11 +51,19 @@ fn skewed(dice: &mut Dice, skew: u64) -> i64 {
     i64::try_from(dice.between(0, skew)).unwrap_or_default() - half
 }
 
+/// A clock that differs from all others by more than the config allows.
+fn far_off(dice: &mut Dice, skew: u64) -> i64 {
+    let most = *dice.pick(&[10 * MINUTE, HOUR, 40 * DAY]);
+    let off = i64::try_from(skew * 3 / 2 + dice.between(5_000, most)).unwrap_or_default();
+    if dice.chance(0.5) { off } else { -off }
+}
+
 fn services(dice: &mut Dice) -> ServicesPlan {
     ServicesPlan {
         latency: *dice.pick(&[0, 0, 0, 20, 300]),
         list_lag: *dice.pick(&[0, 0, 0, 2_000, 45_000]),
         settles: *dice.pick(&[0, 1_000, 1_000, 20_000]),
+        token_life: *dice.pick(&[HOUR, HOUR, HOUR, 5 * MINUTE, 92_000]),
         page: *dice.pick(&[1, 2, 3, 100]),
         cap: *dice.pick(&[CapAnswer::LimitExceeded, CapAnswer::Exhausted]),
         take_over: *dice.pick(&[TakeOver::Rebinds, TakeOver::Rebinds, TakeOver::Keeps]),
@@ -113,14 +130,23 @@ fn shifts(dice: &mut Dice, plan: &Plan, runners: usize) -> Vec<Shift> {
     let mut at_ms = 0;
     let crashes = *dice.pick(&[0.0, 0.2, 0.5, 0.8]);
     let freezes = *dice.pick(&[0.0, 0.0, 0.1, 0.3]);
+    let people = *dice.pick(&[0.0, 0.0, 0.1, 0.3]);
+    let edits = *dice.pick(&[0.0, 0.0, 0.0, 0.3]);
     while at_ms < plan.calm_at_ms && shifts.len() < SHIFTS_MAX {
-        let mut shift = Shift { at_ms, runner: dice.below(runners), ask: ask(dice), crash: None, freeze: None };
+        let mut shift = Shift { at_ms, runner: dice.below(runners), ..Shift::plain(ask(dice)) };
         if dice.chance(crashes) {
             shift.crash = Some(Crash { at: effect(dice), when: when(dice, plan.request_timeout_ms()) });
         }
         if dice.chance(freezes) {
             let ms = *dice.pick(&[MINUTE, plan.config.lease * 1_000, plan.config.lease * 2_000, HOUR]);
             shift.freeze = Some(Freeze { at: effect(dice), ms });
+        }
+        if dice.chance(people) {
+            shift.meanwhile = Some((effect(dice), act(dice)));
+        }
+        if dice.chance(edits) {
+            let edits = [Edit::LongerGrace, Edit::ShorterGrace, Edit::FewerTargets, Edit::OtherCopies];
+            shift.edit = Some(*dice.pick(&edits));
         }
         shifts.push(shift);
         at_ms += match dice.below(6) {
