@@ -101,7 +101,8 @@ fn mint(scene: Scene<'_>) -> Step {
         .attempts
         .iter()
         .filter_map(|attempt| match attempt.fate {
-            AttemptFate::Unanswered { until } => Some(until).filter(|until| *until > now),
+            // What has landed at last takes its time to show in a list.
+            AttemptFate::Unanswered { until } => Some(past(until, LISTED_AFTER)).filter(|until| *until > now),
             AttemptFate::UnderWay => Some(Timestamp::MAX),
             AttemptFate::Refused | AttemptFate::Minted => None,
         })
