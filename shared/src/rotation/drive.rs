@@ -205,6 +205,8 @@ impl<'a> Run<'a> {
                 Step::Wait { until, why } => {
                     self.say(format!("waiting until {until:.0}: {why}"), 0, 0);
                     self.pause(until.duration_since(now)).await?;
+                    // What was waited for may have changed the list.
+                    self.seen.listing = None;
                 }
                 step => {
                     self.keep_lease().await?;

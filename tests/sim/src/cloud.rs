@@ -183,6 +183,7 @@ impl Cloud {
         let reply = {
             let mut world = self.lock();
             world.caller = None;
+            world.trouble = fault.map(str::to_owned);
             world.watch(call);
             let reply = match call.service {
                 Service::Databricks(index) => databricks::answer(&mut world, index, call),
@@ -191,6 +192,7 @@ impl Cloud {
                 Service::PowerBi => powerbi::answer(&mut world, call),
                 Service::Fabric => fabric::answer(&mut world, call),
             };
+            world.trouble = None;
             log(&mut world, call, if seen { reply.status } else { 0 }, fault);
             reply
         };

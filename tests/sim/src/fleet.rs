@@ -73,6 +73,8 @@ impl Fleet {
             log: Vec::new(),
             leaks: Vec::new(),
             caller: None,
+            trouble: None,
+            history: Vec::new(),
             windows: BTreeMap::new(),
             rng,
         };
