@@ -17,6 +17,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::process::{self, Started};
+
 /// One customer; what is served lives as long as this.
 pub struct Customer {
     pub cloud: Cloud,
@@ -44,8 +46,18 @@ impl Drop for Elsewhere {
 impl Customer {
     /// Over HTTP on loopback, by the production transport.
     pub async fn over_sockets(targets: usize, latency: Duration) -> anyhow::Result<Self> {
+        Self::serving(fleet(targets), latency).await
+    }
+
+    /// A large one, over HTTP on loopback: so many datasets use each data source, and all are in the cloud.
+    pub async fn large(targets: usize, datasets_each: usize) -> anyhow::Result<Self> {
+        let fleet = Fleet { decoys: false, gateways: false, datasets_each, ..Fleet::new(targets, SEED) };
+        Self::serving(fleet, Duration::ZERO).await
+    }
+
+    async fn serving(fleet: Fleet, latency: Duration) -> anyhow::Result<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let served = runtime.spawn(async move { serve(&fleet(targets), settings(latency, None, None)).await }).await?;
+        let served = runtime.spawn(async move { serve(&fleet, settings(latency, None, None)).await }).await?;
         let served = served.context("no port on loopback is free")?;
         let cloud = served.cloud.clone();
         Self::new(cloud, Clock::wall(), None, Some(Elsewhere { _served: served, runtime: Some(runtime) }))
@@ -87,6 +99,12 @@ impl Customer {
         anyhow::ensure!(status == ExitStatus::Done, "the rotation did not end well: {answer}");
         let mut answer: Value = serde_json::from_str(&answer).context("the answer is not JSON")?;
         Ok(answer["credentials"][0].take())
+    }
+
+    /// Starts `lakekey` with these words in a process of its own.
+    pub fn start(&self, words: &[&str]) -> anyhow::Result<Started> {
+        let environment: Vec<_> = self.cloud.environment().into_iter().collect();
+        process::start(words, self.folder.path(), &environment)
     }
 
     /// Lets time pass for everybody.
