@@ -1,4 +1,5 @@
 //! `cargo bench --bench fleet`: how lakekey behaves at the size of a large customer, each figure beside its floor or bound.
+//! `cargo bench --bench fleet -- PART…` prints some of them: `limits`, `memory`.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -11,9 +12,15 @@ fn main() -> anyhow::Result<ExitCode> {
     if let Some(status) = be_lakekey_if_asked()? {
         return Ok(status);
     }
-    under_limits()?;
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let asked = |part: &str| words.is_empty() || words.iter().any(|word| word == part);
     let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(in_a_process())?;
+    if asked("limits") {
+        under_limits()?;
+    }
+    if asked("memory") {
+        runtime.block_on(in_a_process())?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
