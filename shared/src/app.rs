@@ -29,7 +29,7 @@ use crate::identity::{Audience, Identities, SecretReader};
 use crate::ids::{CredentialName, RunnerId, Workspace};
 use crate::journal::{StateKey, names};
 use crate::random::Random;
-use crate::rotation::drive::{check_stores, read};
+use crate::rotation::drive::{check_stores, read, read_aloud};
 use crate::rotation::state::State;
 use crate::storage::Storage;
 use crate::targets::PowerBiTargets;
@@ -178,8 +178,8 @@ impl App {
         // The principal was changed: the journal that was written last is the one in use.
         let mut last = None;
         for name in names {
-            let (journal, _) = read(Arc::clone(&state), &name, self.state_key().await?, true).await?;
-            let at = journal.entries().last().map(|entry| entry.at);
+            let mut at = None;
+            read_aloud(Arc::clone(&state), &name, self.state_key().await?, true, |entry| at = Some(entry.at)).await?;
             last = last.max(Some((at, name)));
         }
         Ok(last.map(|(_, name)| name))

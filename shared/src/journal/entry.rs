@@ -181,5 +181,5 @@ const VERSION: u32 = 1;
 const KEY_BYTES_MIN: usize = 16;
 const MAC_HEAD: &str = r#","mac":""#;
 const MAC_TAIL: &str = r#""}"#;
-/// Bound of one entry, 1 MiB.
-pub(super) const BYTES_MAX: u64 = 1 << 20;
+/// Bound of one entry, 32 MiB: the plan of ten thousand data sources has a third of it.
+pub(super) const BYTES_MAX: u64 = 32 << 20;

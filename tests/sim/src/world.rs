@@ -91,6 +91,8 @@ pub struct Seen {
     pub caller: Option<String>,
     /// What a fault rule did to it.
     pub fault: Option<String>,
+    /// How long the answer asked its caller to wait.
+    pub retry_after: Option<Duration>,
 }
 
 impl World {
