@@ -52,6 +52,7 @@ pub fn stage(plan: &Plan, variant: Option<Variant>, traced: bool) -> anyhow::Res
         targets: plan.fleet.targets,
         gateways: plan.fleet.gateways,
         decoys: plan.fleet.decoys,
+        datasets_each: 1,
         foreign_secrets: plan.fleet.foreign,
         hard_cases: false,
     };

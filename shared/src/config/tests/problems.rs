@@ -280,7 +280,7 @@ credentials:
       select: [{ connection: ▶abc }, { workspace: a, dataset: b, refresh: ▶wait }]
       mapping: ▶m.csv
 ",
-        &["not-available-yet"; 11],
+        &["not-available-yet"; 10],
     );
     assert!(problems.iter().all(|problem| problem.message.contains("does not have")));
 }
