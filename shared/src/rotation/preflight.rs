@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::{join, join3};
 use futures::stream::{self, StreamExt};
 
 use super::event::Permission;
@@ -13,7 +14,7 @@ use crate::ids::{ApplicationId, ServicePrincipalId, WarehouseId, Workspace};
 use crate::inventory::{self, Selection};
 use crate::targets::{PowerBiTargets, TargetSpec};
 
-/// Warehouses asked about at once.
+/// Questions of one kind asked at once.
 const CONCURRENCY: usize = 16;
 
 /// Who may manage secrets.
@@ -88,29 +89,37 @@ pub async fn selection(
     }
 }
 
-/// Reads the permissions that the config and this selection need.
+/// Reads the permissions that the config and this selection need, all at once.
 pub async fn rights(
     credential: &Credential,
     workspaces: &BTreeMap<Workspace, Databricks>,
     principal: Option<&Principal>,
     selection: Selection,
 ) -> Preflight {
+    let (assignments, warehouses, grants) = join3(
+        assignments(credential, workspaces, principal),
+        warehouses(credential, workspaces, principal, &selection),
+        grants(credential, workspaces, principal),
+    )
+    .await;
     let problems = selection.problems.clone();
     let mut found = Preflight { selection, problems, ..Preflight::default() };
-    assignments(credential, workspaces, principal, &mut found).await;
-    permissions(credential, workspaces, principal, &mut found).await;
-    missing_grants(credential, workspaces, principal, &mut found).await;
+    // Assignments come first: what has no part in a workspace can be given no permission there.
+    for (permission, outcome) in assignments.into_iter().chain(warehouses).chain(grants) {
+        found.note(permission, outcome);
+    }
     found
 }
 
-/// Workspaces that the principal has to be assigned to. They come first: what has no part in a workspace can be given no
-/// permission there. The credential's own is asked only where an account can have principals that it lacks.
+type Answers = Vec<(Permission, Result<bool, Problem>)>;
+
+/// Workspaces that the principal has to be assigned to. The credential's own is asked only where an account can have
+/// principals that it lacks.
 async fn assignments(
     credential: &Credential,
     workspaces: &BTreeMap<Workspace, Databricks>,
     principal: Option<&Principal>,
-    found: &mut Preflight,
-) {
+) -> Answers {
     let own = credential.account.as_ref().filter(|_| principal.is_some()).map(|_| &credential.workspace);
     let others = credential.also_workspaces.iter().filter(|workspace| **workspace != credential.workspace);
     let asked: BTreeSet<&Workspace> = own.into_iter().chain(others).collect();
@@ -120,27 +129,29 @@ async fn assignments(
             // It is made in the credential's own workspace, or at the account.
             None => Ok(false),
         };
-        (workspace, member)
+        (Permission::Assignment { workspace: workspace.clone() }, member.map_err(|error| problem_of(error.into())))
     });
-    let answers: Vec<_> = stream::iter(looks).buffered(CONCURRENCY).collect().await;
-    for (workspace, answer) in answers {
-        found.note(Permission::Assignment { workspace: workspace.clone() }, answer.map_err(|error| problem_of(error.into())));
-    }
+    stream::iter(looks).buffered(CONCURRENCY).collect().await
 }
 
-async fn permissions(
+/// The warehouses that the config lists, which a rotation may add CAN_USE to, and the others that targets and the smoke query
+/// need, where the principal must have it.
+async fn warehouses(
     credential: &Credential,
     workspaces: &BTreeMap<Workspace, Databricks>,
     principal: Option<&Principal>,
-    found: &mut Preflight,
-) {
-    let selection = &found.selection;
+    selection: &Selection,
+) -> Answers {
     let listed = stream::iter(&credential.warehouses).map(|warehouse| async move {
         (warehouse, find_warehouse(credential, workspaces, selection, warehouse, principal).await)
     });
-    let answers: Vec<_> = listed.buffered(CONCURRENCY).collect().await;
+    let (needed_listed, needed): (BTreeSet<_>, BTreeSet<_>) = needed(credential, workspaces, selection)
+        .into_iter()
+        .partition(|(_, warehouse)| credential.warehouses.contains(warehouse));
+    let (listed, others) = join(listed.buffered(CONCURRENCY).collect::<Vec<_>>(), usable(workspaces, principal, needed)).await;
+    let mut answers = Answers::new();
     let mut given = BTreeSet::new();
-    for (warehouse, answer) in answers {
+    for (warehouse, answer) in listed {
         let (workspace, outcome) = match answer {
             Ok((workspace, usable)) => {
                 given.insert((workspace.clone(), warehouse.clone()));
@@ -148,37 +159,55 @@ async fn permissions(
             }
             Err(error) => (credential.workspace.clone(), Err(problem_of(error))),
         };
-        found.note(Permission::CanUse { workspace, warehouse: warehouse.clone() }, outcome);
+        answers.push((Permission::CanUse { workspace, warehouse: warehouse.clone() }, outcome));
     }
-    let mut used = BTreeSet::new();
-    for target in &found.selection.targets {
-        if let (Some(warehouse), Some(workspace)) =
-            (&target.warehouse, workspaces.keys().find(|workspace| workspace.host() == target.host))
-        {
-            used.insert((workspace.clone(), warehouse.clone()));
-        }
-    }
-    if let Some(warehouse) = &credential.verify_warehouse {
-        used.insert((credential.workspace.clone(), warehouse.clone()));
-    }
-    let asked = used.difference(&given).map(|(workspace, warehouse)| async move {
-        (workspace, warehouse, can_use(&workspaces[workspace], warehouse, principal).await)
-    });
-    let answers: Vec<_> = stream::iter(asked).buffered(CONCURRENCY).collect().await;
-    for (workspace, warehouse, answer) in answers {
-        let outcome = match answer {
+    // A listed warehouse that was found elsewhere than a target says.
+    let elsewhere = needed_listed.difference(&given).cloned().collect();
+    answers.extend(usable(workspaces, principal, elsewhere).await);
+    answers.extend(others);
+    answers
+}
+
+/// The warehouses that targets and the smoke query use.
+fn needed(
+    credential: &Credential,
+    workspaces: &BTreeMap<Workspace, Databricks>,
+    selection: &Selection,
+) -> BTreeSet<(Workspace, WarehouseId)> {
+    let on = |host: &str| workspaces.keys().find(|workspace| workspace.host() == host);
+    let targets = selection.targets.iter().filter_map(|target| Some((on(&target.host)?.clone(), target.warehouse.clone()?)));
+    let verify = credential.verify_warehouse.iter().map(|warehouse| (credential.workspace.clone(), warehouse.clone()));
+    targets.chain(verify).collect()
+}
+
+/// Whether the principal may use these warehouses; that it may not is a problem.
+async fn usable(
+    workspaces: &BTreeMap<Workspace, Databricks>,
+    principal: Option<&Principal>,
+    asked: BTreeSet<(Workspace, WarehouseId)>,
+) -> Answers {
+    let looks = asked.into_iter().map(|(workspace, warehouse)| async move {
+        let outcome = match can_use(&workspaces[&workspace], &warehouse, principal).await {
             Ok(true) => Ok(true),
-            Ok(false) => Err(no_can_use(workspace, warehouse)),
+            Ok(false) => Err(no_can_use(&workspace, &warehouse)),
             Err(error) => Err(problem_of(error)),
         };
-        found.note(Permission::CanUse { workspace: workspace.clone(), warehouse: warehouse.clone() }, outcome);
-    }
+        (Permission::CanUse { workspace, warehouse }, outcome)
+    });
+    stream::iter(looks).buffered(CONCURRENCY).collect().await
 }
 
 async fn can_use(databricks: &Databricks, warehouse: &WarehouseId, principal: Option<&Principal>) -> Result<bool, Error> {
     // A stopped warehouse is as good as a running one: a statement starts it. Permissions of a deleted one may still be
     // readable, and would be worth nothing.
-    let found = databricks.warehouse(warehouse).await.map_err(Error::from)?;
+    let access = async {
+        match principal {
+            Some(principal) => databricks.warehouse_access(warehouse, &principal.application_id).await,
+            None => Ok(Access::None),
+        }
+    };
+    let (found, access) = join(databricks.warehouse(warehouse), access).await;
+    let found = found.map_err(Error::from)?;
     if found.is_deleted() {
         return Err(Error::failed(
             "warehouse-deleted",
@@ -186,8 +215,7 @@ async fn can_use(databricks: &Databricks, warehouse: &WarehouseId, principal: Op
         )
         .hint("name another warehouse, and point the data sources that use this one elsewhere"));
     }
-    let Some(principal) = principal else { return Ok(false) };
-    Ok(databricks.warehouse_access(warehouse, &principal.application_id).await.map_err(Error::from)? == Access::CanUse)
+    Ok(access.map_err(Error::from)? == Access::CanUse)
 }
 
 fn no_can_use(workspace: &Workspace, warehouse: &WarehouseId) -> Problem {
@@ -203,14 +231,10 @@ fn no_can_use(workspace: &Workspace, warehouse: &WarehouseId) -> Problem {
     ))
 }
 
-async fn missing_grants(
-    credential: &Credential,
-    workspaces: &BTreeMap<Workspace, Databricks>,
-    principal: Option<&Principal>,
-    found: &mut Preflight,
-) {
+/// What the config grants in Unity Catalog.
+async fn grants(credential: &Credential, workspaces: &BTreeMap<Workspace, Databricks>, principal: Option<&Principal>) -> Answers {
     let databricks = &workspaces[&credential.workspace];
-    for grant in &credential.grants {
+    let looks = credential.grants.iter().map(|grant| async move {
         let held = match principal {
             Some(principal) => databricks
                 .effective_privileges(grant.securable, &grant.name, &principal.application_id)
@@ -229,8 +253,9 @@ async fn missing_grants(
             Err(error) => (grant.privileges.clone(), Err(problem_of(error))),
         };
         let (securable, name) = (securable_word(grant.securable).to_owned(), grant.name.clone());
-        found.note(Permission::Privileges { securable, name, privileges }, outcome);
-    }
+        (Permission::Privileges { securable, name, privileges }, outcome)
+    });
+    stream::iter(looks).buffered(CONCURRENCY).collect().await
 }
 
 fn problem_of(error: Error) -> Problem {
