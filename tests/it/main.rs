@@ -12,6 +12,7 @@ mod docs;
 mod doctor;
 mod doors;
 mod fuse;
+mod init;
 mod interrupts;
 mod journal;
 mod network;
