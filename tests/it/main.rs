@@ -16,6 +16,7 @@ mod init;
 mod interrupts;
 mod journal;
 mod network;
+mod notify;
 mod pace;
 mod people;
 mod permissions;

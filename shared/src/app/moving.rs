@@ -73,7 +73,14 @@ impl App {
                     }
                     (Err(error), _) => Err(error),
                 };
-                outcome.unwrap_or_else(|error| not_begun(credential, error))
+                match outcome {
+                    Ok(report) => report,
+                    Err(error) => {
+                        let report = not_begun(credential, error);
+                        self.tell_of_failure(credential, &report).await;
+                        report
+                    }
+                }
             }
         });
         let credentials = futures::stream::iter(runs).buffered(CREDENTIALS_AT_ONCE).collect().await;
@@ -103,11 +110,13 @@ impl App {
         if refresh {
             self.refresh(&ports, &run.state, &mut report).await;
         }
+        let notices = self.notices(&run.state, &report);
         match run.close().await {
             Ok(_) => {}
             // The report says what matters; a lease that could not be given back ends by itself.
             Err(error) => warn!(credential = %credential.name, code = error.code(), "could not give the lease back"),
         }
+        self.deliver(&notices).await;
         Ok(report)
     }
 
