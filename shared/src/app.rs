@@ -7,6 +7,7 @@ mod moving;
 mod notify;
 mod plan;
 mod principal;
+mod rollback;
 mod sharing;
 mod status;
 
@@ -29,7 +30,7 @@ use crate::identity::{Audience, Identities, SecretReader};
 use crate::ids::{CredentialName, RunnerId, Workspace};
 use crate::journal::{StateKey, names};
 use crate::random::Random;
-use crate::rotation::drive::{check_stores, read};
+use crate::rotation::drive::{check_stores, read, read_aloud};
 use crate::rotation::state::State;
 use crate::storage::Storage;
 use crate::targets::PowerBiTargets;
@@ -89,6 +90,7 @@ impl App {
             Command::Reapply { names, refresh } => {
                 Box::pin(self.reapply(&self.named(&names)?, refresh, progress)).await.map(Outcome::Moved)
             }
+            Command::Rollback { names } => Box::pin(self.rollback(&self.named(&names)?, progress)).await.map(Outcome::Moved),
             Command::Forget { name, target } => Box::pin(self.forget(&name, &target)).await.map(Outcome::Status),
             Command::Status { names } => Box::pin(self.status(&self.named(&names)?)).await.map(Outcome::Status),
             Command::Doctor { names } => Ok(Outcome::Doctor(Box::pin(self.doctor(&self.named(&names)?)).await)),
@@ -177,8 +179,8 @@ impl App {
         // The principal was changed: the journal that was written last is the one in use.
         let mut last = None;
         for name in names {
-            let (journal, _) = read(Arc::clone(&state), &name, self.state_key().await?, true).await?;
-            let at = journal.entries().last().map(|entry| entry.at);
+            let mut at = None;
+            read_aloud(Arc::clone(&state), &name, self.state_key().await?, true, |entry| at = Some(entry.at)).await?;
             last = last.max(Some((at, name)));
         }
         Ok(last.map(|(_, name)| name))

@@ -30,6 +30,11 @@ pub enum Command {
         /// Refresh their datasets too.
         refresh: bool,
     },
+    /// Move targets back to the generation before, and hold there.
+    Rollback {
+        /// Of these credentials.
+        names: Vec<CredentialName>,
+    },
     /// Stop counting a target that is gone or beyond reach; answered as `Status` is.
     Forget {
         /// Of this credential.
@@ -61,7 +66,7 @@ pub enum Command {
 pub enum Outcome {
     /// To [`Command::Plan`].
     Plan(PlanReport),
-    /// To [`Command::Rotate`] and [`Command::Reapply`].
+    /// To [`Command::Rotate`], [`Command::Reapply`] and [`Command::Rollback`].
     Moved(MoveReport),
     /// To [`Command::Status`].
     Status(StatusReport),

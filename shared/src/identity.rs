@@ -11,6 +11,7 @@ mod reader;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::config::{Account, Auth, Config, Endpoints, Identity};
 use crate::error::Error;
@@ -31,6 +32,8 @@ struct Inner {
     home: Option<Workspace>,
     secrets: Arc<SecretReader>,
     http: Arc<Http>,
+    /// By how much clocks may differ.
+    skew: Duration,
     slots: Mutex<HashMap<(IdentityName, Audience), Arc<Slot>>>,
 }
 
@@ -61,17 +64,15 @@ impl Identities {
     /// Prepares every identity; nothing is fetched yet.
     pub fn new(config: &Config, secrets: Arc<SecretReader>, http: Arc<Http>) -> Self {
         let home = config.credentials.first().map(|credential| credential.workspace.clone());
-        Self::of_parts(config.identities.clone(), config.endpoints.clone(), home, secrets, http)
-    }
-
-    fn of_parts(
-        identities: BTreeMap<IdentityName, Identity>,
-        endpoints: Endpoints,
-        home: Option<Workspace>,
-        secrets: Arc<SecretReader>,
-        http: Arc<Http>,
-    ) -> Self {
-        Self(Arc::new(Inner { identities, endpoints, home, secrets, http, slots: Mutex::default() }))
+        Self(Arc::new(Inner {
+            identities: config.identities.clone(),
+            endpoints: config.endpoints.clone(),
+            home,
+            secrets,
+            http,
+            skew: config.state.skew,
+            slots: Mutex::default(),
+        }))
     }
 
     /// The signer of this identity for this audience.

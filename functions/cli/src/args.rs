@@ -68,6 +68,9 @@ pub(crate) enum Verb {
     /// Send the current secret to its targets again
     #[command(after_help = REAPPLY_HELP)]
     Reapply(ReapplyArgs),
+    /// Move targets back to the previous secret and hold there until `rotate --force`
+    #[command(after_help = ROLLBACK_HELP)]
+    Rollback(Names),
     /// Stop counting a target that is gone or beyond reach
     #[command(after_help = FORGET_HELP)]
     Forget(ForgetArgs),
@@ -248,6 +251,15 @@ the work to `lakekey rotate`.
 Examples:
   lakekey reapply sales-bi
   lakekey reapply sales-bi --refresh";
+
+const ROLLBACK_HELP: &str = "\
+Works while the previous secret lives: during a rotation, and until grace has passed after it.
+A rotation that is open is given up. No timer rotates afterwards, until `lakekey rotate --force`;
+the secret that was given up is deleted when grace has passed.
+
+Examples:
+  lakekey rollback sales-bi
+  lakekey rotate sales-bi --force      when the reason is mended";
 
 const STATUS_HELP: &str = "\
 Examples:

@@ -6,6 +6,7 @@ pub(crate) mod history;
 pub(crate) mod init;
 pub(crate) mod plan;
 pub(crate) mod reapply;
+pub(crate) mod rollback;
 pub(crate) mod rotate;
 pub(crate) mod schema;
 pub(crate) mod status;

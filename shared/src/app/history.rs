@@ -6,9 +6,10 @@ use super::App;
 use crate::config::Credential;
 use crate::error::{Error, ErrorKind};
 use crate::ids::Generation;
+use crate::journal::Entry;
 use crate::report::{CredentialHistory, HistoryEntry, HistoryReport};
-use crate::rotation::drive::read;
-use crate::rotation::event::{Event, Fate, PlanKind};
+use crate::rotation::drive::read_aloud;
+use crate::rotation::event::{Event, Fate, PlanKind, Turn};
 
 impl App {
     pub(super) async fn history(&self, credentials: &[&Credential], verify: bool) -> Result<HistoryReport, Error> {
@@ -26,7 +27,20 @@ impl App {
         let Some(journal) = self.journal_name(Arc::clone(&store), credential).await? else {
             return Ok(CredentialHistory { name, verified: verify.then_some(stored.is_none()), entries: Vec::new() });
         };
-        let (journal, _) = match read(Arc::clone(&store), &journal, self.state_key().await?, !verify).await {
+        let mut entries = Vec::new();
+        let listener = |entry: &Entry<Event>| {
+            let (event, generation, detail) = describe(&entry.event);
+            entries.push(HistoryEntry {
+                seq: entry.seq,
+                at: entry.at,
+                by: entry.by.clone(),
+                event: event.to_owned(),
+                generation,
+                detail,
+            });
+        };
+        let state_key = self.state_key().await?;
+        let (journal, _) = match read_aloud(Arc::clone(&store), &journal, state_key, !verify, listener).await {
             Ok(read) => read,
             // That it does not hold is the answer, not a failure to answer.
             Err(error) if verify && error.kind() == ErrorKind::Quarantined => {
@@ -35,11 +49,7 @@ impl App {
             Err(error) => return Err(error),
         };
         let whole = stored.is_none_or(|hash| journal.contains(&hash));
-        let entries = journal.entries().iter().map(|entry| {
-            let (event, generation, detail) = describe(&entry.event);
-            HistoryEntry { seq: entry.seq, at: entry.at, by: entry.by.clone(), event: event.to_owned(), generation, detail }
-        });
-        Ok(CredentialHistory { name, verified: verify.then_some(whole), entries: entries.collect() })
+        Ok(CredentialHistory { name, verified: verify.then_some(whole), entries })
     }
 }
 
@@ -58,6 +68,7 @@ fn describe(event: &Event) -> (&'static str, Option<Generation>, Option<String>)
             let kind = match plan.kind {
                 PlanKind::Rotate => "planned",
                 PlanKind::Reapply => "reapply-planned",
+                PlanKind::Rollback => "rollback-planned",
             };
             (
                 kind,
@@ -65,6 +76,12 @@ fn describe(event: &Event) -> (&'static str, Option<Generation>, Option<String>)
                 Some(format!("{}; {targets} targets, config {}", plan.reason, plan.config.get(..12).unwrap_or(&plan.config))),
             )
         }
+        Event::Turned { turn, reason } => {
+            let Turn::Rollback { to, canary } = turn;
+            let word = if canary.is_some() { "canary-failed" } else { "rollback-asked" };
+            (word, *to, Some(reason.clone()))
+        }
+        Event::TurnEnded { problem } => ("turn-ended", None, Some(problem.message.clone())),
         Event::Granted => ("granted", None, None),
         Event::MintIntended { attempt, lifetime_s, .. } => {
             ("mint-intended", None, Some(format!("attempt {attempt}, lifetime {lifetime_s} s")))

@@ -52,7 +52,7 @@ impl App {
             .map(|credential| async move {
                 match goal {
                     Goal::Rotate { .. } => self.find_or_create(credential).await,
-                    Goal::Reapply => self.find(credential).await,
+                    Goal::Reapply | Goal::Rollback => self.find(credential).await,
                 }
             })
             .buffered(CREDENTIALS_AT_ONCE)
@@ -76,7 +76,7 @@ impl App {
                 match outcome {
                     Ok(report) => report,
                     Err(error) => {
-                        let report = not_begun(credential, error);
+                        let report = not_begun(credential, &error);
                         self.tell_of_failure(credential, &report).await;
                         report
                     }
@@ -97,27 +97,34 @@ impl App {
     ) -> Result<CredentialMove, Error> {
         let ports = self.ports(credential, principal, progress).await?;
         self.check_one_owner(&ports).await?;
-        let mut run = Run::open(&ports, goal, preflight).await?;
-        let was_open = run.state.open.as_ref().map(|open| open.plan.kind);
-        let was_sent = run.state.open.as_ref().is_some_and(|open| open.sent);
-        if goal == Goal::Reapply && was_open == Some(PlanKind::Rotate) {
+        let run = Run::open(&ports, goal, preflight).await?;
+        let open = run.state.open.as_ref().map(|open| open.plan.kind);
+        if goal == Goal::Reapply && (open.is_some_and(|kind| kind != PlanKind::Reapply) || run.state.turn.is_some()) {
             let _ = run.close().await;
             return Err(Error::unfinished("rotation-open", format!("a rotation of `{}` is open", credential.name))
-                .hint("`lakekey rotate` finishes it and leaves every target with the new secret"));
+                .hint("`lakekey rotate` finishes it and leaves every target with the same secret"));
         }
-        let ended = run.drive(goal).await;
-        let mut report = report(&ports, &run, (was_open.is_some(), was_sent), ended);
+        let (mut report, state) = self.driven(&ports, run, goal).await;
         if refresh {
-            self.refresh(&ports, &run.state, &mut report).await;
+            self.refresh(&ports, &state, &mut report).await;
         }
-        let notices = self.notices(&run.state, &report);
+        Ok(report)
+    }
+
+    /// Drives a run to where it ends, gives its lease back, and says what it came to.
+    pub(super) async fn driven(&self, ports: &Ports, mut run: Run<'_>, goal: Goal) -> (CredentialMove, State) {
+        let was_open = run.state.open.is_some() || run.state.turn.is_some();
+        let was_sent = run.state.open.as_ref().is_some_and(|open| open.sent);
+        let ended = run.drive(goal).await;
+        let report = report(ports, &run, (was_open, was_sent), ended);
+        let state = run.state.clone();
         match run.close().await {
             Ok(_) => {}
             // The report says what matters; a lease that could not be given back ends by itself.
-            Err(error) => warn!(credential = %credential.name, code = error.code(), "could not give the lease back"),
+            Err(error) => warn!(credential = %report.name, code = error.code(), "could not give the lease back"),
         }
-        self.deliver(&notices).await;
-        Ok(report)
+        self.deliver(&self.notices(&state, &report)).await;
+        (report, state)
     }
 
     pub(super) async fn ports(&self, credential: &Credential, principal: Principal, progress: &Progress) -> Result<Ports, Error> {
@@ -140,7 +147,7 @@ impl App {
     }
 
     /// One principal belongs to one credential, and one credential has one open principal at a time.
-    async fn check_one_owner(&self, ports: &Ports) -> Result<(), Error> {
+    pub(super) async fn check_one_owner(&self, ports: &Ports) -> Result<(), Error> {
         let name = &ports.credential.name;
         let journal = ports.principal.application_id.as_str();
         for other in names::journals_of(&*ports.state, name).await? {
@@ -215,7 +222,7 @@ fn principal_shared(name: &CredentialName, other: &CredentialName, principal: &s
 }
 
 /// The credential could not even be looked at.
-fn not_begun(credential: &Credential, error: Error) -> CredentialMove {
+pub(super) fn not_begun(credential: &Credential, error: &Error) -> CredentialMove {
     let (outcome, phase) = match error.kind() {
         ErrorKind::Usage | ErrorKind::Failed => (MoveOutcome::Failed, Phase::Idle),
         ErrorKind::Unfinished => (MoveOutcome::Incomplete, Phase::Applying),
@@ -240,6 +247,7 @@ fn report(ports: &Ports, run: &Run<'_>, (was_open, was_sent): (bool, bool), ende
     let settled = run.seen.settled.last();
     let undeleted = run.seen.undeleted.clone().filter(|_| state.undeleted().next().is_some());
     let (outcome, error) = match (&ended, settled) {
+        (Ok(_), Some(_)) if run.seen.quarantined => (MoveOutcome::Incomplete, state.quarantine.clone()),
         // A rotation that ended early after its first wave has left targets between two generations: it is due again.
         (_, Some((PlanKind::Rotate, Some(problem)))) if was_sent || !run.touched.is_empty() => {
             (MoveOutcome::Incomplete, Some(problem.clone()))
@@ -247,11 +255,16 @@ fn report(ports: &Ports, run: &Run<'_>, (was_open, was_sent): (bool, bool), ende
         (_, Some((_, Some(problem)))) => (MoveOutcome::Failed, Some(problem.clone())),
         (Ok(Ended::Done), _) if undeleted.is_some() => (MoveOutcome::Incomplete, undeleted),
         (Ok(Ended::Done), Some((PlanKind::Rotate, None))) => (MoveOutcome::Rotated, None),
+        (Ok(Ended::Done), Some((PlanKind::Rollback, None))) => (MoveOutcome::RolledBack, None),
         (Ok(Ended::Done), Some((PlanKind::Reapply, None))) => reapplied(run),
         (Ok(Ended::Done), None) => (MoveOutcome::Unchanged, None),
         (Ok(Ended::Waiting { until, why }), _) => (MoveOutcome::Incomplete, Some(waiting(until, why))),
         (Ok(Ended::Stopped(problem)), _) => (
-            if state.open.is_some() || state.quarantine.is_some() { MoveOutcome::Incomplete } else { MoveOutcome::Failed },
+            if state.open.is_some() || state.turn.is_some() || state.quarantine.is_some() {
+                MoveOutcome::Incomplete
+            } else {
+                MoveOutcome::Failed
+            },
             Some(problem.clone()),
         ),
         (Err(error), _) => {

@@ -14,10 +14,12 @@ use crate::report::{
 };
 use crate::rotation::drive::policy;
 use crate::rotation::due::{Due, due};
+use crate::rotation::event::PlanKind;
 use crate::rotation::next::{SLOTS_USED_MAX, retire_after};
 use crate::rotation::preflight::{self, Preflight, Principal};
 use crate::rotation::recover::{self, Listed, Origin};
 use crate::rotation::state::State;
+use crate::rotation::waves;
 use crate::targets::TargetSpec;
 
 impl App {
@@ -80,8 +82,8 @@ impl App {
         let open = state.open.is_some();
         let mut problems = found.problems.clone();
         problems.extend(state.quarantine.clone());
-        if !open && due.due && listing.len() > SLOTS_USED_MAX {
-            problems.push(recover::slots_full(&state, &listing));
+        if !open && due.due && recover::used_slots(&state, &listing, now) > SLOTS_USED_MAX {
+            problems.push(recover::slots_full(&state, &listing, now));
         }
         Ok(CredentialPlan {
             name: credential.name.clone(),
@@ -94,7 +96,7 @@ impl App {
             service_principal: planned_principal(credential, principal.as_ref()),
             secrets: PlannedSecrets { used: count(listing.len()), cap: SECRETS_MAX, foreign: count(foreign) },
             steps: self.steps(credential, principal.as_ref(), &state, &found, (open || due.due, adoptable)),
-            targets: found.selection.targets.iter().map(planned_target).collect(),
+            targets: planned_targets(&state, credential, &found),
             left: found.selection.left.iter().map(|left| LeftOut { id: left.id.clone(), reason: left.reason.clone() }).collect(),
             problems,
         })
@@ -134,11 +136,15 @@ impl App {
                 "the new secret".to_owned(),
                 credential.verify_warehouse.as_ref().map(|id| format!("query on warehouse {id}")),
             );
-            for target in &found.selection.targets {
-                if let Some(dataset) = &target.take_over {
-                    step("take-over", dataset.to_string(), Some(format!("to update {}", target.id)));
+            let waves = waves::planned(state, credential, found.selection.targets.clone());
+            for (number, wave) in waves.iter().enumerate() {
+                for target in wave {
+                    if let Some(dataset) = &target.take_over {
+                        step("take-over", dataset.to_string(), Some(format!("to update {}", target.id)));
+                    }
+                    let when = if waves.len() > 1 { format!(", wave {}", number + 1) } else { String::new() };
+                    step("apply", target.id.to_string(), Some(format!("{}{when}", target.host)));
                 }
-                step("apply", target.id.to_string(), Some(target.host.clone()));
             }
             step("promote", credential.store.to_string(), None);
             for copy in &credential.copies {
@@ -180,13 +186,27 @@ fn planned_principal(credential: &Credential, principal: Option<&Principal>) -> 
     }
 }
 
-fn planned_target(spec: &TargetSpec) -> PlannedTarget {
+/// The targets in the order of their waves: those of the open rotation, else those that one would have now.
+fn planned_targets(state: &State, credential: &Credential, found: &Preflight) -> Vec<PlannedTarget> {
+    let waves = waves::planned(state, credential, found.selection.targets.clone());
+    let frozen = |id: &TargetId| {
+        let open = state.open.as_ref().filter(|open| open.plan.kind == PlanKind::Rotate)?;
+        open.waves.iter().position(|wave| wave.contains(id))
+    };
+    let numbered = waves.iter().enumerate().flat_map(|(number, wave)| wave.iter().map(move |spec| (number, spec)));
+    let mut targets: Vec<PlannedTarget> =
+        numbered.map(|(number, spec)| planned_target(spec, count(frozen(&spec.id).unwrap_or(number) + 1))).collect();
+    targets.sort_by(|one, other| (one.wave, &one.id).cmp(&(other.wave, &other.id)));
+    targets
+}
+
+fn planned_target(spec: &TargetSpec, wave: u32) -> PlannedTarget {
     PlannedTarget {
         id: spec.id.clone(),
         kind: spec.kind,
         host: spec.host.clone(),
         warehouse: spec.warehouse.clone(),
-        wave: 1,
+        wave,
         datasets: spec
             .datasets
             .iter()

@@ -10,9 +10,10 @@ use crate::error::{Error, ErrorKind};
 use crate::report::{CredentialStatus, Phase, SecretRole, SecretStatus, StatusReport, TargetCounts};
 use crate::rotation::drive::policy;
 use crate::rotation::due::due;
+use crate::rotation::event::PlanKind;
 use crate::rotation::preflight;
 use crate::rotation::recover::{self, Listed};
-use crate::rotation::state::{Holder, State};
+use crate::rotation::state::{Holder, Open, State};
 
 impl App {
     pub(super) async fn status(&self, credentials: &[&Credential]) -> Result<StatusReport, Error> {
@@ -47,7 +48,8 @@ impl App {
             expires_at: known.and_then(|known| known.minted.expires_at),
             next_rotation_at: due.at,
             reason: Some(match &state.open {
-                Some(open) => format!("a rotation is open ({})", open.plan.reason),
+                Some(open) => open_reason(open),
+                None if state.turn.is_some() => "a rollback was asked for and has not been carried out yet".to_owned(),
                 None => due.reason,
             }),
             targets: counts(&state),
@@ -76,6 +78,15 @@ impl App {
             None => Ok(Vec::new()),
         }
     }
+}
+
+fn open_reason(open: &Open) -> String {
+    let what = match open.plan.kind {
+        PlanKind::Rotate => "a rotation is open",
+        PlanKind::Reapply => "a reapply is open",
+        PlanKind::Rollback => "targets go back to an older generation",
+    };
+    format!("{what} ({})", open.plan.reason)
 }
 
 fn counts(state: &State) -> TargetCounts {

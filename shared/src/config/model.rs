@@ -238,6 +238,17 @@ pub struct Targets {
     pub privacy_level: Option<String>,
     /// How many targets are written at once, 1 to 64.
     pub concurrency: usize,
+    /// How many targets have moved when each wave has ended; the last one is all of them.
+    pub waves: Vec<WaveSize>,
+}
+
+/// How many targets have moved when a wave has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaveSize {
+    /// So many.
+    Count(u32),
+    /// So many in a hundred, rounded up.
+    Percent(u32),
 }
 
 /// One row of `select`. Workspaces, datasets, gateways and data sources are given by name or id.

@@ -61,7 +61,6 @@ const ROWS: &[Row] = &[
     row("credentials.*.copies.*", Use::Begins("akv:"), "a copy in Key Vault"),
     row("credentials.*.copies.*", Use::Begins("awssm:"), "a copy in Secrets Manager"),
     row("credentials.*.targets.mapping", Use::Present, "a mapping list"),
-    row("credentials.*.targets.waves", Use::OtherThan("100%"), "canary waves other than `[100%]`"),
     row("credentials.*.targets.select.*.connection", Use::Present, "selecting a Fabric connection"),
     row("credentials.*.targets.select.*.refresh", Use::OtherThan("none"), "refreshing datasets"),
 ];

@@ -1,6 +1,8 @@
 //! Getting a token, one function per way to sign in. A refused client secret is read again and tried once more: somebody
 //! may have rotated it meanwhile.
 
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
@@ -36,9 +38,30 @@ async fn fetch_now(identities: &Identities, identity: &Identity, audience: &Audi
         Answer::Fixed(token) => return Ok(token),
         Answer::Issued(issued) => issued?,
     };
+    check_clock(&issued, identities.0.skew)?;
     let exp = claims::expiry(&issued.value);
     let life = life(issued.asked, issued.received, issued.date, issued.expires_in, exp);
     Ok(Token { value: issued.value, life })
+}
+
+/// Leases, grace and expiry are told by this machine's clock: with one that is wrong by more than the config allows,
+/// nothing is begun.
+fn check_clock(issued: &TokenAnswer, skew: Duration) -> Result<(), Error> {
+    let Some(theirs) = issued.date else { return Ok(()) };
+    // The header has whole seconds.
+    let allowed = SignedDuration::try_from(skew).unwrap_or(SignedDuration::MAX).saturating_add(SignedDuration::from_secs(1));
+    let ahead = issued.asked.duration_since(theirs);
+    let behind = theirs.duration_since(issued.received);
+    let (by, which) = if ahead >= behind { (ahead, "ahead of") } else { (behind, "behind") };
+    if by <= allowed {
+        return Ok(());
+    }
+    let by = by.as_secs();
+    Err(Error::failed(
+        "clock-wrong",
+        format!("this machine's clock is {by} seconds {which} that of the service that signs it in"),
+    )
+    .hint("set the clock, or raise `state.skew` on every machine that shares this state if clocks cannot be better"))
 }
 
 /// What a way to sign in yields.

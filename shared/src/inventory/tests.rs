@@ -8,7 +8,7 @@ use super::walk::{Connections, Walk};
 use super::*;
 use crate::clients::fabric::{Connection, Connectivity};
 use crate::clients::powerbi::{DatabricksSource, Dataset, DatasetSource, Gateway, GatewayKey, GatewaySource, Group};
-use crate::config::{Selector, TakeOver, Targets};
+use crate::config::{Selector, TakeOver, Targets, WaveSize};
 use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId, IdentityName, WarehouseId};
 use crate::targets::{SourceKind, TargetKind};
 
@@ -106,6 +106,7 @@ impl World {
 fn config(select: Vec<Selector>) -> Targets {
     Targets {
         concurrency: 4,
+        waves: vec![WaveSize::Percent(100)],
         identity: IdentityName::new("powerbi"),
         select,
         take_over: TakeOver::Never,

@@ -3,6 +3,7 @@
 
 mod lease;
 mod trust;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -135,33 +136,49 @@ pub struct Run<'a> {
 
 /// Opens a principal's journal and folds it. Reads only.
 pub async fn read(
-    state: Arc<dyn ObjectStore>,
+    store: Arc<dyn ObjectStore>,
     name: &str,
     key: Option<Arc<StateKey>>,
     trust_unsigned: bool,
 ) -> Result<(Journal<Event>, State), Error> {
-    let journal = match trust_unsigned {
-        true => Journal::open_trusting_unsigned(state, name, key).await?,
-        false => Journal::open(state, name, key).await?,
+    read_aloud(store, name, key, trust_unsigned, |_| {}).await
+}
+
+/// As [`read`], and gives each entry to `listener` as well.
+pub async fn read_aloud(
+    store: Arc<dyn ObjectStore>,
+    name: &str,
+    key: Option<Arc<StateKey>>,
+    trust_unsigned: bool,
+    mut listener: impl FnMut(&Entry<Event>),
+) -> Result<(Journal<Event>, State), Error> {
+    let mut state = State::default();
+    let mut folded = Ok(());
+    let reader = |entry: Entry<Event>| {
+        listener(&entry);
+        if folded.is_ok() {
+            folded = fold_one(&mut state, &entry);
+        }
     };
-    let mut folded = State::default();
-    fold(&mut folded, journal.entries())?;
-    Ok((journal, folded))
+    let journal = match trust_unsigned {
+        true => Journal::open_trusting_unsigned(store, name, key, reader).await?,
+        false => Journal::open(store, name, key, reader).await?,
+    };
+    folded?;
+    Ok((journal, state))
 }
 
 /// Adds entries to a state.
 fn fold(state: &mut State, entries: &[Entry<Event>]) -> Result<(), Error> {
-    for entry in entries {
-        state.apply(entry.seq, entry.at, &entry.by, &entry.event).map_err(|error| {
-            Error::quarantined(
-                "journal-broken",
-                format!("journal entry {} cannot follow what the journal says before it", error.seq),
-            )
+    entries.iter().try_for_each(|entry| fold_one(state, entry))
+}
+
+fn fold_one(state: &mut State, entry: &Entry<Event>) -> Result<(), Error> {
+    state.apply(entry.seq, entry.at, &entry.by, &entry.event).map_err(|error| {
+        Error::quarantined("journal-broken", format!("journal entry {} cannot follow what the journal says before it", error.seq))
             .hint("restore the state folder from a backup; nothing was deleted or changed")
             .caused_by(error)
-        })?;
-    }
-    Ok(())
+    })
 }
 
 impl<'a> Run<'a> {
@@ -204,6 +221,8 @@ impl<'a> Run<'a> {
                 Step::Wait { until, why } => {
                     self.say(format!("waiting until {until:.0}: {why}"), 0, 0);
                     self.pause(until.duration_since(now)).await?;
+                    // What was waited for may have changed the list.
+                    self.seen.listing = None;
                 }
                 step => {
                     self.keep_lease().await?;
@@ -231,7 +250,7 @@ impl<'a> Run<'a> {
     pub(super) async fn record(&mut self, event: Event) -> Result<u64, Error> {
         let at = self.ports.clock.now();
         let mut state = self.state.clone();
-        let seq = self.journal.entries().last().map_or(1, |newest| newest.seq + 1);
+        let seq = self.journal.len() + 1;
         state.apply(seq, at, &self.ports.runner, &event).map_err(|error| {
             Error::unfinished("journal-inconsistent", "what was done cannot follow what the journal says before it")
                 .hint("this is a defect of lakekey; every target still holds a live secret; please report it with `lakekey history`")

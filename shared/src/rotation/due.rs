@@ -34,6 +34,10 @@ pub fn due(state: &State, policy: &Policy, listing: Option<&[Listed]>, force: bo
     let Some((generation, known)) = state.current.and_then(|current| Some((current, state.generations.get(&current)?))) else {
         return within_window(policy, now, now, "no generation has been minted yet");
     };
+    if let Some(held) = state.held {
+        let why = format!("held at generation {} after a rollback: `lakekey rotate --force` ends that", held.generation);
+        return no(why, None);
+    }
     let created_at = known.minted.created_at;
     let gone = listing.is_some_and(|listing| !listing.iter().any(|listed| listed.id == known.minted.secret_id));
     if gone && past(created_at, LISTED_AFTER) < now {
@@ -58,14 +62,15 @@ pub fn due(state: &State, policy: &Policy, listing: Option<&[Listed]>, force: bo
     within_window(policy, at, now, &format!("generation {generation}: {why}"))
 }
 
-/// Whether a rotation that ended early has moved targets to a secret that is gone. Targets that kept an older one are
-/// parked, and wait for their turn.
+/// Whether a rotation that ended early may have moved targets to a secret that is gone: also one whose runner died before
+/// it could record what became of its writes. Targets that kept an older one are parked, and wait for their turn.
 fn stranded(state: &State) -> bool {
     let dead = |generation: &Generation| {
         state.generations.get(generation).is_some_and(|known| state.condemned.contains_key(&known.minted.secret_id))
     };
     let targets = state.holders.values().filter(|holder| holder.planned);
-    targets.filter_map(|holder| holder.confirmed).any(|confirmed| Some(confirmed) > state.current && dead(&confirmed))
+    let mut held = targets.flat_map(|holder| holder.may_hold.iter().chain(&holder.confirmed));
+    held.any(|generation| Some(*generation) > state.current && dead(generation))
 }
 
 fn within_window(policy: &Policy, at: Timestamp, now: Timestamp, reason: &str) -> Due {

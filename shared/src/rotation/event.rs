@@ -33,7 +33,20 @@ pub enum Event {
     LeaseReleased,
     /// The first look at a principal.
     Begun(Begun),
-    /// A rotation (or a reapply) is open; its targets and stores are frozen.
+    /// A change of direction: what is open is given up. The one entry besides a lease that needs none, so that a person need
+    /// not wait for a runner to hear of it.
+    Turned {
+        /// Which way now.
+        turn: Turn,
+        /// Who or what asked for it.
+        reason: String,
+    },
+    /// A change of direction that cannot be carried out.
+    TurnEnded {
+        /// Why.
+        problem: Problem,
+    },
+    /// A rotation (or another move of targets) is open; its targets and stores are frozen.
     Planned(Box<Planned>),
     /// The grants of the plan have been added.
     Granted,
@@ -114,7 +127,7 @@ pub enum Event {
         /// Which generation.
         generation: Generation,
     },
-    /// The open rotation or reapply has ended.
+    /// What was open has ended.
     Settled {
         /// Why it ended early; `None` when it did what it was to do.
         problem: Option<Problem>,
@@ -146,7 +159,29 @@ pub struct Begun {
     pub forgiven: Vec<String>,
 }
 
-/// Whether a plan moves targets to a new generation or sends the current one again.
+/// A change of direction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Turn {
+    /// Targets go back to an older generation.
+    Rollback {
+        /// Which; `None` where there is none to go back to.
+        to: Option<Generation>,
+        /// The canaries that failed; `None` when a person asked.
+        canary: Option<FailedCanary>,
+    },
+}
+
+/// Why a rotation turned back by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedCanary {
+    /// Those that failed.
+    pub targets: Vec<TargetId>,
+    /// What is wrong and how to go on.
+    pub problem: Problem,
+}
+
+/// What a plan does with its targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PlanKind {
@@ -154,6 +189,8 @@ pub enum PlanKind {
     Rotate,
     /// Send the current generation again.
     Reapply,
+    /// Send an older generation and make it current.
+    Rollback,
 }
 
 /// What a rotation is bound to from here to its end, whatever the config says meanwhile.

@@ -4,6 +4,7 @@
 
 mod drain;
 mod open;
+mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 pub use drain::retire_after;
 
 use super::due::{Due, due};
-use super::event::{Condemnation, PlanKind};
+use super::event::{Condemnation, PlanKind, Turn};
 use super::recover::{self, Listed};
 pub(super) use super::state::past;
 use super::state::{Holder, State};
@@ -35,6 +36,8 @@ pub enum Goal {
     },
     /// Send the current generation again.
     Reapply,
+    /// Carry out the rollback that was asked for.
+    Rollback,
 }
 
 /// The part of the config that decisions need, and what follows from it.
@@ -173,6 +176,15 @@ pub enum Step {
     RecordDrained,
     /// Close the plan.
     Settle(Option<Problem>),
+    /// Change direction.
+    Turn {
+        /// Which way.
+        turn: Turn,
+        /// Why.
+        reason: String,
+    },
+    /// Give a change of direction up.
+    EndTurn(Problem),
     /// Nothing can be done before then.
     Wait {
         /// Until when.
@@ -199,19 +211,27 @@ pub fn next(state: &State, seen: &Observed, goal: Goal, policy: &Policy, now: Ti
     }
     let Some(listing) = &seen.listing else { return Step::Look };
     if let Some(problem) = &state.quarantine {
-        return match goal {
-            Goal::Rotate { force: true } if !seen.quarantined => Step::Unquarantine { forced: true },
-            Goal::Rotate { .. } | Goal::Reapply if recover::is_mended(state, seen, problem) => {
-                Step::Unquarantine { forced: false }
-            }
-            Goal::Rotate { .. } | Goal::Reapply => Step::Stop(problem.clone()),
+        let decided = goal == Goal::Rotate { force: true } && !seen.quarantined;
+        return if decided || state.turn.is_some() {
+            Step::Unquarantine { forced: true }
+        } else if recover::is_mended(state, seen, problem) {
+            Step::Unquarantine { forced: false }
+        } else {
+            // The losing generation of a failed canary drains like any other: nothing is doubtful about it.
+            let drained = (!state.failed_canaries.is_empty() && state.open.is_none())
+                .then(|| recover::sweep(state, seen, listing, now).or_else(|| drain::drain(state, seen, policy, now)));
+            drained.flatten().unwrap_or_else(|| Step::Stop(problem.clone()))
         };
     }
     if let Some(step) = recover::sweep(state, seen, listing, now) {
         return step;
     }
-    if let Some(open) = &state.open {
-        return open::continue_open(open::Scene { state, open, seen, listing, policy, now });
+    let scene = state.open.as_ref().map(|open| open::Scene { state, open, seen, listing, policy, now });
+    if let Some(turn) = &state.turn {
+        return turn::carry_out(state, turn, scene);
+    }
+    if let Some(scene) = scene {
+        return open::continue_open(scene);
     }
     if let Some(step) = drain::drain(state, seen, policy, now) {
         return step;
@@ -235,6 +255,7 @@ fn cover_bare(state: &State, seen: &Observed, now: Timestamp) -> Option<Step> {
 
 fn start(state: &State, seen: &Observed, listing: &[Listed], goal: Goal, policy: &Policy, now: Timestamp) -> Step {
     match goal {
+        Goal::Rollback => Step::Done,
         Goal::Reapply if !seen.settled.is_empty() => Step::Done,
         Goal::Reapply => match state.current {
             Some(_) => Step::Plan { kind: PlanKind::Reapply, reason: "reapply was asked for".to_owned() },
@@ -244,7 +265,7 @@ fn start(state: &State, seen: &Observed, listing: &[Listed], goal: Goal, policy:
             ),
         },
         // An interrupted reapply was not what was asked for; a rotation was, and one in a run is enough.
-        Goal::Rotate { .. } if seen.settled.iter().any(|(kind, _)| *kind == PlanKind::Rotate) => Step::Done,
+        Goal::Rotate { .. } if seen.settled.iter().any(|(kind, _)| *kind != PlanKind::Reapply) => Step::Done,
         Goal::Rotate { force } => match due(state, policy, Some(listing), force, now) {
             Due { due: true, reason, .. } => Step::Plan { kind: PlanKind::Rotate, reason },
             Due { due: false, .. } => Step::Done,

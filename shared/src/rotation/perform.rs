@@ -11,13 +11,15 @@ use std::collections::BTreeSet;
 use tracing::warn;
 
 use super::drive::Run;
-use super::event::{Begun, Condemnation, Event, Minted, Permission, Place, PlanKind, Planned};
+use super::event::{Begun, Condemnation, Event, Minted, Permission, Place, PlanKind, Planned, Turn};
 use super::next::{DeleteSent, Step};
 use super::preflight::{self, Preflight};
+use super::waves;
 use crate::config::{Securable, StoreLocation};
 use crate::credential::{StoredCredential, StoredValue};
 use crate::error::{Error, ErrorKind, Problem};
 use crate::ids::{Generation, SecretId};
+use crate::inventory::Selection;
 use crate::stores::ValueCopy;
 
 impl Run<'_> {
@@ -50,8 +52,20 @@ impl Run<'_> {
             Step::Promote { generation } => self.promote(generation).await,
             Step::Settle(problem) => {
                 let kind = self.state.open.as_ref().map_or(PlanKind::Rotate, |open| open.plan.kind);
+                let quarantined = self.state.quarantine.is_some();
                 self.record(Event::Settled { problem: problem.clone() }).await?;
+                self.seen.quarantined |= self.state.quarantine.is_some() && !quarantined;
                 self.seen.settled.push((kind, problem));
+                Ok(())
+            }
+            Step::Turn { turn, reason } => {
+                self.say(format!("turning back: {reason}"), 0, 0);
+                self.record(Event::Turned { turn, reason }).await.map(drop)
+            }
+            Step::EndTurn(problem) => {
+                self.record(Event::TurnEnded { problem: problem.clone() }).await?;
+                self.seen.quarantined |= self.state.quarantine.is_some();
+                self.seen.settled.push((PlanKind::Rollback, Some(problem)));
                 Ok(())
             }
             Step::Wait { .. } | Step::Done | Step::Stop(_) => Ok(()),
@@ -135,9 +149,11 @@ impl Run<'_> {
 
     async fn plan(&mut self, kind: PlanKind, reason: String) -> Result<(), Error> {
         let credential = &self.ports.credential;
-        let found = match self.preflight.take() {
-            Some(found) => found,
-            None => self.check_everything().await?,
+        let found = match (kind, self.preflight.take()) {
+            // What may hold another generation is known; nothing is asked for, so that nothing is in the way.
+            (PlanKind::Rollback, _) => self.going_back(),
+            (PlanKind::Rotate | PlanKind::Reapply, Some(found)) => found,
+            (PlanKind::Rotate | PlanKind::Reapply, None) => self.check_everything().await?,
         };
         if let Some(problem) = found.problems.first() {
             return Err(Error::new(ErrorKind::Failed, problem.clone()));
@@ -164,9 +180,20 @@ impl Run<'_> {
                 .filter(|grant| grant.securable == Securable::Table && grant.privileges.iter().any(|name| name == "SELECT"))
                 .map(|grant| grant.name.clone())
                 .collect(),
-            waves: vec![found.selection.targets],
+            waves: match kind {
+                PlanKind::Rotate => waves::planned(&self.state, credential, found.selection.targets),
+                PlanKind::Reapply | PlanKind::Rollback => vec![found.selection.targets],
+            },
         };
         self.record(Event::Planned(Box::new(plan))).await.map(drop)
+    }
+
+    /// The places that may hold another generation than the one to go back to.
+    fn going_back(&self) -> Preflight {
+        let Some(Turn::Rollback { to: Some(to), .. }) = &self.state.turn else { return Preflight::default() };
+        let targets = self.state.holders.values().filter(|holder| holder.planned && holder.may_hold_other_than(*to));
+        let targets = targets.filter_map(|holder| holder.spec.clone()).collect();
+        Preflight { selection: Selection { targets, ..Selection::default() }, ..Preflight::default() }
     }
 
     async fn check_everything(&self) -> Result<Preflight, Error> {

@@ -3,12 +3,13 @@
 
 mod fold;
 mod take_over;
+mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::event::{Begun, Condemnation, Minted, PlanKind, Planned};
+use super::event::{Begun, Condemnation, Minted, PlanKind, Planned, Turn};
 use crate::error::Problem;
 use crate::ids::{Generation, RunnerId, SecretId, TargetId};
 use crate::report::Phase;
@@ -32,11 +33,13 @@ pub struct State {
     pub generations: BTreeMap<Generation, GenerationState>,
     /// The generation that targets are meant to hold.
     pub current: Option<Generation>,
+    /// The generation that was current before, where the last promotion was a rotation's: a rollback leads there.
+    pub before: Option<Generation>,
     /// Every mint attempt.
     pub attempts: Vec<Attempt>,
     /// Every condemned secret.
     pub condemned: BTreeMap<SecretId, Condemned>,
-    /// The open rotation or reapply.
+    /// The open rotation, reapply or rollback.
     pub open: Option<Open>,
     /// Plans made so far.
     pub plans: u32,
@@ -56,6 +59,19 @@ pub struct State {
     pub draining: bool,
     /// Why a person must act.
     pub quarantine: Option<Problem>,
+    /// The targets for which it was quarantined as `canary-failed`.
+    pub failed_canaries: Vec<TargetId>,
+    /// A change of direction that has not been carried out.
+    pub turn: Option<Turn>,
+    /// A rollback holds here: no rotation starts by itself.
+    pub held: Option<Held>,
+}
+
+/// Held after a rollback, until `rotate --force`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The generation that targets went back to.
+    pub generation: Generation,
 }
 
 /// The right to write.
@@ -91,6 +107,8 @@ pub struct Attempt {
     pub known: BTreeSet<SecretId>,
     /// Its fingerprint.
     pub lifetime_s: u64,
+    /// When an answered create can have taken effect, however often it was delivered: around the lease of then.
+    pub made_between: (Timestamp, Timestamp),
     /// How it stands.
     pub fate: AttemptFate,
     /// Whether a person has decided to leave alone what it may have made and cannot be told from others' secrets.
@@ -124,7 +142,7 @@ pub struct Condemned {
     pub deleted: bool,
 }
 
-/// The open rotation or reapply.
+/// The open plan.
 #[derive(Clone, Debug)]
 pub struct Open {
     /// Counted over the journal.
@@ -177,6 +195,8 @@ pub struct Failures {
     pub last: Timestamp,
     /// How many in a row.
     pub count: u32,
+    /// How many of them tell against the secret or the target, and not only of a service in trouble.
+    pub refusals: u32,
     /// What the last one was.
     pub problem: Option<Problem>,
     /// Whether the rotation goes on without it.
@@ -252,16 +272,26 @@ impl State {
             return Phase::Quarantined;
         }
         let Some(open) = &self.open else {
+            if self.turn.is_some() {
+                return Phase::Applying;
+            }
             return if self.is_draining() { Phase::Draining } else { Phase::Idle };
         };
         match open.generation.and_then(|generation| self.generations.get(&generation)) {
-            _ if open.plan.kind == PlanKind::Reapply => Phase::Applying,
+            _ if open.plan.kind != PlanKind::Rotate => Phase::Applying,
             _ if open.promoted => Phase::Promoted,
             _ if open.sent => Phase::Applying,
             None => Phase::Planned,
             Some(generation) if generation.verified => Phase::Verified,
             Some(_) => Phase::Minted,
         }
+    }
+}
+
+impl Holder {
+    /// Whether it may hold, or may yet get, another generation than this.
+    pub fn may_hold_other_than(&self, generation: Generation) -> bool {
+        self.may_hold.iter().any(|held| *held != generation) || self.in_flight.is_some_and(|(flying, _)| flying != generation)
     }
 }
 

@@ -10,16 +10,18 @@ mod runner;
 mod steps;
 mod swarm;
 mod targets;
+mod turns;
+mod waves;
 mod world;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::event::{Event, PlanKind};
+use super::event::{Event, PlanKind, Turn};
 use super::next::{Goal, Step};
 use super::recover::{Origin, origin};
 use super::state::State;
 use crate::error::Problem;
-use crate::ids::{DatasetId, Generation, SecretId, TargetId};
+use crate::ids::{DatasetId, Generation, RunnerId, SecretId, TargetId};
 use crate::report::Phase;
 use faults::Faults;
 use runner::{End, Runner};
@@ -95,6 +97,22 @@ impl Sim {
         assert_eq!((&ran.end, ran.code()), (&End::Done, None), "{:?}", ran.trace);
         assert_eq!(ran.settled, [(PlanKind::Rotate, None)]);
         ran
+    }
+
+    /// A person asks for a change of direction, whoever holds the lease.
+    fn asks(&mut self, turn: Turn) {
+        let mut state = self.state();
+        let seq = self.world.journal.len() as u64 + 1;
+        let by = RunnerId::new("person");
+        let event = Event::Turned { turn, reason: "asked for".to_owned() };
+        state.apply(seq, self.world.now, &by, &event).unwrap();
+        self.world.append(self.world.now, &by, event);
+    }
+
+    /// A rollback that a person asks for, carried out.
+    fn rolls_back(&mut self, to: u32) -> Ran {
+        self.asks(Turn::Rollback { to: Some(Generation(to)), canary: None });
+        self.run(Goal::Rollback)
     }
 
     fn dies(&mut self, goal: Goal, point: u32) -> bool {

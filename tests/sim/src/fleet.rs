@@ -31,6 +31,8 @@ pub struct Fleet {
     pub gateways: bool,
     /// Whether there are data sources of other kinds, hosts and principals among them.
     pub decoys: bool,
+    /// Datasets that use each target, at least.
+    pub datasets_each: usize,
     /// Live secrets of people beside the one that the targets hold at first.
     pub foreign_secrets: usize,
     /// Adds a target on a gateway with a 1024-bit key, and a person's dataset with another cloud source beside the
@@ -40,7 +42,7 @@ pub struct Fleet {
 
 impl Fleet {
     pub fn new(targets: usize, seed: u64) -> Self {
-        Self { seed, targets, gateways: true, decoys: true, foreign_secrets: 0, hard_cases: false }
+        Self { seed, targets, gateways: true, decoys: true, datasets_each: 1, foreign_secrets: 0, hard_cases: false }
     }
 
     pub fn small(seed: u64) -> Self {
@@ -73,6 +75,8 @@ impl Fleet {
             log: Vec::new(),
             leaks: Vec::new(),
             caller: None,
+            trouble: None,
+            history: Vec::new(),
             windows: BTreeMap::new(),
             rng,
         };

@@ -98,7 +98,7 @@ pub struct SecretTruth {
     pub value: Option<String>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WarehouseTruth {
     pub host: String,
     pub id: String,
@@ -141,6 +141,11 @@ impl Cloud {
         let world = self.lock();
         let all = world.account.principals.values().flat_map(|principal| &principal.secrets);
         all.map(|secret| (secret.id.clone(), secret.value.clone())).collect()
+    }
+
+    /// Warehouses with their direct permissions.
+    pub fn warehouses(&self) -> Vec<WarehouseTruth> {
+        warehouses(&self.lock())
     }
 
     pub fn requests(&self) -> Vec<Seen> {

@@ -128,6 +128,12 @@ impl Reply {
         self.delay = delay;
         self
     }
+
+    /// How long it asks its caller to wait, if it says so in seconds.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        let (_, asked) = self.headers.iter().find(|(name, _)| name == "retry-after")?;
+        asked.parse().ok().map(Duration::from_secs)
+    }
 }
 
 /// What a handler gives: `Err` is an answer too, the refusing one.

@@ -11,6 +11,7 @@ use crate::clock;
 use crate::databricks::Account;
 use crate::entra::Entra;
 use crate::faults::Faults;
+use crate::history::Happening;
 use crate::powerbi::PowerBi;
 use crate::rng::Rng;
 use crate::settings::Settings;
@@ -31,6 +32,9 @@ pub(crate) struct World {
     pub(crate) leaks: Vec<String>,
     /// Who the request at hand signed in as.
     pub(crate) caller: Option<String>,
+    /// What the fault rules do to the request at hand.
+    pub(crate) trouble: Option<String>,
+    pub(crate) history: Vec<Happening>,
     pub(crate) windows: BTreeMap<(Service, String), VecDeque<Timestamp>>,
 }
 
@@ -87,6 +91,8 @@ pub struct Seen {
     pub caller: Option<String>,
     /// What a fault rule did to it.
     pub fault: Option<String>,
+    /// How long the answer asked its caller to wait.
+    pub retry_after: Option<Duration>,
 }
 
 impl World {

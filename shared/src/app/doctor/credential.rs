@@ -80,9 +80,10 @@ impl App {
                 let how = if databricks.is_account_in_use() { "at the account" } else { "in the workspace" };
                 checks.push(Check::passed("manage-secrets", name, format!("the identity may list its secrets {how}")));
                 let (known, nothing) = (state.as_ref().ok(), State::default());
-                let used = listing.len();
+                let (known, now) = (known.unwrap_or(&nothing), self.surroundings.clock.now());
+                let used = recover::used_slots(known, &listing, now);
                 checks.push(match used > SLOTS_USED_MAX {
-                    true => Check::failed("slots", name, &recover::slots_full(known.unwrap_or(&nothing), &listing)),
+                    true => Check::failed("slots", name, &recover::slots_full(known, &listing, now)),
                     false => Check::passed("slots", name, format!("{used} of {SECRETS_MAX} secrets exist")),
                 });
             }

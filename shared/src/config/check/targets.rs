@@ -2,7 +2,7 @@
 
 use super::Checker;
 use crate::config::document::{AlwaysName, AuthName, IdText, SelectPart, TakeOverPart, TargetsPart};
-use crate::config::model::{Selector, TakeOver, Targets};
+use crate::config::model::{Selector, TakeOver, Targets, WaveSize};
 use crate::config::tree::Place;
 use crate::ids::IdentityName;
 
@@ -21,12 +21,7 @@ impl Checker<'_> {
             let hint = "add rows under `select`, or remove `targets` if only the stores are to be kept";
             self.problem(place.label_at(), "no-targets", "the targets select nothing", hint);
         }
-        if part.waves.as_ref().is_some_and(Vec::is_empty) {
-            self.problem(place.key("waves").at(), "bad-waves", "there is no wave", "write `[100%]`, or remove the line");
-        }
-        for (index, IdText(wave)) in part.waves.iter().flatten().enumerate() {
-            self.wave(wave, place.key("waves").item(index));
-        }
+        let waves = self.waves(part.waves.as_deref(), place.key("waves"));
         let take_over = match part.take_over {
             None | Some(TakeOverPart::Flag(false)) => TakeOver::Never,
             Some(TakeOverPart::Flag(true)) => TakeOver::Allowed,
@@ -39,6 +34,7 @@ impl Checker<'_> {
             convert: part.convert.unwrap_or(false),
             privacy_level: part.privacy_level.map(|level| format!("{level:?}")),
             concurrency: usize::try_from(part.concurrency.unwrap_or(CONCURRENCY_DEFAULT)).unwrap_or(1),
+            waves,
         })
     }
 
@@ -109,11 +105,45 @@ impl Checker<'_> {
         Some(text.clone())
     }
 
-    fn wave(&mut self, wave: &str, place: Place<'_>) {
-        let (number, most) = wave.strip_suffix('%').map_or((wave, u32::MAX), |number| (number, 100));
-        if !number.parse::<u32>().is_ok_and(|number| (1..=most).contains(&number)) {
-            let hint = "write numbers of targets or percentages, such as `[1, 10%, 100%]`";
-            self.problem(place.at(), "bad-waves", "the wave is no number and no percentage", hint);
+    fn waves(&mut self, waves: Option<&[IdText]>, place: Place<'_>) -> Vec<WaveSize> {
+        let Some(waves) = waves else { return vec![WaveSize::Percent(100)] };
+        let mut sizes: Vec<WaveSize> = Vec::new();
+        let mut rises = true;
+        for (index, IdText(text)) in waves.iter().enumerate() {
+            let at = place.item(index).at();
+            let Some(size) = wave_size(text) else {
+                let hint = "write numbers of targets or percentages, such as `[1, 10%, 100%]`";
+                self.problem(at, "bad-waves", "the wave is no number and no percentage", hint);
+                continue;
+            };
+            let shrinks = sizes.iter().any(|earlier| match (*earlier, size) {
+                (WaveSize::Count(earlier), WaveSize::Count(size)) | (WaveSize::Percent(earlier), WaveSize::Percent(size)) => {
+                    earlier >= size
+                }
+                (WaveSize::Percent(100), WaveSize::Count(_)) => true,
+                (WaveSize::Count(_), WaveSize::Percent(_)) | (WaveSize::Percent(_), WaveSize::Count(_)) => false,
+            });
+            if shrinks {
+                rises = false;
+                let hint = "each wave counts those before it too: write them in rising order, such as `[1, 10%, 100%]`";
+                self.problem(at, "bad-waves", "the wave is not larger than one before it", hint);
+            }
+            sizes.push(size);
         }
+        if waves.is_empty() {
+            self.problem(place.at(), "bad-waves", "there is no wave", "write `[100%]`, or remove the line");
+        } else if rises && sizes.len() == waves.len() && sizes.last() != Some(&WaveSize::Percent(100)) {
+            let hint = "end the list with `100%`, such as `[1, 10%, 100%]`";
+            self.problem(place.item(waves.len() - 1).at(), "bad-waves", "the last wave does not reach every target", hint);
+        }
+        sizes
+    }
+}
+
+fn wave_size(text: &str) -> Option<WaveSize> {
+    let number = |text: &str| text.parse::<u32>().ok().filter(|number| *number > 0);
+    match text.strip_suffix('%') {
+        Some(text) => number(text).filter(|percent| *percent <= 100).map(WaveSize::Percent),
+        None => number(text).map(WaveSize::Count),
     }
 }

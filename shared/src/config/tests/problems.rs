@@ -279,10 +279,30 @@ credentials:
       identity: pbi
       select: [{ connection: ▶abc }, { workspace: a, dataset: b, refresh: ▶wait }]
       mapping: ▶m.csv
-      waves: ▶[1, 100%]
 ",
-        &["not-available-yet"; 11],
+        &["not-available-yet"; 10],
     );
     assert!(problems.iter().all(|problem| problem.message.contains("does not have")));
-    expect(&small("      identity: pbi", "      identity: pbi\n      waves: [100%]"), &[]);
+}
+
+#[test]
+fn waves_rise_and_end_with_all() {
+    let waves = |list: &str| small("      identity: pbi", &format!("      identity: pbi\n      waves: {list}"));
+    for list in ["[100%]", "[1, 10%, 100%]", "[1, 5, 10%, 50%, 100%]", "[10%, 3, 100%]"] {
+        expect(&waves(list), &[]);
+    }
+    for list in [
+        "▶[]",
+        "[▶0, 100%]",
+        "[▶101%]",
+        "[▶half, 100%]",
+        "[1, ▶10%]",
+        "[▶5]",
+        "[5, ▶2, 100%]",
+        "[50%, ▶10%, 100%]",
+        "[1, ▶1, 100%]",
+        "[100%, ▶7]",
+    ] {
+        expect(&waves(list), &["bad-waves"]);
+    }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::clients::fabric::Fabric;
 use crate::clients::powerbi::PowerBi;
-use crate::config::{Selector, TakeOver, Targets};
+use crate::config::{Selector, TakeOver, Targets, WaveSize};
 use crate::error::Error;
 use crate::http::testing::{Scripted, endpoints, reply};
 use crate::identity::Signer;
@@ -61,7 +61,15 @@ async fn run(service: &Arc<Scripted>, rows: Vec<Selector>) -> Result<Selection, 
     let powerbi = PowerBi::new(http.clone(), endpoints.powerbi, signer.clone());
     let fabric = Fabric::new(http, endpoints.fabric, signer);
     let (identity, take_over) = (IdentityName::new("powerbi"), TakeOver::Never);
-    let targets = Targets { concurrency: 4, identity, select: rows, take_over, convert: false, privacy_level: None };
+    let targets = Targets {
+        concurrency: 4,
+        identity,
+        select: rows,
+        take_over,
+        convert: false,
+        privacy_level: None,
+        waves: vec![WaveSize::Percent(100)],
+    };
     select(&powerbi, &fabric, &[Workspace::parse(HOST).unwrap()], &targets).await
 }
 

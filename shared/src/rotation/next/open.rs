@@ -1,15 +1,16 @@
-//! What the open rotation or reapply needs next: grant, mint, verify, move wave by wave, promote, copy, settle.
+//! What the open rotation, reapply or rollback needs next: grant, mint, verify, move wave by wave, promote, copy, settle.
 
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::drain::send_copies;
+use super::turn::failed_canary;
 use super::{Observed, Policy, SLOTS, SLOTS_USED_MAX, Step, may_send, past, ready_at};
 use crate::error::Problem;
 use crate::ids::{Generation, SecretId, TargetId};
 use crate::rotation::due::LISTED_AFTER;
-use crate::rotation::event::{Condemnation, PlanKind};
+use crate::rotation::event::{Condemnation, PlanKind, Turn};
 use crate::rotation::recover::{self, Listed};
 use crate::rotation::state::{AttemptFate, GenerationState, Holder, Open, PARK_AFTER, State};
 use crate::targets::DatasetRef;
@@ -20,8 +21,8 @@ const SIGN_IN_FRESH: SignedDuration = SignedDuration::from_secs(60);
 const DISCARDS_MAX: usize = 3;
 /// Datasets taken over before their data sources are written: keeps the gap between the two short.
 const TAKE_OVER_BATCH: usize = 16;
-/// Tries that a reapply gives each target.
-const REAPPLY_TRIES: u32 = 3;
+/// Tries that each target gets of a reapply, and a canary on its way back.
+const FEW_TRIES: u32 = 3;
 
 /// The open plan, and what is at hand to judge it by.
 #[derive(Clone, Copy)]
@@ -50,7 +51,7 @@ pub(super) fn continue_open(scene: Scene<'_>) -> Step {
     }
     if !known.verified {
         // Somebody else minted at the same moment: ours goes, so that a slot stays free.
-        if listing.len() >= SLOTS {
+        if recover::used_slots(state, listing, now) >= SLOTS {
             return Step::Condemn { secret_id: secret_id.clone(), reason: Condemnation::OverCap };
         }
         return refused(scene, generation, known).unwrap_or(Step::Verify { generation });
@@ -62,7 +63,7 @@ pub(super) fn continue_open(scene: Scene<'_>) -> Step {
         return check_sign_in(scene, generation, known).unwrap_or(Step::Promote { generation });
     }
     let copies = match open.plan.kind {
-        PlanKind::Rotate => send_copies(state, seen, now),
+        PlanKind::Rotate | PlanKind::Rollback => send_copies(state, seen, now),
         PlanKind::Reapply => None,
     };
     copies.unwrap_or(Step::Settle(None))
@@ -70,9 +71,9 @@ pub(super) fn continue_open(scene: Scene<'_>) -> Step {
 
 fn value_lost(open: &Open, generation: Generation, known: &GenerationState) -> Step {
     let secret_id = &known.minted.secret_id;
-    if open.promoted {
+    if open.promoted || open.plan.kind == PlanKind::Rollback {
         return Step::Settle(Some(
-            Problem::new("value-lost", format!("the value of the current generation {generation} is in no slot of the store"))
+            Problem::new("value-lost", format!("the value of generation {generation} is in no slot of the store"))
                 .hint("restore the store's files, or run `lakekey rotate --force` to mint and send a new secret"),
         ));
     }
@@ -94,19 +95,20 @@ fn mint(scene: Scene<'_>) -> Step {
         return Step::Settle(Some(problem));
     }
     if let Some(problem) = seen.mint_refusals.last() {
-        let problem = if listing.len() >= SLOTS { recover::slots_full(state, listing) } else { problem.clone() };
+        let problem = if listing.len() >= SLOTS { recover::slots_full(state, listing, now) } else { problem.clone() };
         return Step::Settle(Some(problem));
     }
     let landing: Vec<Timestamp> = state
         .attempts
         .iter()
         .filter_map(|attempt| match attempt.fate {
-            AttemptFate::Unanswered { until } => Some(until).filter(|until| *until > now),
+            // What has landed at last takes its time to show in a list.
+            AttemptFate::Unanswered { until } => Some(past(until, LISTED_AFTER)).filter(|until| *until > now),
             AttemptFate::UnderWay => Some(Timestamp::MAX),
             AttemptFate::Refused | AttemptFate::Minted => None,
         })
         .collect();
-    if listing.len() + landing.len() <= SLOTS_USED_MAX {
+    if recover::used_slots(state, listing, now) + landing.len() <= SLOTS_USED_MAX {
         return Step::Mint;
     }
     match landing.iter().min() {
@@ -114,7 +116,7 @@ fn mint(scene: Scene<'_>) -> Step {
             until: *until,
             why: "a create whose answer was lost may still take effect and would fill the slots".to_owned(),
         },
-        None => Step::Settle(Some(recover::slots_full(state, listing))),
+        None => Step::Settle(Some(recover::slots_full(state, listing, now))),
     }
 }
 
@@ -156,10 +158,13 @@ fn apply(scene: Scene<'_>, generation: Generation, known: &GenerationState) -> O
         let pending: Vec<(&TargetId, &Holder)> = wave
             .iter()
             .filter_map(|id| state.holders.get(id).map(|holder| (id, holder)))
-            .filter(|(_, holder)| !done(holder) && !given_up(open, holder))
+            .filter(|(_, holder)| !done(holder) && !given_up(state, open, holder))
             .collect();
         if pending.is_empty() {
             continue;
+        }
+        if let Some(turn) = failed_canary(state, open, wave, now) {
+            return Some(turn);
         }
         let ready: Vec<(&TargetId, &Holder)> =
             pending.iter().copied().filter(|(_, holder)| may_send(holder, generation, now)).collect();
@@ -180,10 +185,12 @@ fn apply(scene: Scene<'_>, generation: Generation, known: &GenerationState) -> O
     None
 }
 
-fn given_up(open: &Open, holder: &Holder) -> bool {
-    let tries = match open.plan.kind {
-        PlanKind::Rotate => u32::MAX,
-        PlanKind::Reapply => REAPPLY_TRIES,
+fn given_up(state: &State, open: &Open, holder: &Holder) -> bool {
+    let tries = match (open.plan.kind, &state.turn) {
+        (PlanKind::Reapply, _) => FEW_TRIES,
+        // A failed canary may take nothing at all: it keeps what it has, and both secrets live.
+        (PlanKind::Rollback, Some(Turn::Rollback { canary: Some(_), .. })) => FEW_TRIES,
+        (PlanKind::Rotate | PlanKind::Rollback, _) => u32::MAX,
     };
     holder.failures.as_ref().is_some_and(|failures| failures.parked || failures.count >= tries)
 }
@@ -218,7 +225,7 @@ fn check_sign_in(scene: Scene<'_>, generation: Generation, known: &GenerationSta
 /// certainly gone: a refusal alone may have other causes, and to delete a secret that targets use would cut them off.
 fn refused(scene: Scene<'_>, generation: Generation, known: &GenerationState) -> Option<Step> {
     let (_, problem) = scene.seen.refused.as_ref().filter(|(refused, _)| *refused == generation)?;
-    if scene.open.promoted {
+    if scene.open.promoted || scene.open.plan.kind == PlanKind::Rollback {
         return Some(Step::Settle(Some(problem.clone())));
     }
     let condemn = |reason| Some(Step::Condemn { secret_id: known.minted.secret_id.clone(), reason });

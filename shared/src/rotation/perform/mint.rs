@@ -44,7 +44,7 @@ impl Run<'_> {
                 let at_cap = is_at_cap(&error) && !listing.is_empty();
                 let mut problem = super::problem_of(error.into());
                 if at_cap {
-                    let full = recover::slots_full(&self.state, &listing);
+                    let full = recover::slots_full(&self.state, &listing, self.ports.clock.now());
                     problem = Problem { message: format!("{}; {}", problem.message, full.message), ..full };
                 }
                 self.record(Event::MintRefused { attempt, problem: problem.clone() }).await?;

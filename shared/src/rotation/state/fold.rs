@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{Attempt, AttemptFate, Condemned, Failures, GenerationState, Holder, IllegalEvent, Lease, Open, State, Wave, past};
 use crate::error::Problem;
 use crate::ids::{Generation, RunnerId, SecretId, TargetId};
-use crate::rotation::event::{Begun, Condemnation, Event, Fate, Minted, PlanKind, Planned, WaveResult};
+use crate::rotation::event::{Begun, Condemnation, Event, Fate, Minted, PlanKind, Planned, Turn, WaveResult};
 
 type Folded = Result<(), &'static str>;
 
@@ -20,7 +20,7 @@ impl State {
 
     fn fold(&mut self, seq: u64, at: Timestamp, by: &RunnerId, event: &Event) -> Folded {
         let leased = self.lease.as_ref().is_some_and(|lease| lease.holder == *by);
-        if !leased && !matches!(event, Event::LeaseTaken { .. }) {
+        if !leased && !matches!(event, Event::LeaseTaken { .. } | Event::Turned { .. }) {
             return Err("it is by a runner that does not hold the lease");
         }
         match event {
@@ -41,7 +41,7 @@ impl State {
             Event::Begun(begun) => self.begin(begun)?,
             Event::Planned(plan) => self.open_plan(plan)?,
             Event::Granted => self.opened("grants outside a plan")?.granted = true,
-            Event::MintIntended { attempt, known, lifetime_s } => self.mint_intended(*attempt, known, *lifetime_s)?,
+            Event::MintIntended { attempt, known, lifetime_s } => self.mint_intended(at, *attempt, known, *lifetime_s)?,
             Event::MintRefused { attempt, .. } => self.under_way(*attempt)?.fate = AttemptFate::Refused,
             Event::MintUnanswered { attempt } => {
                 let until = past(at, self.landing());
@@ -63,15 +63,16 @@ impl State {
             Event::Parked { targets } => self.park(targets),
             Event::Forgotten { target } => self.forget(at, target)?,
             Event::Promoted { generation } => self.promote(at, *generation)?,
-            Event::Settled { problem } => {
-                let open = self.open.take().ok_or("nothing is open that could be settled")?;
-                self.draining |= problem.is_none() && open.plan.kind == PlanKind::Rotate;
-            }
+            Event::Settled { problem } => self.settled(problem.as_ref())?,
+            Event::Turned { turn, .. } => self.turned(turn)?,
+            Event::TurnEnded { .. } => self.turn_ended()?,
             Event::Drained => self.draining = false,
             Event::Quarantined { problem } => self.quarantine = Some(problem.clone()),
             Event::Unquarantined { forced } => {
+                let canaries = std::mem::take(&mut self.failed_canaries);
                 self.quarantine = None;
-                if *forced {
+                // A failed canary leaves nothing open that a person could have decided about.
+                if *forced && canaries.is_empty() {
                     self.decided();
                 }
             }
@@ -93,7 +94,7 @@ impl State {
     }
 
     /// A generation that may be used.
-    fn alive(&mut self, generation: Generation) -> Result<&mut GenerationState, &'static str> {
+    pub(super) fn alive(&mut self, generation: Generation) -> Result<&mut GenerationState, &'static str> {
         let known = self.generations.get_mut(&generation).ok_or("a generation is used that was never minted")?;
         match self.condemned.contains_key(&known.minted.secret_id) {
             true => Err("a condemned secret is used"),
@@ -140,11 +141,26 @@ impl State {
         }
         self.plans += 1;
         self.grace_s = plan.grace_s;
-        for holder in self.holders.values_mut() {
+        let generation = match plan.kind {
+            PlanKind::Rotate => None,
+            PlanKind::Reapply => self.current,
+            PlanKind::Rollback => {
+                let Some(Turn::Rollback { to: Some(to), .. }) = self.turn else { return Err("a rollback that nobody asked for") };
+                Some(to)
+            }
+        };
+        let own: BTreeSet<&TargetId> = plan.waves.iter().flatten().map(|spec| &spec.id).collect();
+        // A rollback is about those that may hold another generation; the others stay as they are.
+        let others = plan.kind != PlanKind::Rollback;
+        for (_, holder) in self.holders.iter_mut().filter(|(id, _)| others || own.contains(id)) {
             // Each plan includes parked targets again and gives them a day of their own.
             holder.failures = None;
             holder.attempts = 0;
             holder.planned = false;
+        }
+        match plan.kind {
+            PlanKind::Rotate => self.held = None,
+            PlanKind::Reapply | PlanKind::Rollback => {}
         }
         for spec in plan.waves.iter().flatten() {
             self.holder_of(&spec.id).spec = Some(spec.clone());
@@ -156,11 +172,8 @@ impl State {
             number: self.plans,
             waves: plan.waves.iter().map(|wave| wave.iter().map(|spec| spec.id.clone()).collect()).collect(),
             granted: plan.grants.is_empty(),
-            generation: match plan.kind {
-                PlanKind::Rotate => None,
-                PlanKind::Reapply => self.current,
-            },
-            promoted: plan.kind == PlanKind::Reapply,
+            generation,
+            promoted: generation.is_some() && generation == self.current,
             sent: false,
             discarded: Vec::new(),
             plan: plan.clone(),
@@ -176,7 +189,7 @@ impl State {
         holder
     }
 
-    fn mint_intended(&mut self, number: u32, known: &BTreeSet<SecretId>, lifetime_s: u64) -> Folded {
+    fn mint_intended(&mut self, at: Timestamp, number: u32, known: &BTreeSet<SecretId>, lifetime_s: u64) -> Folded {
         if self.opened("a mint outside a plan")?.generation.is_some() {
             return Err("a mint although the plan has a secret");
         }
@@ -186,8 +199,10 @@ impl State {
         if self.attempts.iter().any(|attempt| attempt.fate == AttemptFate::UnderWay) {
             return Err("a mint while one is under way");
         }
-        let fate = AttemptFate::UnderWay;
-        self.attempts.push(Attempt { number, known: known.clone(), lifetime_s, fate, dismissed: false });
+        let sent_until = self.lease.as_ref().map_or(at, |lease| lease.until);
+        let made_between = (past(at, -self.landing()), past(sent_until, self.landing()));
+        let (known, fate) = (known.clone(), AttemptFate::UnderWay);
+        self.attempts.push(Attempt { number, known, lifetime_s, made_between, fate, dismissed: false });
         Ok(())
     }
 
@@ -291,8 +306,10 @@ impl State {
 
     pub(super) fn fail(&mut self, id: &TargetId, at: Timestamp, problem: Option<&Problem>) {
         let Some(holder) = self.holders.get_mut(id) else { return };
-        let failures = holder.failures.get_or_insert(Failures { since: at, last: at, count: 0, problem: None, parked: false });
+        let failures =
+            holder.failures.get_or_insert(Failures { since: at, last: at, count: 0, refusals: 0, problem: None, parked: false });
         failures.count += 1;
+        failures.refusals += u32::from(problem.is_none_or(|problem| !is_passing(problem)));
         failures.last = at;
         failures.problem = problem.cloned();
     }
@@ -326,6 +343,10 @@ impl State {
             return Err("a generation is promoted that is not the plan's");
         }
         open.promoted = true;
+        self.before = match open.plan.kind {
+            PlanKind::Rotate => self.current,
+            PlanKind::Reapply | PlanKind::Rollback => None,
+        };
         self.current = Some(generation);
         self.last_move = Some(self.last_move.map_or(at, |last| last.max(at)));
         self.rotated_at = Some(at);
@@ -340,6 +361,25 @@ impl State {
             None => self.attempts.iter_mut().for_each(|attempt| attempt.dismissed = true),
         }
     }
+}
+
+/// Whether a problem is of a service or a network, and says nothing of the secret that was to be written.
+fn is_passing(problem: &Problem) -> bool {
+    const PASSING: [&str; 12] = [
+        "unreachable",
+        "no-answer",
+        "timeout",
+        "throttled",
+        "service-error",
+        "unusable-answer",
+        "login-page",
+        "redirect",
+        "unauthorized",
+        "sign-in-refused",
+        "gateway-unreachable",
+        "target-unreachable",
+    ];
+    PASSING.contains(&problem.code.as_str())
 }
 
 impl Holder {

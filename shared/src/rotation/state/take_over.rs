@@ -21,11 +21,13 @@ impl State {
                 }
                 continue;
             }
+            let wave =
+                self.open.as_ref().and_then(|open| open.waves.iter().position(|wave| wave.iter().any(|id| before.contains(id))));
             for id in before.iter().filter(|id| !result.targets.iter().any(|spec| spec.id == **id)) {
                 self.rebound(id, &result.dataset);
             }
             for spec in &result.targets {
-                self.join_plan(spec);
+                self.join_plan(spec, wave.unwrap_or(0));
             }
         }
     }
@@ -46,13 +48,13 @@ impl State {
         }
     }
 
-    fn join_plan(&mut self, spec: &TargetSpec) {
+    fn join_plan(&mut self, spec: &TargetSpec, wave: usize) {
         let holder = self.holder_of(&spec.id);
         holder.spec = Some(spec.clone());
         holder.bare = true;
         if let Some(open) = &mut self.open
             && !open.waves.iter().flatten().any(|id| *id == spec.id)
-            && let Some(wave) = open.waves.first_mut()
+            && let Some(wave) = open.waves.get_mut(wave)
         {
             wave.push(spec.id.clone());
         }

@@ -144,7 +144,8 @@ impl Runner {
                 true => (Fate::NotTried, false),
                 false => write(world, faults, target, &secret),
             };
-            let problem = (!matches!(fate, Fate::Moved | Fate::NotTried)).then(|| Problem::new("target", "it does not take it"));
+            let code = if faults.passing { "service-error" } else { "target" };
+            let problem = (!matches!(fate, Fate::Moved | Fate::NotTried)).then(|| Problem::new(code, "it does not take it"));
             results.push(WaveResult { target: target.clone(), at: world.now + self.off, fate, earlier_may_land, problem });
         }
         Self::point(faults)?;

@@ -43,6 +43,8 @@ pub(super) struct Faults {
     pub(super) unreadable: bool,
     /// Whether Databricks refuses to delete.
     pub(super) undeletable: bool,
+    /// Whether what refuses a write is a service in trouble.
+    pub(super) passing: bool,
 }
 
 impl Faults {
@@ -56,6 +58,7 @@ impl Faults {
             locked_out: false,
             unreadable: false,
             undeletable: false,
+            passing: false,
         }
     }
 }

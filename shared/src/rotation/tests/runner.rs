@@ -8,10 +8,12 @@ use super::faults::Faults;
 use super::world::{By, LANDING, LEASE, LIFETIME_S, SKEW, World};
 use crate::error::Problem;
 use crate::ids::{ApplicationId, CredentialName, Generation, RunnerId, SecretId, ServicePrincipalId, Workspace};
-use crate::rotation::event::{Begun, Condemnation, Event, Minted, Place, PlanKind, Planned};
+use crate::rotation::event::{Begun, Condemnation, Event, Minted, Place, PlanKind, Planned, Turn};
 use crate::rotation::next::{Goal, Observed, Policy, Step, next, past};
 use crate::rotation::recover::Listed;
 use crate::rotation::state::State;
+use crate::rotation::waves;
+use crate::targets::TargetSpec;
 
 /// Steps of one run before it counts as going in circles.
 const STEPS_MAX: u32 = 300;
@@ -197,8 +199,17 @@ impl Runner {
             }
             Step::Settle(problem) => {
                 let kind = self.state.open.as_ref().unwrap().plan.kind;
+                let quarantined = self.state.quarantine.is_some();
                 self.record(world, Event::Settled { problem: problem.clone() })?;
+                self.seen.quarantined |= self.state.quarantine.is_some() && !quarantined;
                 self.seen.settled.push((kind, problem));
+                Ok(())
+            }
+            Step::Turn { turn, reason } => self.record(world, Event::Turned { turn, reason }),
+            Step::EndTurn(problem) => {
+                self.record(world, Event::TurnEnded { problem: problem.clone() })?;
+                self.seen.quarantined |= self.state.quarantine.is_some();
+                self.seen.settled.push((PlanKind::Rollback, Some(problem)));
                 Ok(())
             }
             Step::Wait { .. } | Step::Done | Step::Stop(_) => unreachable!(),
@@ -260,7 +271,23 @@ pub(super) fn plan(world: &World, state: &State, kind: PlanKind, reason: String)
         grants: Vec::new(),
         verify_warehouse: None,
         verify_tables: Vec::new(),
-        waves: vec![world.selection.iter().map(|id| world.spec(id)).collect()],
+        waves: waves(world, state, kind),
+    }
+}
+
+fn waves(world: &World, state: &State, kind: PlanKind) -> Vec<Vec<TargetSpec>> {
+    let selected = || world.selection.iter().map(|id| world.spec(id)).collect();
+    match (kind, &state.turn) {
+        (PlanKind::Rotate, _) => {
+            let failing = state.holders.iter().filter(|(_, holder)| holder.failures.is_some());
+            let failing = failing.map(|(id, _)| id.clone()).collect();
+            waves::split(&CredentialName::new("sales-bi"), &world.waves, selected(), &failing)
+        }
+        (PlanKind::Rollback, Some(Turn::Rollback { to: Some(to), .. })) => {
+            let holders = state.holders.values().filter(|holder| holder.planned && holder.may_hold_other_than(*to));
+            vec![holders.filter_map(|holder| holder.spec.clone()).collect()]
+        }
+        (PlanKind::Reapply | PlanKind::Rollback, _) => vec![selected()],
     }
 }
 

@@ -6,9 +6,10 @@ use super::faults::{Dice, Faults};
 use super::runner::{End, Runner};
 use super::world::{By, Manner, World};
 use super::{FORCE, ROTATE};
-use crate::ids::{DatasetId, SecretId, TargetId};
+use crate::config::WaveSize;
+use crate::ids::{DatasetId, RunnerId, SecretId, TargetId};
 use crate::report::Phase;
-use crate::rotation::event::Event;
+use crate::rotation::event::{Event, PlanKind, Turn};
 use crate::rotation::next::Goal;
 use crate::rotation::state::{Holder, State};
 
@@ -43,6 +44,9 @@ fn swarm(seed: u64) {
     if dice.percent(30) {
         world.stored = world.make(By::Person, Some(86_400 * 30)).map(|listed| listed.id);
     }
+    if dice.percent(50) {
+        world.waves = vec![WaveSize::Count(1), WaveSize::Percent(50), WaveSize::Percent(100)];
+    }
     let mut faults = Faults { dice: dice.clone(), chance: 5 + dice.below(40), ..Faults::none() };
     let locks = dice.percent(50);
     let mut runners: [Option<Runner>; 2] = [None, None];
@@ -55,6 +59,9 @@ fn swarm(seed: u64) {
         };
         if dice.percent(10) && runners.iter().all(Option::is_none) {
             forget(&mut world, run);
+        }
+        if dice.percent(8) {
+            roll_back(&mut world, run);
         }
         interleaved(&mut world, &mut faults, &mut dice, (&mut runners, goal, locks, run));
         let pause = match dice.below(4) {
@@ -114,6 +121,18 @@ fn forget(world: &mut World, run: u64) {
     runner.record(world, Event::LeaseReleased).unwrap();
 }
 
+/// A person asks for a rollback, where there is something to go back to.
+fn roll_back(world: &mut World, run: u64) {
+    let state = world.fold();
+    let under_way = state.open.as_ref().is_some_and(|open| open.plan.kind == PlanKind::Rotate && !open.promoted);
+    let to = if under_way { state.current } else { state.before };
+    let living = to.filter(|to| state.living().any(|(generation, _)| generation == *to));
+    if let Some(to) = living.filter(|_| state.turn.is_none()) {
+        let turn = Turn::Rollback { to: Some(to), canary: None };
+        world.append(world.now, &RunnerId::new(format!("person-{run}")), Event::Turned { turn, reason: String::new() });
+    }
+}
+
 /// What people do meanwhile.
 fn meddle(world: &mut World, dice: &mut Dice) {
     let theirs = world.existing(By::Person);
@@ -159,13 +178,13 @@ fn rests(world: &mut World, locks: bool) {
     for run in 0..RUNS_TO_REST {
         world.pass(SignedDuration::from_hours(12));
         // People act where they are asked to: they clear away their own secrets, and decide.
-        let quarantined = last.1.quarantine.is_some();
+        let waits = last.1.quarantine.is_some() || last.1.held.is_some();
         if run == RUNS_TO_REST / 3 {
             for id in world.existing(By::Person) {
                 world.person_deletes(&id);
             }
         }
-        let goal = if quarantined { FORCE } else { ROTATE };
+        let goal = if waits { FORCE } else { ROTATE };
         let mut runner = Runner::open(world, &format!("calm-{run}"), goal, SignedDuration::ZERO, locks).unwrap();
         let end = loop {
             if let Some(end) = runner.turn(world, &mut faults) {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::clients::powerbi::DatabricksSource;
+use crate::config::WaveSize;
 use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId, RunnerId, SecretId, TargetId};
 use crate::rotation::event::{Event, Place};
 use crate::rotation::recover::Listed;
@@ -93,6 +94,7 @@ pub(super) struct World {
     pub(super) sites: BTreeMap<TargetId, Site>,
     pub(super) selection: BTreeSet<TargetId>,
     pub(super) copies: Vec<Place>,
+    pub(super) waves: Vec<WaveSize>,
     late: Vec<(Timestamp, Late)>,
     pub(super) journal: Vec<(Timestamp, RunnerId, Event)>,
     /// The fold of the journal up to there, so that not every run folds all of it.
@@ -119,6 +121,7 @@ impl World {
             selection: sites.keys().cloned().collect(),
             sites,
             copies: Vec::new(),
+            waves: vec![WaveSize::Percent(100)],
             late: Vec::new(),
             journal: Vec::new(),
             folded: (0, State::default()),

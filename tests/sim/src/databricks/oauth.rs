@@ -59,6 +59,7 @@ pub(super) fn issue(world: &mut World, index: Option<usize>, call: &Call, (aud, 
     if scope.is_empty() || !scope.split(' ').all(allowed) {
         return Err(refusal(400, "invalid_scope", "The scope goes beyond that of the secret"));
     }
+    let life = world.settings.token_life.as_secs();
     let claims = Claims {
         aud,
         iss,
@@ -66,15 +67,13 @@ pub(super) fn issue(world: &mut World, index: Option<usize>, call: &Call, (aud, 
         oid: client_id,
         scope: scope.clone(),
         iat: world.now.as_second(),
-        exp: world.now.as_second() + HOUR,
+        exp: world.now.as_second() + i64::try_from(life).unwrap_or(i64::MAX / 2),
         jti: 0,
     };
     let token = world.tokens.issue(claims);
-    Ok(Reply::json(200, &json!({ "access_token": token, "token_type": "Bearer", "expires_in": HOUR, "scope": scope })))
+    Ok(Reply::json(200, &json!({ "access_token": token, "token_type": "Bearer", "expires_in": life, "scope": scope })))
 }
 
 fn refusal(status: u16, error: &str, description: &str) -> Reply {
     Reply::json(status, &json!({ "error": error, "error_description": description }))
 }
-
-const HOUR: i64 = 3600;

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Caller, Minted, Principal, denied, error, invalid, malformed, missing, no_such_api, page};
 use crate::clock::{later, written};
+use crate::history::Happened;
 use crate::settings::CapAnswer;
 use crate::wire::{Answer, Call, Reply, number};
 use crate::world::World;
@@ -77,9 +78,16 @@ pub(crate) fn mint(world: &mut World, id: u64, lifetime: Duration, scopes: Vec<S
         scopes,
         made_by: made_by.to_owned(),
     };
-    if let Some(principal) = world.account.principals.get_mut(&id) {
-        principal.secrets.push(secret.clone());
-    }
+    let Some(principal) = world.account.principals.get_mut(&id) else { return secret };
+    principal.secrets.push(secret.clone());
+    let what = Happened::Minted {
+        secret: secret.id.clone(),
+        application_id: principal.application_id.clone(),
+        by: made_by.to_owned(),
+        expires: secret.expires,
+        used: principal.used(world.now, &world.settings),
+    };
+    world.happened(what);
     secret
 }
 
@@ -90,6 +98,8 @@ fn delete(world: &mut World, id: u64, secret: &str) -> Answer {
         .and_then(|principal| principal.secrets.iter_mut().find(|minted| minted.id == secret && minted.deleted.is_none()));
     let found = found.ok_or_else(|| missing(&format!("Secret {secret} does not exist.")))?;
     found.deleted = Some(now);
+    let by = world.caller.clone();
+    world.happened(Happened::Deleted { secret: secret.to_owned(), by });
     Ok(Reply::json(200, &json!({})))
 }
 
