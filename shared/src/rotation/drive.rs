@@ -130,6 +130,8 @@ pub struct Run<'a> {
     pub changed: bool,
     /// Heads of a lost journal that a person's `--force` lets this one take the place of.
     pub(super) forgiven: Vec<String>,
+    /// Whether this run has taken the lease.
+    leased: bool,
     /// Released when the run ends, however it ends.
     lock: Option<Box<dyn Send + Sync>>,
 }
@@ -182,7 +184,8 @@ fn fold_one(state: &mut State, entry: &Entry<Event>) -> Result<(), Error> {
 }
 
 impl<'a> Run<'a> {
-    /// Takes the principal's lease.
+    /// Reads the principal's journal, and takes its lock where the state has one. The lease is taken when something is to be
+    /// done: a timer that finds nothing due leaves no entry.
     pub async fn open(ports: &'a Ports, goal: Goal, preflight: Option<Preflight>) -> Result<Self, Error> {
         let force = goal == Goal::Rotate { force: true };
         let name = ports.principal.application_id.as_str();
@@ -190,7 +193,7 @@ impl<'a> Run<'a> {
         let (mut journal, mut state) = read(Arc::clone(&ports.state), name, ports.state_key.clone(), force).await?;
         let entries = (&mut journal, &mut state);
         let forgiven = trust::check_before_work(&*ports.storage, &ports.credential, entries, force).await?;
-        let mut run = Self {
+        let run = Self {
             ports,
             journal,
             state,
@@ -201,10 +204,16 @@ impl<'a> Run<'a> {
             changed: false,
             forgiven,
             lock,
+            leased: false,
         };
         run.check_same_credential()?;
-        names::remember(&*ports.state, &ports.credential.name, name).await?;
-        run.take_lease().await?;
+        Ok(run)
+    }
+
+    /// As [`open`](Self::open), with the lease.
+    pub async fn open_leased(ports: &'a Ports, goal: Goal) -> Result<Self, Error> {
+        let mut run = Self::open(ports, goal, None).await?;
+        run.begin_work().await?;
         Ok(run)
     }
 
@@ -218,6 +227,8 @@ impl<'a> Run<'a> {
                 Step::Done => return Ok(Ended::Done),
                 Step::Stop(problem) => return Ok(Ended::Stopped(problem)),
                 Step::Wait { until, why } if past(now, PATIENCE) < until => return Ok(Ended::Waiting { until, why }),
+                Step::Look if !self.leased => Box::pin(self.perform(Step::Look)).await?,
+                _ if !self.leased => self.begin_work().await?,
                 Step::Wait { until, why } => {
                     self.say(format!("waiting until {until:.0}: {why}"), 0, 0);
                     self.pause(until.duration_since(now)).await?;
@@ -234,6 +245,21 @@ impl<'a> Run<'a> {
             .hint("this is a defect of lakekey; every target still holds a live secret; please report it with `lakekey history`"))
     }
 
+    /// Takes the lease. If others have written meanwhile, what was seen before counts no more: lakekey changes nothing that the
+    /// journal did not say first.
+    async fn begin_work(&mut self) -> Result<(), Error> {
+        names::remember(&*self.ports.state, &self.ports.credential.name, self.ports.principal.application_id.as_str()).await?;
+        let fresh = self.journal.refresh().await?;
+        if !fresh.is_empty() {
+            fold(&mut self.state, &fresh)?;
+            self.check_same_credential()?;
+            self.seen = Observed::default();
+        }
+        self.take_lease().await?;
+        self.leased = true;
+        Ok(())
+    }
+
     /// Records a person's word that a place does not count any more.
     pub async fn forget(&mut self, target: TargetId) -> Result<(), Error> {
         self.record(Event::Forgotten { target }).await.map(drop)
@@ -241,7 +267,9 @@ impl<'a> Run<'a> {
 
     /// Leaves: nothing of this run is under way any more.
     pub async fn close(mut self) -> Result<State, Error> {
-        self.record(Event::LeaseReleased).await?;
+        if self.leased {
+            self.record(Event::LeaseReleased).await?;
+        }
         drop(self.lock.take());
         Ok(self.state)
     }

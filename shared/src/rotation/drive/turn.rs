@@ -31,7 +31,7 @@ impl<'a> Run<'a> {
         ask(ports, reason, decide).await?;
         let until = past(ports.clock.now(), HEARD_WITHIN);
         loop {
-            match Self::open(ports, goal, None).await {
+            match Self::open_leased(ports, goal).await {
                 Err(error) if error.code() == "lease-held" && ports.clock.now() < until => ports.clock.sleep(LOOK_EVERY).await,
                 Err(error) if error.code() == "lease-held" => {
                     return Err(error.hint(
