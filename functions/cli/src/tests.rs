@@ -67,6 +67,7 @@ fn help_shows_what_exists() {
       plan      Show what `rotate` would do, target by target; writes nothing anywhere
       rotate    Rotate what is due, resume what is open, retire what is past grace
       reapply   Send the current secret to its targets again
+      rollback  Move targets back to the previous secret and hold there until `rotate --force`
       forget    Stop counting a target that is gone or beyond reach
       status    Show where every credential stands
       history   Show the journal: who did what and when
