@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::join3;
 use futures::stream::{self, StreamExt};
 
 use super::event::Permission;
@@ -9,6 +10,7 @@ use super::recover::Listed;
 use crate::clients::databricks::{Access, Databricks};
 use crate::config::{Credential, Securable};
 use crate::error::{Error, Problem};
+use crate::http::HttpError;
 use crate::ids::{ApplicationId, ServicePrincipalId, WarehouseId, Workspace};
 use crate::inventory::{self, Selection};
 use crate::targets::{PowerBiTargets, TargetSpec};
@@ -97,9 +99,16 @@ pub async fn rights(
 ) -> Preflight {
     let problems = selection.problems.clone();
     let mut found = Preflight { selection, problems, ..Preflight::default() };
-    assignments(credential, workspaces, principal, &mut found).await;
-    permissions(credential, workspaces, principal, &mut found).await;
-    missing_grants(credential, workspaces, principal, &mut found).await;
+    // None of them needs the answers of another; the order is that in which what is missing is given.
+    let (assignments, permissions, grants) = join3(
+        assignments(credential, workspaces, principal),
+        permissions(credential, workspaces, principal, &found.selection),
+        missing_grants(credential, workspaces, principal),
+    )
+    .await;
+    for Finding { permission, outcome } in assignments.into_iter().chain(permissions).chain(grants) {
+        found.note(permission, outcome);
+    }
     found
 }
 
@@ -109,8 +118,7 @@ async fn assignments(
     credential: &Credential,
     workspaces: &BTreeMap<Workspace, Databricks>,
     principal: Option<&Principal>,
-    found: &mut Preflight,
-) {
+) -> Vec<Finding> {
     let own = credential.account.as_ref().filter(|_| principal.is_some()).map(|_| &credential.workspace);
     let others = credential.also_workspaces.iter().filter(|workspace| **workspace != credential.workspace);
     let asked: BTreeSet<&Workspace> = own.into_iter().chain(others).collect();
@@ -123,18 +131,20 @@ async fn assignments(
         (workspace, member)
     });
     let answers: Vec<_> = stream::iter(looks).buffered(CONCURRENCY).collect().await;
-    for (workspace, answer) in answers {
-        found.note(Permission::Assignment { workspace: workspace.clone() }, answer.map_err(|error| problem_of(error.into())));
-    }
+    let finding = |(workspace, answer): (&Workspace, Result<bool, HttpError>)| Finding {
+        permission: Permission::Assignment { workspace: workspace.clone() },
+        outcome: answer.map_err(|error| problem_of(error.into())),
+    };
+    answers.into_iter().map(finding).collect()
 }
 
 async fn permissions(
     credential: &Credential,
     workspaces: &BTreeMap<Workspace, Databricks>,
     principal: Option<&Principal>,
-    found: &mut Preflight,
-) {
-    let selection = &found.selection;
+    selection: &Selection,
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
     let listed = stream::iter(&credential.warehouses).map(|warehouse| async move {
         (warehouse, find_warehouse(credential, workspaces, selection, warehouse, principal).await)
     });
@@ -148,10 +158,10 @@ async fn permissions(
             }
             Err(error) => (credential.workspace.clone(), Err(problem_of(error))),
         };
-        found.note(Permission::CanUse { workspace, warehouse: warehouse.clone() }, outcome);
+        findings.push(Finding { permission: Permission::CanUse { workspace, warehouse: warehouse.clone() }, outcome });
     }
     let mut used = BTreeSet::new();
-    for target in &found.selection.targets {
+    for target in &selection.targets {
         if let (Some(warehouse), Some(workspace)) =
             (&target.warehouse, workspaces.keys().find(|workspace| workspace.host() == target.host))
         {
@@ -171,8 +181,12 @@ async fn permissions(
             Ok(false) => Err(no_can_use(workspace, warehouse)),
             Err(error) => Err(problem_of(error)),
         };
-        found.note(Permission::CanUse { workspace: workspace.clone(), warehouse: warehouse.clone() }, outcome);
+        findings.push(Finding {
+            permission: Permission::CanUse { workspace: workspace.clone(), warehouse: warehouse.clone() },
+            outcome,
+        });
     }
+    findings
 }
 
 async fn can_use(databricks: &Databricks, warehouse: &WarehouseId, principal: Option<&Principal>) -> Result<bool, Error> {
@@ -207,8 +221,8 @@ async fn missing_grants(
     credential: &Credential,
     workspaces: &BTreeMap<Workspace, Databricks>,
     principal: Option<&Principal>,
-    found: &mut Preflight,
-) {
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
     let databricks = &workspaces[&credential.workspace];
     for grant in &credential.grants {
         let held = match principal {
@@ -229,8 +243,9 @@ async fn missing_grants(
             Err(error) => (grant.privileges.clone(), Err(problem_of(error))),
         };
         let (securable, name) = (securable_word(grant.securable).to_owned(), grant.name.clone());
-        found.note(Permission::Privileges { securable, name, privileges }, outcome);
+        findings.push(Finding { permission: Permission::Privileges { securable, name, privileges }, outcome });
     }
+    findings
 }
 
 fn problem_of(error: Error) -> Problem {
