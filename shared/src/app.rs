@@ -4,6 +4,7 @@ mod doctor;
 mod forget;
 mod history;
 mod moving;
+mod notify;
 mod plan;
 mod principal;
 mod rollback;

@@ -71,6 +71,8 @@ pub enum Service {
     PowerBi,
     /// The Fabric REST API.
     Fabric,
+    /// A webhook. Its path and query are as secret as a password: they are in no error and no log.
+    Webhook,
 }
 
 /// Whether sending a request twice is the same as sending it once.
@@ -154,7 +156,7 @@ impl<'a> Sending<'a> {
             identity: call.signer.map(|signer| signer.identity().to_owned()).unwrap_or_default(),
             host: uri.authority().map(|authority| authority.as_str().to_ascii_lowercase()).unwrap_or_default(),
         };
-        let target = format!("{} {host}{}", call.request.method(), uri.path());
+        let target = format!("{} {host}{}", call.request.method(), shown_path(call.service, uri));
         let started = http.clock.now();
         Self { http, call, wanted, target, party, started, attempts: 0, refreshed: false, earlier_may_land: false }
     }
@@ -228,8 +230,8 @@ impl<'a> Sending<'a> {
         let sent_at = self.http.clock.now();
         let outcome = self.http.transport.send(request, self.http.timeout).await;
         let now = self.http.clock.now();
-        let (method, host, path) =
-            (self.call.request.method().as_str(), self.party.host.as_str(), self.call.request.uri().path());
+        let path = shown_path(self.call.service, self.call.request.uri());
+        let (method, host) = (self.call.request.method().as_str(), self.party.host.as_str());
         tracing::debug!(
             method,
             host,
@@ -314,6 +316,13 @@ impl<'a> Sending<'a> {
     fn fail(&self, failure: Failure) -> HttpError {
         let (what, target) = (self.call.what, self.target.clone());
         HttpError { what, target, failure, attempts: self.attempts, earlier_may_land: self.earlier_may_land }
+    }
+}
+
+fn shown_path(service: Service, uri: &http::Uri) -> &str {
+    match service {
+        Service::Databricks | Service::Entra | Service::PowerBi | Service::Fabric => uri.path(),
+        Service::Webhook => "",
     }
 }
 

@@ -143,10 +143,11 @@ impl<E: Serialize + DeserializeOwned + Clone> Journal<E> {
         if self.key.is_none() && newest.is_some_and(|newest| newest.signed) {
             return Err(JournalError::KeyMissing);
         }
-        let bytes = encode(&self.position(seq, newest), &random.nonce(), at, by, &event).map_err(|reason| match reason {
-            BrokenReason::Oversize => JournalError::TooLarge { seq },
-            reason => JournalError::Broken { seq, reason },
-        })?;
+        let unwritable = |reason: BrokenReason| match matches!(reason, BrokenReason::Oversize) {
+            true => JournalError::TooLarge { seq },
+            false => JournalError::Broken { seq, reason },
+        };
+        let bytes = encode(&self.position(seq, newest), &random.nonce(), at, by, &event).map_err(unwritable)?;
         // What could not be read back after a crash is never written.
         let entry = self.decode(seq, newest, &bytes)?;
         if let Err(error) = self.store.put_opts(&self.path(seq), bytes.clone().into(), PutMode::Create.into()).await {

@@ -16,6 +16,7 @@ pub mod identity;
 pub mod ids;
 pub mod inventory;
 pub mod journal;
+pub mod notify;
 pub mod random;
 pub mod report;
 pub mod rotation;

@@ -144,7 +144,7 @@ pub async fn interrupt(child: &Child) {
 }
 
 /// The `lakekey` binary of this very source, built once.
-fn binary() -> &'static Path {
+pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let this = std::env::current_exe().unwrap();

@@ -47,6 +47,9 @@ pub(crate) enum Format {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
+    /// Write a commented config, asking on a terminal, from flags elsewhere
+    #[command(after_help = INIT_HELP)]
+    Init(Box<InitArgs>),
     /// Print the JSON Schema of the config
     #[command(after_help = SCHEMA_HELP)]
     Schema,
@@ -88,6 +91,46 @@ pub(crate) struct Names {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct InitArgs {
+    /// The Databricks workspace, as the browser shows it [env: LAKEKEY_INIT_WORKSPACE]
+    #[arg(long, value_name = "URL")]
+    pub(crate) workspace: Option<String>,
+    /// Display name or application id of the principal whose secret is rotated [env: LAKEKEY_INIT_SERVICE_PRINCIPAL]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) service_principal: Option<String>,
+    /// Id of the SQL warehouse that reports use; new secrets are proved on it [env: LAKEKEY_INIT_WAREHOUSE]
+    #[arg(long, value_name = "ID")]
+    pub(crate) warehouse: Option<String>,
+    /// How lakekey signs in to Databricks: oauth-m2m or azure-client-secret [env: LAKEKEY_INIT_AUTH]
+    #[arg(long, value_name = "KIND")]
+    pub(crate) auth: Option<String>,
+    /// Client id that lakekey signs in to Databricks with [env: LAKEKEY_INIT_CLIENT_ID]
+    #[arg(long, value_name = "ID")]
+    pub(crate) client_id: Option<String>,
+    /// Where its secret is, such as env:DBX_ADMIN_SECRET; never the secret itself [env: LAKEKEY_INIT_SECRET]
+    #[arg(long, value_name = "REFERENCE")]
+    pub(crate) secret: Option<String>,
+    /// The Entra tenant [env: LAKEKEY_INIT_TENANT_ID]
+    #[arg(long, value_name = "ID")]
+    pub(crate) tenant_id: Option<String>,
+    /// Client id of the Entra app that signs in to Power BI; none writes no targets [env: LAKEKEY_INIT_POWERBI_CLIENT_ID]
+    #[arg(long, value_name = "ID")]
+    pub(crate) powerbi_client_id: Option<String>,
+    /// Where its secret is, such as env:POWERBI_SECRET [env: LAKEKEY_INIT_POWERBI_SECRET]
+    #[arg(long, value_name = "REFERENCE")]
+    pub(crate) powerbi_secret: Option<String>,
+    /// The data sources: all, or WORKSPACE/DATASET of Power BI [env: LAKEKEY_INIT_SELECT] [default: all]
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) select: Option<String>,
+    /// What the credential is called in the config [env: LAKEKEY_INIT_NAME] [default: made from the principal]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// Write over a config that is there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct RotateArgs {
     #[command(flatten)]
     pub(crate) names: Names,
@@ -126,6 +169,7 @@ pub(crate) struct HistoryArgs {
 
 const TOP_HELP: &str = "\
 Examples:
+  lakekey init                         write a config, by a few questions
   lakekey validate                     check ./lakekey.yaml
   lakekey doctor                       see what is missing for a rotation, and how to give it
   lakekey plan sales-bi                see what a rotation would do
@@ -138,6 +182,20 @@ Exit status:
   2  wrong usage or config
   3  not finished: a rotation is open, a target is parked, another runner holds the lease,
      or a credential is quarantined; every target still holds a live secret";
+
+const INIT_HELP: &str = "\
+Writes ./lakekey.yaml, or where --config or LAKEKEY_CONFIG says, and nothing over a file that is
+there. On a terminal it asks for what no flag gives, and then offers to run `lakekey doctor`.
+Secrets are given as references only: where they are, not what they are.
+
+Examples:
+  lakekey init
+  lakekey init --workspace https://adb-1234567890123456.7.azuredatabricks.net \\
+    --service-principal pbi-sales --warehouse 1234567890abcdef \\
+    --client-id 2c8e0f3a-5d61-4b7e-9a0c-1f2e3d4c5b6a --secret env:DBX_ADMIN_SECRET \\
+    --tenant-id 63ed1b7c-0a52-4f0e-8f6f-6a1f2d3c4b5a \\
+    --powerbi-client-id 725c9d8e-7f60-4a1b-b2c3-d4e5f6071829 --powerbi-secret env:POWERBI_SECRET
+  lakekey doctor";
 
 const SCHEMA_HELP: &str = "\
 Examples:

@@ -3,6 +3,7 @@
 pub(crate) mod doctor;
 pub(crate) mod forget;
 pub(crate) mod history;
+pub(crate) mod init;
 pub(crate) mod plan;
 pub(crate) mod reapply;
 pub(crate) mod rollback;
@@ -27,6 +28,7 @@ use lakekey_core::storage::Disk;
 
 use crate::args::{Format, Names};
 use crate::failure::Failure;
+use crate::person::Person;
 use crate::printer::Printer;
 use crate::progress::{self, Display};
 use crate::settings::Settings;
@@ -40,6 +42,8 @@ pub(crate) struct Session {
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) transport: Option<Arc<dyn Transport>>,
+    /// Whom to ask; `None` where there is nobody.
+    pub(crate) person: Option<Person>,
     pub(crate) printer: Printer,
     /// Whether progress bars may be drawn.
     pub(crate) bars: bool,

@@ -7,6 +7,7 @@ mod commands;
 mod failure;
 mod logging;
 mod names;
+mod person;
 mod printer;
 mod progress;
 mod runner;
@@ -17,7 +18,7 @@ mod transport;
 
 use std::ffi::OsString;
 use std::future::Future;
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use tracing::instrument::WithSubscriber;
 use args::{Cli, Verb};
 use commands::Session;
 use failure::Failure;
+use person::Person;
 use printer::Printer;
 use settings::Settings;
 use stderr::Stderr;
@@ -52,6 +54,8 @@ pub struct CliSurroundings {
     pub random: Random,
     /// Carries every request; `None` is the network.
     pub transport: Option<Arc<dyn Transport>>,
+    /// A person's answers to questions, line by line; `None` where there is nobody to ask.
+    pub stdin: Option<Box<dyn BufRead + Send>>,
     /// Takes the answer.
     pub stdout: Box<dyn Write + Send>,
     /// Takes everything else.
@@ -68,7 +72,7 @@ pub struct CliSurroundings {
 
 /// Runs one command. `args` begin with the name of the program.
 pub async fn run(args: Vec<OsString>, surroundings: CliSurroundings) -> ExitStatus {
-    let CliSurroundings { environment, current_dir, clock, random, transport, stdout, stderr, .. } = surroundings;
+    let CliSurroundings { environment, current_dir, clock, random, transport, stdin, stdout, stderr, .. } = surroundings;
     let mut printer = Printer {
         stdout,
         stderr: Stderr::new(stderr),
@@ -86,7 +90,8 @@ pub async fn run(args: Vec<OsString>, surroundings: CliSurroundings) -> ExitStat
     };
     let subscriber = logging::subscriber(&settings, printer.stderr.clone(), printer.colour_stderr);
     let bars = surroundings.stderr_is_terminal;
-    let mut session = Session { settings, environment, current_dir, clock, random, transport, printer, bars };
+    let mut session =
+        Session { settings, environment, current_dir, clock, random, transport, person: stdin.map(Person::new), printer, bars };
     let ended = tokio::select! {
         // What has ended is not reported as stopped.
         biased;
@@ -98,6 +103,7 @@ pub async fn run(args: Vec<OsString>, surroundings: CliSurroundings) -> ExitStat
 
 async fn perform(verb: &Verb, session: &mut Session) -> ExitStatus {
     let result = match verb {
+        Verb::Init(args) => commands::init::init(args, session).await,
         Verb::Schema => commands::schema::schema(session).await,
         Verb::Validate => commands::validate::validate(session).await,
         Verb::Doctor(args) => commands::doctor::doctor(args, session).await,
@@ -158,6 +164,7 @@ fn stopped(verb: &Verb) -> Error {
         }
         Verb::Reapply(_) => Error::unfinished("stopped", moved).hint("`lakekey reapply` sends again what is left"),
         Verb::Forget(_) => Error::unfinished("stopped", moved).hint("`lakekey history` says whether it was recorded"),
+        Verb::Init(_) => Error::unfinished("stopped", "stopped; no config was written, unless it was said to be"),
         Verb::Schema | Verb::Validate | Verb::Doctor(_) | Verb::Plan(_) | Verb::Status(_) | Verb::History(_) => {
             Error::unfinished("stopped", "stopped; nothing was changed")
         }

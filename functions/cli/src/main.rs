@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         clock: Clock::wall(),
         random: Random::system(),
         transport: None,
+        stdin: asks_a_person().then(|| Box::new(std::io::BufReader::new(std::io::stdin())) as _),
         stdout: Box::new(std::io::stdout()),
         stderr: Box::new(std::io::stderr()),
         stdout_is_terminal: std::io::stdout().is_terminal(),
@@ -37,6 +38,11 @@ fn main() -> ExitCode {
     let status = runtime.block_on(run(std::env::args_os().collect(), surroundings));
     runtime.shutdown_timeout(SHUTDOWN_MAX);
     status.into()
+}
+
+/// Whether there is a person to ask: questions go to stderr, answers come from stdin.
+fn asks_a_person() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
 fn listen(stop: tokio::sync::oneshot::Sender<()>) {

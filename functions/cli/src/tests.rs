@@ -36,6 +36,7 @@ fn lakekey(line: &str, variables: &[(&str, &str)]) -> String {
         clock: Clock::wall(),
         random: Random::seeded(1),
         transport: None,
+        stdin: None,
         stdout: Box::new(stdout.clone()),
         stderr: Box::new(stderr.clone()),
         stdout_is_terminal: false,
@@ -59,11 +60,14 @@ fn help_shows_what_exists() {
     Usage: lakekey [OPTIONS] <COMMAND>
 
     Commands:
+      init      Write a commented config, asking on a terminal, from flags elsewhere
       schema    Print the JSON Schema of the config
       validate  Check the config offline and report everything that is wrong with it
+      doctor    Look whether a rotation has every permission that it needs; writes nothing anywhere
       plan      Show what `rotate` would do, target by target; writes nothing anywhere
       rotate    Rotate what is due, resume what is open, retire what is past grace
       reapply   Send the current secret to its targets again
+      rollback  Move targets back to the previous secret and hold there until `rotate --force`
       forget    Stop counting a target that is gone or beyond reach
       status    Show where every credential stands
       history   Show the journal: who did what and when
@@ -77,7 +81,9 @@ fn help_shows_what_exists() {
       -V, --version              Print version
 
     Examples:
+      lakekey init                         write a config, by a few questions
       lakekey validate                     check ./lakekey.yaml
+      lakekey doctor                       see what is missing for a rotation, and how to give it
       lakekey plan sales-bi                see what a rotation would do
       lakekey rotate                       rotate what is due, resume what is open
       lakekey status --output json         where everything stands, for scripts

@@ -22,7 +22,22 @@ impl App {
             .collect()
             .await;
         checks.extend(of_credentials.into_iter().flatten());
+        checks.extend(self.check_webhooks().await);
         DoctorReport { checks }
+    }
+
+    /// Whether each can be posted to. A look that posts would be a notification.
+    async fn check_webhooks(&self) -> Vec<Check> {
+        let notifier = self.notifier();
+        let mut checks = Vec::new();
+        for (index, channel) in self.config.notify.iter().enumerate() {
+            let found = notifier.address(channel).await.map(|(url, key)| {
+                let signed = if key.is_some() { "signed" } else { "not signed" };
+                format!("its address is at `{}`, messages are {signed}; nothing was posted", url.host_str().unwrap_or_default())
+            });
+            checks.push(of("webhook", format!("notify {}", index + 1), found));
+        }
+        checks
     }
 
     async fn check_state(&self) -> Vec<Check> {

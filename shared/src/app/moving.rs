@@ -73,7 +73,14 @@ impl App {
                     }
                     (Err(error), _) => Err(error),
                 };
-                outcome.unwrap_or_else(|error| not_begun(credential, &error))
+                match outcome {
+                    Ok(report) => report,
+                    Err(error) => {
+                        let report = not_begun(credential, &error);
+                        self.tell_of_failure(credential, &report).await;
+                        report
+                    }
+                }
             }
         });
         let credentials = futures::stream::iter(runs).buffered(CREDENTIALS_AT_ONCE).collect().await;
@@ -116,6 +123,7 @@ impl App {
             // The report says what matters; a lease that could not be given back ends by itself.
             Err(error) => warn!(credential = %report.name, code = error.code(), "could not give the lease back"),
         }
+        self.deliver(&self.notices(&state, &report)).await;
         (report, state)
     }
 

@@ -124,7 +124,7 @@ impl App {
         }
     }
 
-    async fn last_state(&self, credential: &Credential) -> Result<State, Error> {
+    pub(super) async fn last_state(&self, credential: &Credential) -> Result<State, Error> {
         let store = self.state()?;
         match self.journal_name(Arc::clone(&store), credential).await? {
             Some(name) => Ok(read(Arc::clone(&store), &name, self.state_key().await?, true).await?.1),

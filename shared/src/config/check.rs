@@ -4,6 +4,7 @@
 
 mod credential;
 mod identities;
+mod notify;
 mod targets;
 mod timing;
 
@@ -12,7 +13,7 @@ use std::path::Path;
 
 use url::Url;
 
-use super::document::{ApiPart, DurationText, EndpointsPart, NotifyPart, PlainText, ReferenceText, StatePart, StateSettings};
+use super::document::{ApiPart, DurationText, EndpointsPart, PlainText, ReferenceText, StatePart, StateSettings};
 use super::document::{BrokerPart, Document};
 use super::duration;
 use super::hosts::{Cloud, ForbiddenHost, HostPolicy};
@@ -45,6 +46,7 @@ pub(super) fn resolve(document: &Document, tree: &Node, context: Context<'_>, pr
     checker.state.clone_from(&state);
     let identities = checker.identities(document, place.key("identities"));
     let credentials = checker.credentials(document, place);
+    let notify = checker.notify(document, place.key("notify"));
     checker.other_programs(document, place);
     Some(Config {
         endpoints: endpoints?,
@@ -52,6 +54,7 @@ pub(super) fn resolve(document: &Document, tree: &Node, context: Context<'_>, pr
         state: state?,
         identities,
         credentials,
+        notify,
         digest: context.digest,
     })
 }
@@ -152,15 +155,6 @@ impl Checker<'_> {
 
     /// Sections that `serve` and the functions read: their shape is checked here, their values are taken there.
     fn other_programs(&mut self, document: &Document, place: Place<'_>) {
-        for (index, NotifyPart { url, secret, .. }) in document.notify.iter().flatten().enumerate() {
-            let place = place.key("notify").item(index);
-            if let Some(url) = url {
-                self.plain_or_reference(url, place.key("url"));
-            }
-            if let Some(secret) = secret {
-                self.reference(secret, place.key("secret"));
-            }
-        }
         if let Some(ApiPart { keys, webhook_secret }) = &document.api {
             let place = place.key("api");
             if let Some(secret) = webhook_secret {

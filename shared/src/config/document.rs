@@ -197,7 +197,6 @@ pub(super) struct NotifyPart {
     pub(super) url: Option<PlainText>,
     /// The shape of the message.
     #[schemars(required)]
-    #[expect(dead_code, reason = "for `serve`; only its shape is checked here")]
     pub(super) format: Option<FormatName>,
     /// Signs the message.
     pub(super) secret: Option<ReferenceText>,

@@ -133,6 +133,12 @@ impl HostPolicy {
         Ok(Self { allowed })
     }
 
+    /// A policy that allows the host of this URL alone: for what carries no credential and goes where a secret says.
+    pub fn only(url: &Url) -> Self {
+        let pattern = |host: Host<&str>| Pattern { host: host.to_string(), below: false, port: url.port() };
+        Self { allowed: url.host().map(pattern).into_iter().collect() }
+    }
+
     /// Whether credentials may be sent to this URL.
     pub fn allows(&self, url: &Url) -> Result<(), ForbiddenHost> {
         if !url.username().is_empty() || url.password().is_some() {

@@ -97,9 +97,8 @@ fn read(source: &ConfigSource, environment: &Environment, current_dir: &Path) ->
         ConfigSource::Environment => environment.get(CONFIG).map(|value| (value, CONFIG)),
     };
     let Some((value, origin)) = named else {
-        let hint = format!(
-            "write one (the README has one to start from, `lakekey schema` describes it), or name one with --config or {CONFIG}"
-        );
+        let hint =
+            format!("write one with `lakekey init` (`lakekey schema` describes it), or name one with --config or {CONFIG}");
         return read_file(FILE_DEFAULT, current_dir, &hint);
     };
     let inline = origin == CONFIG && (value.contains('\n') || value.trim_start().starts_with('{'));

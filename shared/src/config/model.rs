@@ -25,8 +25,32 @@ pub struct Config {
     pub identities: BTreeMap<IdentityName, Identity>,
     /// What is rotated, in the order of the document.
     pub credentials: Vec<Credential>,
+    /// Where people are told what happened.
+    pub notify: Vec<Channel>,
     /// SHA-256 of the document as read, in hex: journal entries say which config they were made under.
     pub digest: String,
+}
+
+/// One place that is told what happened.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    /// Where to post. Whoever has it can post there: it is as secret as a password.
+    pub url: PlainOrReference,
+    /// The shape of the message.
+    pub format: Format,
+    /// Signs the message.
+    pub secret: Option<Reference>,
+}
+
+/// Shapes of messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// An Adaptive Card, as workflows of Microsoft Teams take it.
+    Teams,
+    /// A message of Slack's incoming webhooks.
+    Slack,
+    /// CloudEvents 1.0 in structured mode.
+    CloudEvents,
 }
 
 /// Base addresses without a trailing slash, and token audiences.

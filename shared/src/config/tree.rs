@@ -159,7 +159,7 @@ pub(super) fn parse(text: &str, problems: &mut Problems) -> Option<Node> {
             Position::START,
             "empty-document",
             "the config is empty",
-            "the README has one to start from, `lakekey schema` describes it",
+            "`lakekey init` writes one, `lakekey schema` describes it",
         );
     }
     root

@@ -38,6 +38,7 @@ pub fn be_lakekey_if_asked() -> anyhow::Result<Option<ExitCode>> {
         clock: Clock::wall(),
         random: Random::system(),
         transport: None,
+        stdin: None,
         stdout: Box::new(std::io::stdout()),
         stderr: Box::new(std::io::sink()),
         stdout_is_terminal: false,

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{SMALL, load};
 use crate::config::reference::Reference;
-use crate::config::{Auth, PrincipalSelector, Securable, Selector, StateLocation, StoreLocation, TakeOver};
+use crate::config::{Auth, Format, PrincipalSelector, Securable, Selector, StateLocation, StoreLocation, TakeOver};
 
 /// The contract's example without what this version can't do.
 const WHOLE: &str = r#"
@@ -56,6 +56,9 @@ credentials:
     service_principal: { application_id: 2C8E0000-0000-4000-8000-000000000001 }
     rotate_every: manual
     store: file:another.json
+notify:
+  - { url: env:TEAMS_WEBHOOK, format: teams }
+  - { url: "http://127.0.0.1:9/x", format: cloudevents, secret: env:WEBHOOK_KEY }
 api:
   keys: { reader: env:LAKEKEY_READER_KEY, operator: akv:my-vault/operator, breakglass: env:LAKEKEY_BREAKGLASS_KEY }
   webhook_secret: akv:my-vault/webhook
@@ -75,6 +78,10 @@ fn the_whole_config_resolves() {
     assert!(
         matches!(powerbi, Auth::AzureClientSecret { client_secret: Reference::File(path), .. } if path.ends_with("lakekey/secrets/powerbi"))
     );
+
+    let [teams, events] = config.notify.as_slice() else { panic!() };
+    assert_eq!((teams.format, events.format), (Format::Teams, Format::CloudEvents));
+    assert!(teams.secret.is_none() && events.secret.is_some());
 
     let [sales, another] = config.credentials.as_slice() else { panic!() };
     assert_eq!(sales.name.as_str(), "sales-bi");
