@@ -15,8 +15,8 @@ use lakekey_core::stores::memory::MemoryStore;
 use lakekey_core::stores::{SecretStore, StoreError};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 
 use crate::broken;
@@ -168,6 +168,9 @@ impl ObjectStore for Objects {
             Mishap::Unanswered => put(universe, process, path, payload, options).await.and(Err(failed())),
             Mishap::Repeated => put(universe, process, path, payload, options).await.and(Err(exists(path))),
         };
+        *held(&process.last_put) = Some(path.to_string());
+        let nothing = || PutResult { e_tag: None, version: None, extensions: Default::default() };
+        let answer = broken::append_answer(universe, answer, nothing, || exists(path));
         let said = if answer.is_ok() { "done" } else { "failed" };
         universe.trace(process.runner.as_str(), || format!("#{} put {path}{event} -> {said}", fate.number));
         universe.ended(process, fate).await;
@@ -183,6 +186,11 @@ impl ObjectStore for Objects {
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> object_store::Result<GetResult> {
+        if broken::doubts_own_append(&self.universe) && held(&self.process.last_put).as_deref() == Some(path.as_ref()) {
+            let other = Path::from("somebody-elses");
+            self.universe.objects.put(&other, "{}\n".into()).await?;
+            return self.universe.objects.get_opts(&other, options).await;
+        }
         self.universe.objects.get_opts(path, options).await
     }
 
@@ -234,6 +242,11 @@ impl SecretStore for Store {
     async fn stage(&self, credential: &StoredCredential) -> Result<(), StoreError> {
         if broken::loses_values(&self.universe) {
             return Ok(());
+        }
+        if broken::shares_slot(&self.universe) {
+            for other in self.inner.staged_ids().await? {
+                self.inner.discard(&other).await?;
+            }
         }
         self.write("stage", self.inner.stage(credential)).await
     }

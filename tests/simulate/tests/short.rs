@@ -39,12 +39,13 @@ fn every_crash_of_a_rotation_is_survived_by_stride() {
     for (retiring, effects) in [(false, rotation), (true, retirement)] {
         for (index, at) in (1..=effects).enumerate() {
             let cell = Cell {
+                retiring,
                 first: Crash { at, when: MOMENTS[index % MOMENTS.len()] },
                 second: None,
                 resumed: RESUMED[index % RESUMED.len()],
                 locked: index % 5 < 2,
             };
-            let came = matrix::run(&plan, cell, retiring).unwrap();
+            let came = matrix::run(&plan, cell).unwrap();
             assert!(came.violation.is_none(), "{cell:?}: {}", came.violation.unwrap());
             assert!(came.died, "{cell:?} is never reached");
             cells += 1;
