@@ -2,6 +2,7 @@
 //! those of the decisions take the place of [`next`] and change what it sees or says.
 
 mod decide;
+pub mod shown;
 
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ pub enum Variant {
     ForgetsDropped,
     /// A verified secret is thrown away after a write whose answer was lost.
     CompensatesAmbiguous,
-    /// A write under way does not hold up another generation.
+    /// A write whose answer was lost is taken for one that was never sent, and holds up no other generation.
     WritesOver,
     /// Grace is nothing.
     DrainsShort,
@@ -50,11 +51,13 @@ pub enum Variant {
     ReplacesPermissions,
     /// Answers are logged with their bodies.
     LogsBodies,
+    /// The journal's writes are garbled on their way.
+    Garbles,
 }
 
 impl Variant {
     /// Every one.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::MintsBlindly,
         Self::DeletesBeforeMoved,
         Self::ForgetsDropped,
@@ -71,6 +74,7 @@ impl Variant {
         Self::DoubtsOwnAppend,
         Self::ReplacesPermissions,
         Self::LogsBodies,
+        Self::Garbles,
     ];
 
     /// The one that `--broken` calls so.
@@ -97,6 +101,7 @@ impl Variant {
             Self::DoubtsOwnAppend => "doubts-own-append",
             Self::ReplacesPermissions => "replaces-permissions",
             Self::LogsBodies => "logs-bodies",
+            Self::Garbles => "garbles",
         }
     }
 
@@ -119,6 +124,7 @@ impl Variant {
             Self::DoubtsOwnAppend => "\"exists\" is taken for a lost race when it was the runner's own append",
             Self::ReplacesPermissions => "permissions are replaced (PUT) where they should be added to (PATCH)",
             Self::LogsBodies => "a secret is in a line of the log",
+            Self::Garbles => "journal entries lose their end on the way to the state",
         }
     }
 }
@@ -146,13 +152,28 @@ pub async fn send<F>(
 where
     F: Future<Output = Result<Response<Bytes>, TransportError>>,
 {
-    let answer = carry(universe.cloud.clone(), request, timeout).await;
+    let writes = request.method() == Method::PATCH;
+    let answer = match carry(universe.cloud.clone(), request, timeout).await {
+        Err(TransportError::Ambiguous(source)) if is(universe, Variant::WritesOver) && writes => {
+            Err(TransportError::NotSent(source))
+        }
+        answer => answer,
+    };
     if is(universe, Variant::LogsBodies)
         && let Ok(answer) = &answer
     {
         tracing::trace!(body = %String::from_utf8_lossy(answer.body()), "answered");
     }
     answer
+}
+
+/// What is put for a journal entry.
+pub fn payload(universe: &Universe, payload: object_store::PutPayload) -> object_store::PutPayload {
+    if !is(universe, Variant::Garbles) {
+        return payload;
+    }
+    let bytes = Bytes::from(payload);
+    bytes.slice(..bytes.len() / 2).into()
 }
 
 /// How journal entries are put.

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::Parser;
 use lakekey_core::clock::Clock;
 use lakekey_simulate::broken::Variant;
+use lakekey_simulate::broken::shown::table;
 use lakekey_simulate::counts::Counts;
 use lakekey_simulate::matrix::{self, Cell};
 use lakekey_simulate::plan::Plan;
@@ -45,6 +46,9 @@ struct Args {
     /// Run the whole crash matrix instead of seeds
     #[arg(long, conflicts_with_all = ["seed", "seeds", "minutes"])]
     matrix: bool,
+    /// Print the table of deliberate defects
+    #[arg(long)]
+    table: bool,
     /// Measure rotations a second instead of running seeds
     #[arg(long, conflicts_with_all = ["seed", "seeds", "minutes", "matrix"])]
     rate: bool,
@@ -59,6 +63,10 @@ fn main() -> anyhow::Result<ExitCode> {
     let threads = args.threads.unwrap_or(cores);
     if args.matrix {
         return whole_matrix(threads);
+    }
+    if args.table {
+        std::io::stdout().write_all(table()?.as_bytes()).context("stdout is closed")?;
+        return Ok(ExitCode::SUCCESS);
     }
     if args.rate {
         return measured_rate(threads);

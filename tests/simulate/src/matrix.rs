@@ -98,7 +98,8 @@ pub fn cells(plan: &Plan) -> anyhow::Result<Vec<Cell>> {
     let mut cells = Vec::new();
     for (retiring, effects) in [(false, rotation), (true, retirement)] {
         for at in 1..=effects {
-            for when in MOMENTS {
+            // After the answer to its last effect there is nothing left that it could die before.
+            for when in MOMENTS.into_iter().filter(|when| at < effects || *when != When::AfterAnswer) {
                 for resumed in RESUMED {
                     for locked in [true, false] {
                         cells.push(Cell { retiring, first: Crash { at, when }, second: None, resumed, locked });
@@ -147,7 +148,7 @@ pub fn run_with(plan: &Plan, cell: Cell, variant: Option<Variant>) -> anyhow::Re
         }
         let first = Start { crash: Some(cell.first), ..Start::plain("runner", ask) };
         let died = invoke(&stage, first).await.answer.is_none();
-        let died_again = resume(&stage, cell).await;
+        let died_again = resume(&stage, plan, cell).await;
         if stage.universe.violation().is_none() {
             rest::come_to_rest(&stage, plan).await;
         }
@@ -165,8 +166,11 @@ async fn drain_time(plan: &Plan) {
     sleep(grace.unsigned_abs() + std::time::Duration::from_secs(600)).await;
 }
 
-/// Goes on; says whether whoever did so died as well.
-async fn resume(stage: &Stage, cell: Cell) -> bool {
+/// Goes on; says whether whoever did so died as well. Without a lock, a second crash has to wait for the first one's lease.
+async fn resume(stage: &Stage, plan: &Plan, cell: Cell) -> bool {
+    if cell.second.is_some() && !cell.locked {
+        sleep(std::time::Duration::from_millis(plan.config.lease * 1_000 + 2 * plan.skew_ms())).await;
+    }
     let start = |name: &str| Start { crash: cell.second, ..Start::plain(name, Ask::Rotate) };
     let went_on = match cell.resumed {
         Resumed::Same => invoke(stage, start("runner")).await,

@@ -110,11 +110,12 @@ async fn put(
     payload: PutPayload,
     options: PutOptions,
 ) -> object_store::Result<PutResult> {
+    let payload = broken::payload(universe, payload);
     let bytes = bytes::Bytes::from(payload.clone());
     let done = universe.objects.put_opts(path, payload, broken::put_options(universe, options)).await;
     if done.is_ok() {
-        let minted = universe.watch().object_put(process, path.as_ref(), &bytes, universe.cloud.now());
-        if let Some(secret) = minted {
+        let living = universe.watch().object_put(process, path.as_ref(), &bytes, universe.cloud.now());
+        for secret in living {
             in_a_slot(universe, &secret).await;
         }
     }
@@ -133,7 +134,7 @@ fn event(payload: &PutPayload) -> String {
 /// Letters of an entry that a trace shows.
 const EVENT_MAX: usize = 160;
 
-/// G2: a secret that the journal names is in a slot, or no crash after this could find its value.
+/// G2: a secret that the journal names and has not condemned is in a slot, or no crash after this could find its value.
 async fn in_a_slot(universe: &Universe, secret: &SecretId) {
     let stores: Vec<MemoryStore> = held(&universe.stores).values().cloned().collect();
     for store in stores {

@@ -15,19 +15,20 @@ pub fn decide(variant: Option<Variant>) -> Decide {
         Some(Variant::DeletesBeforeMoved) => deletes_before_moved,
         Some(Variant::ForgetsDropped) => forgets_dropped,
         Some(Variant::CompensatesAmbiguous) => compensates_ambiguous,
-        Some(Variant::WritesOver) => writes_over,
         Some(Variant::DrainsShort) => drains_short,
         Some(Variant::PinnedByTheDead) => pinned_by_the_dead,
         Some(Variant::IgnoresSlots) => ignores_slots,
         Some(
-            Variant::LosesValues
+            Variant::WritesOver
+            | Variant::LosesValues
             | Variant::SharesSlot
             | Variant::IgnoresLock
             | Variant::Overwrites
             | Variant::StalledGoesOn
             | Variant::DoubtsOwnAppend
             | Variant::ReplacesPermissions
-            | Variant::LogsBodies,
+            | Variant::LogsBodies
+            | Variant::Garbles,
         )
         | None => next,
     }
@@ -55,12 +56,6 @@ fn compensates_ambiguous(state: &State, seen: &Observed, goal: Goal, policy: &Po
     let incoming = generation.and_then(|generation| state.generations.get(&generation));
     let incoming = incoming.filter(|_| state.holders.values().any(lost)).map(|known| known.minted.secret_id.clone());
     before(state, seen, incoming, || next(state, seen, goal, policy, now))
-}
-
-fn writes_over(state: &State, seen: &Observed, goal: Goal, policy: &Policy, now: Timestamp) -> Step {
-    let mut state = state.clone();
-    state.holders.values_mut().for_each(|holder| holder.in_flight = None);
-    next(&state, seen, goal, policy, now)
 }
 
 fn drains_short(state: &State, seen: &Observed, goal: Goal, policy: &Policy, now: Timestamp) -> Step {
