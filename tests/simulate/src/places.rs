@@ -150,7 +150,7 @@ impl ObjectStore for Objects {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> object_store::Result<PutResult> {
         let (universe, process) = (&self.universe, &self.process);
         let fate = process.begin().await;
-        let event = universe.is_traced().then(|| event(&payload)).unwrap_or_default();
+        let event = if universe.is_traced() { event(&payload) } else { String::new() };
         // A local file is written at once or never; only a remote state has writes in flight.
         if let (Some(When::InFlight(ms)), None) = (fate.dies, &universe.lock) {
             universe.trace(process.runner.as_str(), || format!("#{} put {path}{event} in flight, dies", fate.number));
@@ -229,7 +229,7 @@ impl Store {
         let answer = match self.universe.mishap(|trouble| trouble.stores) {
             Mishap::None => done.await,
             Mishap::Fails => Err(not_writable()),
-            Mishap::Unanswered | Mishap::Repeated => done.await.and(Err(not_writable())),
+            Mishap::Unanswered | Mishap::Repeated => done.await.and_then(|()| Err(not_writable())),
         };
         let said = if answer.is_ok() { "done" } else { "failed" };
         self.universe.trace(self.process.runner.as_str(), || format!("#{} {what} -> {said}", fate.number));

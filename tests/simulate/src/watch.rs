@@ -53,6 +53,8 @@ pub struct Watch {
     pub departed: BTreeSet<String>,
     /// The shortest grace of any config in use; `None` where clocks may be so wrong that it cannot be kept.
     pub grace: Option<SignedDuration>,
+    /// Whether a config left out data sources: who else holds an adopted secret, lakekey cannot know then.
+    pub narrowed: bool,
     /// When a source was last moved off each secret.
     left: BTreeMap<String, Timestamp>,
     /// Secrets that the journal names and has not condemned.
@@ -90,6 +92,7 @@ impl Watch {
             meddled: BTreeSet::new(),
             departed: BTreeSet::new(),
             grace: None,
+            narrowed: false,
             left: BTreeMap::new(),
             living: Vec::new(),
             seen: cloud.happenings_since(0).len(),
@@ -106,7 +109,7 @@ impl Watch {
 
     /// Notes that a guarantee did not hold; the first one counts.
     pub fn broken(&mut self, guarantee: &'static str, at: Timestamp, what: impl Into<String>) {
-        self.violation.get_or_insert(Violation { guarantee, what: what.into(), at });
+        self.violation.get_or_insert_with(|| Violation { guarantee, what: what.into(), at });
     }
 
     /// Whether lakekey made this secret.
@@ -195,7 +198,7 @@ impl Watch {
             .filter(|source| is_covered(source) && source.secret_id.as_deref() == Some(secret))
             .filter(|source| !self.meddled.contains(&source.id))
             // One that was pointed elsewhere before lakekey ever selected it was never a target.
-            .filter(|source| ours || !self.departed.contains(&source.id))
+            .filter(|source| ours || !self.narrowed && !self.departed.contains(&source.id))
             .map(|source| source.target_id)
             .collect();
         if !holders.is_empty() {
