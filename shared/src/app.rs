@@ -31,6 +31,7 @@ use crate::ids::{CredentialName, RunnerId, Workspace};
 use crate::journal::{StateKey, names};
 use crate::random::Random;
 use crate::rotation::drive::{check_stores, read, read_aloud};
+use crate::rotation::next::Decide;
 use crate::rotation::state::State;
 use crate::storage::Storage;
 use crate::targets::PowerBiTargets;
@@ -50,6 +51,8 @@ pub struct Surroundings {
     pub environment: Environment,
     /// Who this process is in leases and journal entries.
     pub runner: RunnerId,
+    /// What decides: [`next`](crate::rotation::next::next) but in simulations of a defect.
+    pub decide: Decide,
 }
 
 /// The program without its triggers.

@@ -18,6 +18,7 @@ use lakekey_core::http::transport::{Transport, TransportError};
 use lakekey_core::ids::RunnerId;
 use lakekey_core::journal::place;
 use lakekey_core::random::Random;
+use lakekey_core::rotation::next::next;
 use lakekey_core::storage::{Disk, Lock, Storage};
 use lakekey_core::stores::SecretStore;
 use lakekey_sim::Cloud;
@@ -218,6 +219,7 @@ impl Bench {
             random: Random::system(),
             environment,
             runner: RunnerId::new(runner),
+            decide: next,
         };
         let app = App::new(config, surroundings).unwrap();
         match app.run(Command::Rotate { names: Vec::new(), force: false }, &Progress::none()).await {

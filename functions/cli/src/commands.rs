@@ -24,6 +24,7 @@ use lakekey_core::error::ExitStatus;
 use lakekey_core::http::transport::Transport;
 use lakekey_core::ids::CredentialName;
 use lakekey_core::random::Random;
+use lakekey_core::rotation::next::next;
 use lakekey_core::storage::Disk;
 
 use crate::args::{Format, Names};
@@ -82,6 +83,7 @@ impl Session {
             random: self.random.clone(),
             environment: self.environment.clone(),
             runner: runner::id(&self.environment, &self.random),
+            decide: next,
         })
     }
 

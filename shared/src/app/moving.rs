@@ -143,6 +143,7 @@ impl App {
             random: self.surroundings.random.clone(),
             runner: self.surroundings.runner.clone(),
             progress: progress.clone(),
+            decide: self.surroundings.decide,
         })
     }
 

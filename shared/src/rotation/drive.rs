@@ -16,7 +16,7 @@ use lease::{superseded, take_lock};
 pub use trust::check_stores;
 
 use super::event::{Event, Place};
-use super::next::{Goal, Observed, Policy, Step, next, past};
+use super::next::{Decide, Goal, Observed, Policy, Step, past};
 use super::preflight::{Preflight, Principal};
 use super::state::State;
 use crate::clients::databricks::Databricks;
@@ -68,6 +68,8 @@ pub struct Ports {
     pub runner: RunnerId,
     /// Who listens.
     pub progress: Progress,
+    /// What decides.
+    pub decide: Decide,
 }
 
 impl Ports {
@@ -222,7 +224,7 @@ impl<'a> Run<'a> {
     pub async fn drive(&mut self, goal: Goal) -> Result<Ended, Error> {
         for _ in 0..STEPS_MAX {
             let now = self.ports.clock.now();
-            let step = next(&self.state, &self.seen, goal, &self.ports.policy(now), now);
+            let step = (self.ports.decide)(&self.state, &self.seen, goal, &self.ports.policy(now), now);
             match step {
                 Step::Done => return Ok(Ended::Done),
                 Step::Stop(problem) => return Ok(Ended::Stopped(problem)),

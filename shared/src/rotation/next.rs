@@ -198,6 +198,9 @@ pub enum Step {
     Stop(Problem),
 }
 
+/// What decides. There is one, [`next`]; the simulation puts defective ones in its place, to show that it notices them.
+pub type Decide = fn(&State, &Observed, Goal, &Policy, Timestamp) -> Step;
+
 /// Decides.
 pub fn next(state: &State, seen: &Observed, goal: Goal, policy: &Policy, now: Timestamp) -> Step {
     if state.begun.is_none() {

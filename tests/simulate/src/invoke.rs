@@ -11,6 +11,7 @@ use lakekey_core::ids::RunnerId;
 use lakekey_core::random::Random;
 use tokio::sync::mpsc::unbounded_channel;
 
+use crate::broken;
 use crate::places::Places;
 use crate::plan::{Act, Ask, Edit};
 use crate::process::{Crash, Freeze, Incarnation, Process};
@@ -78,6 +79,7 @@ pub async fn invoke(stage: &Stage, start: Start) -> Finished {
         random: Random::seeded(stage.seed ^ number.rotate_left(40)),
         environment: stage.environment.clone(),
         runner: start.runner.clone(),
+        decide: broken::decide(universe.variant),
     };
     let command = match start.ask {
         Ask::Rotate => Command::Rotate { names: Vec::new(), force: false },
@@ -148,6 +150,7 @@ pub async fn ask(stage: &Stage, command: Command) -> Result<Outcome, Error> {
         random: Random::seeded(stage.seed),
         environment: stage.environment.clone(),
         runner,
+        decide: broken::decide(universe.variant),
     };
     App::new(stage.config.clone(), surroundings)?.run(command, &Progress::none()).await
 }

@@ -7,6 +7,7 @@
 pub mod broken;
 pub mod counts;
 pub mod course;
+pub mod crew;
 pub mod dice;
 pub mod invoke;
 pub mod logs;
@@ -15,6 +16,7 @@ pub mod people;
 pub mod places;
 pub mod plan;
 pub mod process;
+pub mod rate;
 pub mod rest;
 pub mod setup;
 pub mod shrink;

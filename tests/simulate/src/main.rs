@@ -1,4 +1,4 @@
-//! `cargo simulate -- --seeds N [--seed S] [--minutes M]`.
+//! `cargo simulate -- --seeds N [--seed S] [--minutes M]`, `--matrix`, `--rate`.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -6,11 +6,16 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Parser;
+use lakekey_core::clock::Clock;
+use lakekey_simulate::broken::Variant;
+use lakekey_simulate::broken::shown::table;
 use lakekey_simulate::counts::Counts;
-use lakekey_simulate::course;
+use lakekey_simulate::matrix::{self, Cell};
 use lakekey_simulate::plan::Plan;
+use lakekey_simulate::process::Crash;
 use lakekey_simulate::shrink::shrink;
-use lakekey_simulate::swarm::{Asked, Came, swarm};
+use lakekey_simulate::swarm::{Asked, Came, Told, swarm};
+use lakekey_simulate::{course, crew, rate};
 use serde_json::{Value, json};
 
 /// Simulates lakekey against a simulated cloud and checks its guarantees after every effect
@@ -35,6 +40,18 @@ struct Args {
     /// Go on after a seed that fails, and list all that did
     #[arg(long)]
     keep_going: bool,
+    /// Run with this deliberate defect, to see that it is noticed; `docs/guarantees.md` lists them
+    #[arg(long)]
+    broken: Option<String>,
+    /// Run the whole crash matrix instead of seeds
+    #[arg(long, conflicts_with_all = ["seed", "seeds", "minutes"])]
+    matrix: bool,
+    /// Print the table of deliberate defects
+    #[arg(long)]
+    table: bool,
+    /// Measure rotations a second instead of running seeds
+    #[arg(long, conflicts_with_all = ["seed", "seeds", "minutes", "matrix"])]
+    rate: bool,
     /// Print the summary as JSON
     #[arg(long)]
     json: bool,
@@ -43,18 +60,37 @@ struct Args {
 fn main() -> anyhow::Result<ExitCode> {
     let args = Args::parse();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = args.threads.unwrap_or(cores);
+    if args.matrix {
+        return whole_matrix(threads);
+    }
+    if args.table {
+        std::io::stdout().write_all(table()?.as_bytes()).context("stdout is closed")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.rate {
+        return measured_rate(threads);
+    }
+    let variant = match &args.broken {
+        Some(name) => Some(Variant::named(name).with_context(|| format!("no deliberate defect is called `{name}`"))?),
+        None => None,
+    };
     let first = args.seed.unwrap_or_default();
     if args.trace {
-        return trace(first);
+        return trace(first, variant);
     }
     let asked = Asked {
         first,
         seeds: args.seeds.unwrap_or(if args.seed.is_some() { 1 } else { SEEDS_DEFAULT }),
         time: args.minutes.map(|minutes| Duration::from_secs(minutes * 60)),
-        threads: args.threads.unwrap_or(cores),
+        threads,
         keep_going: args.keep_going,
+        variant,
     };
-    let came = swarm(&asked, &|counts, took| progress(counts, took));
+    let came = swarm(&asked, &|told| match told {
+        Told::Progress(counts, took) => progress(counts, took),
+        Told::Failed(seed, violation) => say(&format!("seed {seed} FAILED: {violation}")),
+    });
     let summary = if args.json { format!("{}\n", json(&came)) } else { text(&came) };
     std::io::stdout().write_all(summary.as_bytes()).context("stdout is closed")?;
     if let Some(error) = &came.error {
@@ -63,8 +99,8 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let Some((seed, violation)) = came.failed.first() else { return Ok(ExitCode::SUCCESS) };
     say(&format!("seed {seed} FAILED: {violation}\nlooking for the shortest plan that fails so …"));
-    let (plan, runs) = shrink(&Plan::of(*seed), violation.guarantee, None);
-    let went = course::run(&plan, None, true)?;
+    let (plan, runs) = shrink(&Plan::of(*seed), violation.guarantee, variant);
+    let went = course::run(&plan, variant, true)?;
     let mut report = went.trace.join("\n");
     report.push_str(&format!("\n\n{}\n", plan.describe()));
     let still = went.violation.map(|violation| violation.to_string()).unwrap_or_default();
@@ -77,9 +113,89 @@ fn main() -> anyhow::Result<ExitCode> {
 
 const SEEDS_DEFAULT: u64 = 1_000;
 
-fn trace(seed: u64) -> anyhow::Result<ExitCode> {
+/// Every crash of a rotation and of a retirement, and every pair of crashes for a small credential.
+fn whole_matrix(threads: usize) -> anyhow::Result<ExitCode> {
+    let clock = Clock::wall();
+    let start = clock.now();
+    let plan = matrix::plan(4, true);
+    let cells = matrix::cells(&plan)?;
+    say(&format!("{} crashes: each effect × each moment × who goes on × with and without a lock", cells.len()));
+    let singles = crew::each(&cells, threads, |cell| matrix::run(&plan, *cell).map(|came| (*cell, came)), failed);
+    let mut came: Vec<(Cell, matrix::Came)> = singles.into_iter().collect::<anyhow::Result<_>>()?;
+    let singles = came.len();
+    let small = matrix::small_plan();
+    let first: Vec<(Crash, bool)> = matrix::first_crashes(&small)?;
+    say(&format!("every pair of crashes: {} first ones, each followed by every second one", first.len()));
+    let pairs = crew::each(
+        &first,
+        threads,
+        |(crash, locked)| {
+            let mut pairs = Vec::new();
+            matrix::pairs(&small, *locked, *crash, |cell, came| pairs.push((cell, came)))?;
+            Ok(pairs)
+        },
+        |pairs: &anyhow::Result<Vec<(Cell, matrix::Came)>>| {
+            pairs.as_ref().is_ok_and(|pairs| pairs.iter().any(|(_, came)| came.violation.is_some()))
+        },
+    );
+    for pairs in pairs {
+        came.extend(pairs?);
+    }
+    let seconds = clock.now().duration_since(start).as_secs_f64();
+    let mut counts = Counts::default();
+    came.iter().for_each(|(_, came)| counts.add(&came.counts));
+    let unreached = came.iter().filter(|(_, came)| !came.died).count();
+    let broken: Vec<&(Cell, matrix::Came)> = came.iter().filter(|(_, came)| came.violation.is_some()).collect();
+    let mut text = format!(
+        "crashes               {singles}\npairs of crashes      {}\nrotations             {}\nruns                  {}\ninvariants checked    {}\ntook                  {seconds:.1} s\n",
+        came.len() - singles,
+        counts.rotations,
+        counts.runs,
+        counts.checks.values().sum::<u64>(),
+    );
+    for (cell, came) in &broken {
+        text.push_str(&format!(
+            "FAILED                {cell:?}: {}\n",
+            came.violation.as_ref().map(ToString::to_string).unwrap_or_default()
+        ));
+    }
+    if unreached > 0 {
+        text.push_str(&format!("FAILED                {unreached} crashes were never reached\n"));
+    }
+    std::io::stdout().write_all(text.as_bytes()).context("stdout is closed")?;
+    Ok(if broken.is_empty() && unreached == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn failed(came: &anyhow::Result<(Cell, matrix::Came)>) -> bool {
+    came.as_ref().is_ok_and(|(_, came)| came.violation.is_some())
+}
+
+/// Rotations a second, with five data sources in the cloud, and with some of them on gateways whose credentials are sealed
+/// and opened again.
+fn measured_rate(threads: usize) -> anyhow::Result<ExitCode> {
+    let clock = Clock::wall();
+    let mut text = String::new();
+    for (gateways, name) in [(false, "cloud only"), (true, "with gateways")] {
+        let start = clock.now();
+        let customers: Vec<u64> = (0..RATE_CUSTOMERS).collect();
+        let came = crew::each(&customers, threads, |seed| rate::rotations(*seed, gateways), anyhow::Result::is_err);
+        let rotations: u64 = came.into_iter().sum::<anyhow::Result<u64>>()?;
+        let took = clock.now().duration_since(start).as_secs_f64();
+        let a_second = rotations as f64 / took.max(0.001);
+        text.push_str(&format!(
+            "{name:<22}{rotations} rotations of 5 targets in {took:.1} s: {a_second:.0} a second on {threads} threads\n"
+        ));
+    }
+    std::io::stdout().write_all(text.as_bytes()).context("stdout is closed")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Customers whose rotations are measured.
+const RATE_CUSTOMERS: u64 = 400;
+
+fn trace(seed: u64, variant: Option<Variant>) -> anyhow::Result<ExitCode> {
     let plan = Plan::of(seed);
-    let went = course::run(&plan, None, true)?;
+    let went = course::run(&plan, variant, true)?;
     let mut report = went.trace.join("\n");
     report.push_str(&format!("\n\n{}", plan.describe()));
     let failed = went.violation.is_some();

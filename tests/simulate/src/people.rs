@@ -43,6 +43,10 @@ pub fn act(universe: &Universe, act: Act) {
                 cloud.set_owner(&dataset, "ada@contoso.example");
             }
         }
+        Act::RevokesUse => {
+            let cast = cloud.cast();
+            cloud.set_warehouse_level(&cast.warehouses[0][0], &cast.principal.application_id, None);
+        }
         Act::StopsWarehouses => {
             for warehouse in cloud.cast().warehouses.iter().flatten() {
                 cloud.stop_warehouse(warehouse);

@@ -15,8 +15,8 @@ use lakekey_core::stores::memory::MemoryStore;
 use lakekey_core::stores::{SecretStore, StoreError};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
-    PutPayload, PutResult,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 
 use crate::broken;
@@ -110,11 +110,12 @@ async fn put(
     payload: PutPayload,
     options: PutOptions,
 ) -> object_store::Result<PutResult> {
+    let payload = broken::payload(universe, payload);
     let bytes = bytes::Bytes::from(payload.clone());
     let done = universe.objects.put_opts(path, payload, broken::put_options(universe, options)).await;
     if done.is_ok() {
-        let minted = universe.watch().object_put(process, path.as_ref(), &bytes, universe.cloud.now());
-        if let Some(secret) = minted {
+        let living = universe.watch().object_put(process, path.as_ref(), &bytes, universe.cloud.now());
+        for secret in living {
             in_a_slot(universe, &secret).await;
         }
     }
@@ -133,7 +134,7 @@ fn event(payload: &PutPayload) -> String {
 /// Letters of an entry that a trace shows.
 const EVENT_MAX: usize = 160;
 
-/// G2: a secret that the journal names is in a slot, or no crash after this could find its value.
+/// G2: a secret that the journal names and has not condemned is in a slot, or no crash after this could find its value.
 async fn in_a_slot(universe: &Universe, secret: &SecretId) {
     let stores: Vec<MemoryStore> = held(&universe.stores).values().cloned().collect();
     for store in stores {
@@ -149,7 +150,7 @@ impl ObjectStore for Objects {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> object_store::Result<PutResult> {
         let (universe, process) = (&self.universe, &self.process);
         let fate = process.begin().await;
-        let event = universe.is_traced().then(|| event(&payload)).unwrap_or_default();
+        let event = if universe.is_traced() { event(&payload) } else { String::new() };
         // A local file is written at once or never; only a remote state has writes in flight.
         if let (Some(When::InFlight(ms)), None) = (fate.dies, &universe.lock) {
             universe.trace(process.runner.as_str(), || format!("#{} put {path}{event} in flight, dies", fate.number));
@@ -168,6 +169,9 @@ impl ObjectStore for Objects {
             Mishap::Unanswered => put(universe, process, path, payload, options).await.and(Err(failed())),
             Mishap::Repeated => put(universe, process, path, payload, options).await.and(Err(exists(path))),
         };
+        *held(&process.last_put) = Some(path.to_string());
+        let nothing = || PutResult { e_tag: None, version: None, extensions: Default::default() };
+        let answer = broken::append_answer(universe, answer, nothing, || exists(path));
         let said = if answer.is_ok() { "done" } else { "failed" };
         universe.trace(process.runner.as_str(), || format!("#{} put {path}{event} -> {said}", fate.number));
         universe.ended(process, fate).await;
@@ -183,6 +187,11 @@ impl ObjectStore for Objects {
     }
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> object_store::Result<GetResult> {
+        if broken::doubts_own_append(&self.universe) && held(&self.process.last_put).as_deref() == Some(path.as_ref()) {
+            let other = Path::from("somebody-elses");
+            self.universe.objects.put(&other, "{}\n".into()).await?;
+            return self.universe.objects.get_opts(&other, options).await;
+        }
         self.universe.objects.get_opts(path, options).await
     }
 
@@ -220,7 +229,7 @@ impl Store {
         let answer = match self.universe.mishap(|trouble| trouble.stores) {
             Mishap::None => done.await,
             Mishap::Fails => Err(not_writable()),
-            Mishap::Unanswered | Mishap::Repeated => done.await.and(Err(not_writable())),
+            Mishap::Unanswered | Mishap::Repeated => done.await.and_then(|()| Err(not_writable())),
         };
         let said = if answer.is_ok() { "done" } else { "failed" };
         self.universe.trace(self.process.runner.as_str(), || format!("#{} {what} -> {said}", fate.number));
@@ -234,6 +243,11 @@ impl SecretStore for Store {
     async fn stage(&self, credential: &StoredCredential) -> Result<(), StoreError> {
         if broken::loses_values(&self.universe) {
             return Ok(());
+        }
+        if broken::shares_slot(&self.universe) {
+            for other in self.inner.staged_ids().await? {
+                self.inner.discard(&other).await?;
+            }
         }
         self.write("stage", self.inner.stage(credential)).await
     }

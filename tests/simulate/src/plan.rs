@@ -168,6 +168,8 @@ pub enum Act {
     Owns(usize),
     /// Stops the warehouses.
     StopsWarehouses,
+    /// Takes the principal's right to use a warehouse away.
+    RevokesUse,
 }
 
 impl Plan {

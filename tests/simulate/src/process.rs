@@ -55,6 +55,8 @@ pub struct Process {
     pub clock: Clock,
     /// The end of the lease that it holds, by its own clock, and the lease's epoch.
     pub lease: Mutex<Option<(u64, Timestamp)>>,
+    /// The object that it put last.
+    pub last_put: Mutex<Option<String>>,
     crash: Option<Crash>,
     freeze: Option<Freeze>,
     meanwhile: Option<(u64, Act)>,
@@ -82,6 +84,7 @@ impl Process {
             runner,
             clock,
             lease: Mutex::default(),
+            last_put: Mutex::default(),
             crash: None,
             freeze: None,
             meanwhile: None,

@@ -54,7 +54,7 @@ enum Expected {
 /// An open rotation is bound to its principal: a config that names another is refused until it is closed.
 async fn ask_with_another_principal(stage: &Stage) {
     let start = Start { edit: Some(Edit::OtherPrincipal), ..Start::plain("misled", Ask::Rotate) };
-    if !folded(stage).await.is_some_and(|state| state.open.is_some()) {
+    if folded(stage).await.is_none_or(|state| state.open.is_none()) {
         return;
     }
     let finished = invoke(stage, start).await;
@@ -103,8 +103,8 @@ async fn settle(stage: &Stage, when: &str, expected: Expected) -> bool {
             return stage.universe.violation().is_none();
         }
         // Nothing is to be done before grace has passed.
-        if done && let Some(at) = finished.moved().and_then(|moved| moved.retire_after) {
-            let left = at.duration_since(stage.universe.clock.now());
+        let left = finished.moved().and_then(|moved| Some(moved.retire_after?.duration_since(stage.universe.clock.now())));
+        if let Some(left) = left.filter(|left| done && left.is_positive()) {
             sleep(Duration::try_from(left).unwrap_or_default() + Duration::from_secs(1)).await;
             continue;
         }

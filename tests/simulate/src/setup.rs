@@ -76,6 +76,7 @@ pub fn stage(plan: &Plan, variant: Option<Variant>, traced: bool) -> anyhow::Res
         let shorter = plan.shifts.iter().any(|shift| shift.edit == Some(Edit::ShorterGrace));
         let grace = if shorter { plan.config.shortest_grace() } else { plan.config.grace };
         watch.grace = bounded.then(|| signed(Duration::from_secs(grace)));
+        watch.narrowed = plan.shifts.iter().any(|shift| shift.edit == Some(Edit::FewerTargets));
         watch.recently = signed(Duration::from_millis(plan.services.list_lag) + config.state.lease);
     }
     if plan.services.take_over == TakeOver::Keeps {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use lakekey_core::clock::Clock;
 
+use crate::broken::Variant;
 use crate::counts::Counts;
 use crate::course;
 use crate::plan::Plan;
@@ -26,6 +27,17 @@ pub struct Asked {
     pub threads: usize,
     /// Whether to go on after a seed that failed.
     pub keep_going: bool,
+    /// A deliberate defect.
+    pub variant: Option<Variant>,
+}
+
+/// What is told on the way.
+#[derive(Clone, Copy, Debug)]
+pub enum Told<'a> {
+    /// How far it is, after so long.
+    Progress(&'a Counts, Duration),
+    /// A seed has failed.
+    Failed(u64, &'a Violation),
 }
 
 /// What came of it.
@@ -42,7 +54,7 @@ pub struct Came {
 }
 
 /// Runs seeds until all are done, one has failed, or the time is over; `tell` is told now and then.
-pub fn swarm(asked: &Asked, tell: &(dyn Fn(&Counts, Duration) + Sync)) -> Came {
+pub fn swarm(asked: &Asked, tell: &(dyn Fn(Told<'_>) + Sync)) -> Came {
     let clock = Clock::wall();
     let start = clock.now();
     let since = |now: Timestamp| Duration::try_from(now.duration_since(start)).unwrap_or_default();
@@ -58,13 +70,14 @@ pub fn swarm(asked: &Asked, tell: &(dyn Fn(&Counts, Duration) + Sync)) -> Came {
                     if seed >= asked.first.saturating_add(asked.seeds) || asked.time.is_some_and(|time| took >= time) {
                         break;
                     }
-                    let went = course::run(&Plan::of(seed), None, false);
+                    let went = course::run(&Plan::of(seed), asked.variant, false);
                     let mut came = held(&came);
                     match went {
                         Ok(went) => {
                             came.counts.add(&went.counts);
                             if let Some(violation) = went.violation {
                                 stop.fetch_or(!asked.keep_going, Ordering::Relaxed);
+                                tell(Told::Failed(seed, &violation));
                                 came.failed.push((seed, violation));
                             }
                         }
@@ -74,7 +87,7 @@ pub fn swarm(asked: &Asked, tell: &(dyn Fn(&Counts, Duration) + Sync)) -> Came {
                         }
                     }
                     if took.as_secs() / TELL_EVERY_S > told.fetch_max(took.as_secs() / TELL_EVERY_S, Ordering::Relaxed) {
-                        tell(&came.counts, took);
+                        tell(Told::Progress(&came.counts, took));
                     }
                 }
             });

@@ -53,8 +53,12 @@ pub struct Watch {
     pub departed: BTreeSet<String>,
     /// The shortest grace of any config in use; `None` where clocks may be so wrong that it cannot be kept.
     pub grace: Option<SignedDuration>,
+    /// Whether a config left out data sources: who else holds an adopted secret, lakekey cannot know then.
+    pub narrowed: bool,
     /// When a source was last moved off each secret.
     left: BTreeMap<String, Timestamp>,
+    /// Secrets that the journal names and has not condemned.
+    living: Vec<SecretId>,
     seen: usize,
     /// The identity whose deeds are lakekey's.
     lakekey: String,
@@ -88,7 +92,9 @@ impl Watch {
             meddled: BTreeSet::new(),
             departed: BTreeSet::new(),
             grace: None,
+            narrowed: false,
             left: BTreeMap::new(),
+            living: Vec::new(),
             seen: cloud.happenings_since(0).len(),
             lakekey: lakekey.to_owned(),
             application_id: cast.principal.application_id.clone(),
@@ -103,7 +109,7 @@ impl Watch {
 
     /// Notes that a guarantee did not hold; the first one counts.
     pub fn broken(&mut self, guarantee: &'static str, at: Timestamp, what: impl Into<String>) {
-        self.violation.get_or_insert(Violation { guarantee, what: what.into(), at });
+        self.violation.get_or_insert_with(|| Violation { guarantee, what: what.into(), at });
     }
 
     /// Whether lakekey made this secret.
@@ -192,7 +198,7 @@ impl Watch {
             .filter(|source| is_covered(source) && source.secret_id.as_deref() == Some(secret))
             .filter(|source| !self.meddled.contains(&source.id))
             // One that was pointed elsewhere before lakekey ever selected it was never a target.
-            .filter(|source| ours || !self.departed.contains(&source.id))
+            .filter(|source| ours || !self.narrowed && !self.departed.contains(&source.id))
             .map(|source| source.target_id)
             .collect();
         if !holders.is_empty() {
@@ -259,19 +265,19 @@ impl Watch {
         }
     }
 
-    /// An object was put into the state. Gives the secret that it names as minted.
-    pub fn object_put(&mut self, process: &Process, path: &str, bytes: &[u8], now: Timestamp) -> Option<SecretId> {
+    /// An object was put into the state. Where it says that a secret was minted, gives all whose values must be at hand.
+    pub fn object_put(&mut self, process: &Process, path: &str, bytes: &[u8], now: Timestamp) -> Vec<SecretId> {
         self.counts.effects += 1;
         if shows_value(bytes) {
             self.broken("G7", now, format!("a secret value is in {path}"));
         }
         self.counts.checked("G7");
         if !path.starts_with("journal/") {
-            return None;
+            return Vec::new();
         }
         let Ok(entry) = serde_json::from_slice::<Value>(bytes) else {
             self.broken("G8", now, format!("{path} is not an entry"));
-            return None;
+            return Vec::new();
         };
         let event = &entry["event"];
         match event["type"].as_str().unwrap_or_default() {
@@ -281,15 +287,20 @@ impl Watch {
             }
             "lease-renewed" => *held(&process.lease) = until(event).map(|until| (self.epoch, until)),
             "lease-released" => *held(&process.lease) = None,
-            "condemned" => drop(self.condemned.insert(event["secret_id"].as_str().unwrap_or_default().to_owned())),
+            "condemned" => {
+                let id = event["secret_id"].as_str().unwrap_or_default();
+                self.living.retain(|living| living.as_str() != id);
+                self.condemned.insert(id.to_owned());
+            }
             "promoted" => self.counts.rotations += 1,
             "minted" => {
                 self.counts.checked("G2");
-                return Some(SecretId::new(event["secret_id"].as_str().unwrap_or_default()));
+                self.living.push(SecretId::new(event["secret_id"].as_str().unwrap_or_default()));
+                return self.living.clone();
             }
             _ => {}
         }
-        None
+        Vec::new()
     }
 
     /// Looks for secret values in what people and other programs get to see.

@@ -17,7 +17,7 @@ pub(super) fn now() -> Timestamp {
     at("2026-12-01T00:00:00Z")
 }
 
-fn lease(epoch: u64) -> Event {
+pub(super) fn lease(epoch: u64) -> Event {
     Event::LeaseTaken { epoch, until: now() + SignedDuration::from_hours(1), landing_ms: 300_000 }
 }
 

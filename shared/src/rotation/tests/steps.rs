@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 
-use super::fold::{condemned, ended, intended, minted, now, opened, verified, wave};
+use super::fold::{condemned, ended, intended, lease, minted, now, opened, verified, wave};
 use super::runner::{plan, policy};
 use super::world::By;
 use super::{ROTATE, Sim};
 use crate::error::Problem;
 use crate::ids::{DatasetId, Generation, SecretId, TargetId};
+use crate::rotation::due::due;
 use crate::rotation::event::{Condemnation, Event, Fate, Permission, PlanKind, TakenOver};
 use crate::rotation::next::{DeleteSent, Observed, Step, next};
-use crate::rotation::recover::{Listed, Origin, origin, sweep};
+use crate::rotation::recover::{Listed, Origin, origin, sweep, used_slots};
 use crate::rotation::state::State;
 
 fn step(state: &State, seen: &Observed) -> Step {
@@ -173,4 +174,29 @@ fn only_a_delete_that_was_accepted_counts_as_one() {
     assert_eq!(swept(true, 1), Some(Step::RecordDeleted { secret_id: SecretId::new("y") }));
     assert_eq!(swept(false, 1), None);
     assert!(matches!(swept(false, 10), Some(Step::Delete { .. })));
+}
+
+#[test]
+fn an_own_secret_uses_its_slot_before_a_list_shows_it() {
+    let state = opened(&[intended(2), minted(2, 2, "x")]).unwrap();
+    let made = state.generations[&Generation(2)].minted.created_at;
+    let used = |ids: &[&str], after_s| {
+        let listing: Vec<Listed> = ids.iter().map(|id| listed(id)).collect();
+        used_slots(&state, &listing, made + SignedDuration::from_secs(after_s))
+    };
+    let first = state.generations[&Generation(1)].minted.secret_id.to_string();
+    assert_eq!((used(&[&first], 14), used(&[&first, "x"], 14), used(&[&first], 601)), (2, 2, 1));
+}
+
+#[test]
+fn a_target_that_a_dead_runner_left_with_a_dead_secret_is_due() {
+    let rotation = |events: &[Event]| {
+        let gone = [condemned("x", Condemnation::VerificationFailed), Event::Settled { problem: None }];
+        let state = opened(&[&[intended(2), minted(2, 2, "x"), verified(2)], events, &gone].concat()).unwrap();
+        let policy = crate::rotation::next::Policy { rotate_every: None, ..policy() };
+        due(&state, &policy, None, false, now()).due
+    };
+    // It died in the wave, and its successor found the secret deleted.
+    assert!(rotation(&[wave(2), lease(3)]));
+    assert!(!rotation(&[lease(3)]));
 }
