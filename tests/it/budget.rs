@@ -5,7 +5,8 @@ use serde_json::json;
 
 use crate::support::{Bench, days};
 
-/// A read that it is still what was selected, the write, and the question whether it works.
+/// A read that it is still what was selected, the write, and the question whether it works. Beside these, the history of
+/// refreshes of each dataset that uses it is asked for, once a wave.
 const GATEWAY_SOURCE_REQUESTS: usize = 3;
 /// A read through a dataset, a read of the connection for what must stay as it is, and the write, which connects.
 const CLOUD_SOURCE_REQUESTS: usize = 3;
@@ -41,7 +42,12 @@ async fn a_target_takes_three_requests_and_a_gateway_one_more_whatever_the_size(
 
         bench.rotated().await;
 
-        let sent = apply_phase(bench.requests_since(&before));
+        let mut sent = apply_phase(bench.requests_since(&before));
+        let looks = sent.iter().filter(|seen| seen.path.contains("/refreshes?")).count();
+        let datasets: std::collections::BTreeSet<String> =
+            bench.targets().into_iter().flat_map(|source| source.datasets).collect();
+        assert!(looks <= datasets.len(), "{looks} looks at {} datasets", datasets.len());
+        sent.retain(|seen| !seen.path.contains("/refreshes?"));
         let allowed =
             cloud.len() * CLOUD_SOURCE_REQUESTS + on_gateways.len() * GATEWAY_SOURCE_REQUESTS + gateways.len() * GATEWAY_REQUESTS;
         assert_eq!(sent.len(), allowed, "{} cloud, {} on {} gateways", cloud.len(), on_gateways.len(), gateways.len());

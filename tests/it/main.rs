@@ -18,6 +18,7 @@ mod people;
 mod permissions;
 mod principals;
 mod races;
+mod refresh;
 mod reports;
 mod rollback;
 mod selection;

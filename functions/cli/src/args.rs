@@ -174,7 +174,7 @@ the work to `lakekey rotate`.
 
 Examples:
   lakekey reapply sales-bi
-  lakekey reapply sales-bi --refresh";
+  lakekey reapply sales-bi --refresh   and refresh the datasets of its targets";
 
 const ROLLBACK_HELP: &str = "\
 Works while the previous secret lives: during a rotation, and until grace has passed after it.

@@ -6,7 +6,7 @@ use super::App;
 use crate::config::Credential;
 use crate::error::{Error, ErrorKind};
 use crate::ids::Generation;
-use crate::report::{CredentialHistory, HistoryEntry, HistoryReport};
+use crate::report::{CredentialHistory, HistoryEntry, HistoryReport, RefreshOutcome};
 use crate::rotation::drive::read;
 use crate::rotation::event::{Event, Fate, PlanKind, Turn};
 
@@ -104,6 +104,12 @@ fn describe(event: &Event) -> (&'static str, Option<Generation>, Option<String>)
         Event::WaveEnded { results } => {
             let moved = results.iter().filter(|result| result.fate == Fate::Moved).count();
             ("wave-ended", None, Some(format!("{moved} of {} places moved", results.len())))
+        }
+        Event::RefreshesAsked { refreshes } => ("refreshes-asked", None, Some(format!("{} datasets", refreshes.len()))),
+        Event::RefreshesStarted { datasets } => ("refreshes-started", None, Some(format!("{} datasets", datasets.len()))),
+        Event::RefreshesEnded { results } => {
+            let completed = results.iter().filter(|result| result.outcome == RefreshOutcome::Completed).count();
+            ("refreshes-ended", None, Some(format!("{completed} of {} completed", results.len())))
         }
         Event::Parked { targets } => ("parked", None, Some(format!("{} targets", targets.len()))),
         Event::Forgotten { target } => ("forgotten", None, Some(target.to_string())),

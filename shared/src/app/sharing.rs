@@ -80,7 +80,7 @@ impl App {
         let will_plan = state.quarantine.is_none()
             && state.open.is_none()
             && match goal {
-                Goal::Reapply => state.current.is_some(),
+                Goal::Reapply { .. } => state.current.is_some(),
                 Goal::Rollback => false,
                 Goal::Rotate { force } => due(&state, &policy(credential, &self.config.state, now), None, force, now).due,
             };

@@ -4,6 +4,7 @@
 
 mod drain;
 mod open;
+mod refresh;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,7 @@ use super::recover::{self, Listed};
 pub(super) use super::state::past;
 use super::state::{Holder, State};
 use crate::error::Problem;
-use crate::ids::{Generation, SecretId, TargetId};
+use crate::ids::{DatasetId, Generation, SecretId, TargetId};
 use crate::targets::DatasetRef;
 
 /// lakekey mints only while the secrets listed and its own attempts that may still land number at most this.
@@ -35,7 +36,10 @@ pub enum Goal {
         force: bool,
     },
     /// Send the current generation again.
-    Reapply,
+    Reapply {
+        /// And refresh the datasets of its targets.
+        refresh: bool,
+    },
     /// Carry out the rollback that was asked for.
     Rollback,
 }
@@ -72,6 +76,8 @@ pub struct Observed {
     pub undeleted: Option<Problem>,
     /// A generation whose value turned out to be in no slot just when it was needed.
     pub lost: Option<Generation>,
+    /// When the refreshes under way were last looked at, and how often.
+    pub polled: Option<(Timestamp, u32)>,
     /// Whether it was this run that quarantined the credential: no `--force` from before speaks to that.
     pub quarantined: bool,
     /// Plans settled in this run, and why early.
@@ -109,6 +115,8 @@ pub enum Step {
         kind: PlanKind,
         /// Why now.
         reason: String,
+        /// Whether every dataset of its targets is refreshed.
+        refresh: bool,
     },
     /// Add the plan's permissions.
     Grant,
@@ -183,6 +191,16 @@ pub enum Step {
         /// Why.
         reason: String,
     },
+    /// Start refreshes.
+    Refresh {
+        /// Of these datasets.
+        datasets: Vec<DatasetId>,
+    },
+    /// See how far refreshes are.
+    PollRefreshes {
+        /// Of these datasets.
+        datasets: Vec<DatasetId>,
+    },
     /// Give a change of direction up.
     EndTurn(Problem),
     /// Nothing can be done before then.
@@ -256,9 +274,12 @@ fn cover_bare(state: &State, seen: &Observed, now: Timestamp) -> Option<Step> {
 fn start(state: &State, seen: &Observed, listing: &[Listed], goal: Goal, policy: &Policy, now: Timestamp) -> Step {
     match goal {
         Goal::Rollback => Step::Done,
-        Goal::Reapply if !seen.settled.is_empty() => Step::Done,
-        Goal::Reapply => match state.current {
-            Some(_) => Step::Plan { kind: PlanKind::Reapply, reason: "reapply was asked for".to_owned() },
+        Goal::Reapply { .. } if !seen.settled.is_empty() => Step::Done,
+        Goal::Reapply { .. } => match state.current {
+            Some(_) => {
+                let refresh = goal == Goal::Reapply { refresh: true };
+                Step::Plan { kind: PlanKind::Reapply, reason: "reapply was asked for".to_owned(), refresh }
+            }
             None => Step::Stop(
                 Problem::new("nothing-to-reapply", "no generation has been promoted yet, so there is nothing to send again")
                     .hint("run `lakekey rotate` first"),
@@ -267,7 +288,7 @@ fn start(state: &State, seen: &Observed, listing: &[Listed], goal: Goal, policy:
         // An interrupted reapply was not what was asked for; a rotation was, and one in a run is enough.
         Goal::Rotate { .. } if seen.settled.iter().any(|(kind, _)| *kind != PlanKind::Reapply) => Step::Done,
         Goal::Rotate { force } => match due(state, policy, Some(listing), force, now) {
-            Due { due: true, reason, .. } => Step::Plan { kind: PlanKind::Rotate, reason },
+            Due { due: true, reason, .. } => Step::Plan { kind: PlanKind::Rotate, reason, refresh: false },
             Due { due: false, .. } => Step::Done,
         },
     }
@@ -285,7 +306,11 @@ fn ready_at(holder: &Holder, generation: Generation) -> Timestamp {
         Some(_) | None => Timestamp::MIN,
     };
     let retry = holder.failures.as_ref().map_or(Timestamp::MIN, |failures| past(failures.last, pause_after(failures.count)));
-    landed.max(retry)
+    let quiet = holder.busy.as_ref().map_or(Timestamp::MIN, |busy| {
+        let waited = busy.last.duration_since(busy.since);
+        past(busy.last, (waited / 2).clamp(SignedDuration::from_secs(30), SignedDuration::from_mins(15)))
+    });
+    landed.max(retry).max(quiet)
 }
 
 /// How long a place is left alone after so many failures.

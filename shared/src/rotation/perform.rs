@@ -3,7 +3,9 @@
 //! Each effect is either safe to repeat (list, delete, grant, take-over, write to a target or a store) or has an intent
 //! recorded before it (the create of a secret).
 
+mod busy;
 mod mint;
+mod refreshes;
 mod wave;
 
 use std::collections::BTreeSet;
@@ -14,7 +16,7 @@ use super::drive::Run;
 use super::event::{Begun, Condemnation, Event, Minted, Permission, Place, PlanKind, Planned, Turn};
 use super::next::{DeleteSent, Step};
 use super::preflight::{self, Preflight};
-use super::waves;
+use super::{refresh, waves};
 use crate::config::{Securable, StoreLocation};
 use crate::credential::{StoredCredential, StoredValue};
 use crate::error::{Error, ErrorKind, Problem};
@@ -33,7 +35,7 @@ impl Run<'_> {
                 self.seen.quarantined = true;
                 self.record(Event::Quarantined { problem }).await.map(drop)
             }
-            Step::Plan { kind, reason } => self.plan(kind, reason).await,
+            Step::Plan { kind, reason, refresh } => self.plan(kind, reason, refresh).await,
             Step::Grant => self.grant().await,
             Step::Mint => self.mint().await,
             Step::Adopt { secret_id, attempt } => self.adopt(&secret_id, attempt).await,
@@ -58,6 +60,8 @@ impl Run<'_> {
                 self.seen.settled.push((kind, problem));
                 Ok(())
             }
+            Step::Refresh { datasets } => self.refresh(datasets).await,
+            Step::PollRefreshes { datasets } => self.poll_refreshes(datasets).await,
             Step::Turn { turn, reason } => {
                 self.say(format!("turning back: {reason}"), 0, 0);
                 self.record(Event::Turned { turn, reason }).await.map(drop)
@@ -145,7 +149,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn plan(&mut self, kind: PlanKind, reason: String) -> Result<(), Error> {
+    async fn plan(&mut self, kind: PlanKind, reason: String, refresh: bool) -> Result<(), Error> {
         let credential = &self.ports.credential;
         let found = match (kind, self.preflight.take()) {
             // What may hold another generation is known; nothing is asked for, so that nothing is in the way.
@@ -157,7 +161,13 @@ impl Run<'_> {
             return Err(Error::new(ErrorKind::Failed, problem.clone()));
         }
         let superseded = self.state.current.and_then(|current| self.state.generations.get(&current));
+        let rows = credential.targets.as_ref().map_or(&[][..], |targets| &targets.refresh);
         let plan = Planned {
+            refresh: match kind {
+                PlanKind::Rotate => refresh::wanted(rows, &found.selection.targets, false),
+                PlanKind::Reapply if refresh => refresh::wanted(rows, &found.selection.targets, true),
+                PlanKind::Reapply | PlanKind::Rollback => Vec::new(),
+            },
             kind,
             credential: credential.name.clone(),
             workspace: credential.workspace.clone(),

@@ -5,6 +5,7 @@ mod effects;
 mod faults;
 mod fold;
 mod mint;
+mod refresh;
 mod retire;
 mod runner;
 mod steps;

@@ -278,10 +278,10 @@ credentials:
     account: ▶{ host: https://accounts.azuredatabricks.net, id: 7a3a0000-0000-4000-8000-000000000000 }
     targets:
       identity: pbi
-      select: [{ connection: ▶abc }, { workspace: a, dataset: b, refresh: ▶wait }]
+      select: [{ connection: ▶abc }, { workspace: a, dataset: b, refresh: wait }]
       mapping: ▶m.csv
 ",
-        &["not-available-yet"; 11],
+        &["not-available-yet"; 10],
     );
     assert!(problems.iter().all(|problem| problem.message.contains("does not have")));
 }

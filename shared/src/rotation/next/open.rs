@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::drain::send_copies;
+use super::refresh::follow;
 use super::turn::failed_canary;
 use super::{Observed, Policy, SLOTS, SLOTS_USED_MAX, Step, may_send, past, ready_at};
 use crate::error::Problem;
@@ -160,7 +161,11 @@ fn apply(scene: Scene<'_>, generation: Generation, known: &GenerationState) -> O
             .filter(|(_, holder)| !done(holder) && !given_up(state, open, holder))
             .collect();
         if pending.is_empty() {
-            continue;
+            // A dataset is refreshed while the wave that moved the last of its data sources is not yet confirmed.
+            match follow(scene) {
+                Some(step) => return Some(step),
+                None => continue,
+            }
         }
         if let Some(turn) = failed_canary(state, open, wave, now) {
             return Some(turn);
@@ -182,6 +187,11 @@ fn apply(scene: Scene<'_>, generation: Generation, known: &GenerationState) -> O
         });
     }
     None
+}
+
+/// Whether the plan does no more for this place.
+pub(super) fn is_over(scene: Scene<'_>, holder: &Holder) -> bool {
+    given_up(scene.state, scene.open, holder)
 }
 
 fn given_up(state: &State, open: &Open, holder: &Holder) -> bool {
@@ -252,7 +262,10 @@ fn wait_for(pending: &[(&TargetId, &Holder)], generation: Generation, now: Times
     let until = pending.iter().map(|(_, holder)| ready_at(holder, generation)).min().unwrap_or(now);
     let example = pending
         .iter()
-        .find_map(|(_, holder)| holder.failures.as_ref()?.problem.as_ref())
+        .find_map(|(_, holder)| {
+            let failed = holder.failures.as_ref().and_then(|failures| failures.problem.as_ref());
+            failed.or_else(|| holder.busy.as_ref()?.problem.as_ref())
+        })
         .map_or_else(|| "an earlier write may still land there".to_owned(), |problem| problem.message.clone());
     let count = pending.len();
     Step::Wait { until, why: format!("{count} target{} not moved yet: {example}", if count == 1 { " has" } else { "s have" }) }

@@ -27,7 +27,7 @@ pub(super) fn carry_out(state: &State, turn: &Turn, scene: Option<open::Scene<'_
                 None => format!("a rollback to generation {to} was asked for"),
             };
             match living {
-                true => Step::Plan { kind: PlanKind::Rollback, reason },
+                true => Step::Plan { kind: PlanKind::Rollback, reason, refresh: false },
                 false => Step::EndTurn(nowhere()),
             }
         }

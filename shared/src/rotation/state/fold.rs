@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Attempt, AttemptFate, Condemned, Failures, GenerationState, Holder, IllegalEvent, Lease, Open, State, Wave, past};
+use super::{
+    Attempt, AttemptFate, Busy, Condemned, Failures, GenerationState, Holder, IllegalEvent, Lease, Open, State, Wave, past,
+};
 use crate::error::Problem;
 use crate::ids::{Generation, RunnerId, SecretId, TargetId};
 use crate::rotation::event::{Begun, Condemnation, Event, Fate, Minted, PlanKind, Planned, Turn, WaveResult};
@@ -60,6 +62,9 @@ impl State {
             Event::TakenOver { results } => self.taken_over(at, results),
             Event::WaveStarted { generation, targets } => self.wave_started(at, *generation, targets)?,
             Event::WaveEnded { results } => self.wave_ended(at, results)?,
+            Event::RefreshesAsked { refreshes } => self.refreshes_asked(at, refreshes)?,
+            Event::RefreshesStarted { datasets } => self.refreshes_started(datasets)?,
+            Event::RefreshesEnded { results } => self.refreshes_ended(at, results),
             Event::Parked { targets } => self.park(targets),
             Event::Forgotten { target } => self.forget(at, target)?,
             Event::Promoted { generation } => self.promote(at, *generation)?,
@@ -157,7 +162,9 @@ impl State {
             holder.failures = None;
             holder.attempts = 0;
             holder.planned = false;
+            holder.busy = None;
         }
+        self.plan_refreshes(plan);
         match plan.kind {
             PlanKind::Rotate => self.held = None,
             PlanKind::Reapply | PlanKind::Rollback => {}
@@ -278,8 +285,10 @@ impl State {
         let plan = self.open.as_ref().map_or(self.plans, |open| open.number);
         let landing = self.landing();
         for result in results {
+            let unproven = self.has_failed_to_refresh(&result.target);
             let Some(holder) = self.holders.get_mut(&result.target) else { continue };
-            holder.attempts += u32::from(result.fate != Fate::NotTried);
+            holder.attempts += u32::from(!matches!(result.fate, Fate::NotTried | Fate::Busy));
+            let busy = holder.busy.take();
             // The answer to one request says nothing of an earlier one, which may outlive its sender.
             holder.in_flight = holder.in_flight.filter(|(_, until)| *until > result.at);
             if result.fate == Fate::Unknown || (result.fate == Fate::Moved && result.earlier_may_land) {
@@ -291,12 +300,17 @@ impl State {
                     holder.may_hold = BTreeSet::from([wave.generation]);
                     holder.confirmed = Some(wave.generation);
                     holder.done = Some((plan, wave.generation));
-                    holder.failures = None;
+                    // Where a refresh has told against it, the next refresh tells whether it is well.
+                    holder.failures = holder.failures.take().filter(|_| unproven);
                     holder.bare = false;
                     self.last_move = Some(self.last_move.map_or(result.at, |last| last.max(result.at)));
                 }
                 Fate::Refused | Fate::NotWritten | Fate::Unknown => self.fail(&result.target, at, result.problem.as_ref()),
-                Fate::NotTried => {}
+                Fate::Busy => {
+                    let since = busy.map_or(at, |busy| busy.since);
+                    holder.busy = Some(Busy { since, last: at, problem: result.problem.clone() });
+                }
+                Fate::NotTried => holder.busy = busy,
             }
         }
         Ok(())

@@ -8,10 +8,12 @@ use super::faults::{Faults, chance_of_create, chance_of_take_over};
 use super::runner::{Did, End, Runner, minted};
 use super::world::{LIFETIME_S, Manner, REQUEST_TIMEOUT, SKEW, World};
 use crate::error::Problem;
-use crate::ids::{Generation, SecretId, TargetId};
-use crate::rotation::event::{Event, Fate, TakenOver, WaveResult};
+use crate::ids::{DatasetId, Generation, SecretId, TargetId};
+use crate::report::RefreshOutcome;
+use crate::rotation::event::{Event, Fate, RefreshAsked, TakenOver, WaveResult};
 use crate::rotation::next::{DeleteSent, SLOTS_USED_MAX};
 use crate::rotation::recover;
+use crate::rotation::refresh::{RefreshFate, RefreshResult};
 use crate::rotation::state::AttemptFate;
 use crate::targets::DatasetRef;
 
@@ -119,6 +121,33 @@ impl Runner {
         }
         Self::point(faults)?;
         self.record(world, Event::TakenOver { results })
+    }
+
+    /// As `perform` does: first the intents, then, in a step of its own, the starts.
+    pub(super) fn refresh(&mut self, world: &mut World, faults: &mut Faults, datasets: Vec<DatasetId>) -> Did {
+        let fresh = |id: &&DatasetId| self.state.refreshes[*id].fate == RefreshFate::Wanted;
+        let asked: Vec<RefreshAsked> =
+            datasets.iter().filter(fresh).map(|id| RefreshAsked { dataset: id.clone(), before: None }).collect();
+        if !asked.is_empty() {
+            return self.record(world, Event::RefreshesAsked { refreshes: asked });
+        }
+        Self::point(faults)?;
+        world.refreshes += u32::try_from(datasets.len()).unwrap();
+        self.record(world, Event::RefreshesStarted { datasets })
+    }
+
+    pub(super) fn poll(&mut self, world: &mut World, faults: &mut Faults, datasets: Vec<DatasetId>) -> Did {
+        let looks = self.seen.polled.map_or(0, |(_, looks)| looks);
+        self.seen.polled = Some((world.now + self.off, looks + 1));
+        Self::point(faults)?;
+        let by_chance = match faults.dice.percent(faults.chance) {
+            true => Some((RefreshOutcome::Failed, faults.dice.percent(50))),
+            false => faults.refreshes,
+        };
+        let Some((outcome, credential)) = by_chance else { return Ok(()) };
+        let problem = Problem::new("refresh-failed", "it failed");
+        let result = |dataset| RefreshResult { dataset, outcome, credential, problem: Some(problem.clone()) };
+        self.record(world, Event::RefreshesEnded { results: datasets.into_iter().map(result).collect() })
     }
 
     pub(super) fn wave(&mut self, world: &mut World, faults: &mut Faults, generation: Generation, targets: &[TargetId]) -> Did {

@@ -154,7 +154,7 @@ impl Runner {
                 self.seen.quarantined = true;
                 self.record(world, Event::Quarantined { problem })
             }
-            Step::Plan { kind, reason } => {
+            Step::Plan { kind, reason, .. } => {
                 let plan = plan(world, &self.state, kind, reason);
                 self.record(world, Event::Planned(Box::new(plan)))
             }
@@ -205,6 +205,8 @@ impl Runner {
                 self.seen.settled.push((kind, problem));
                 Ok(())
             }
+            Step::Refresh { datasets } => self.refresh(world, faults, datasets),
+            Step::PollRefreshes { datasets } => self.poll(world, faults, datasets),
             Step::Turn { turn, reason } => self.record(world, Event::Turned { turn, reason }),
             Step::EndTurn(problem) => {
                 self.record(world, Event::TurnEnded { problem: problem.clone() })?;
@@ -272,6 +274,7 @@ pub(super) fn plan(world: &World, state: &State, kind: PlanKind, reason: String)
         verify_warehouse: None,
         verify_tables: Vec::new(),
         waves: waves(world, state, kind),
+        refresh: if kind == PlanKind::Rotate { world.refresh.clone() } else { Vec::new() },
     }
 }
 

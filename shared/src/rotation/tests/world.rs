@@ -10,6 +10,7 @@ use crate::config::WaveSize;
 use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId, RunnerId, SecretId, TargetId};
 use crate::rotation::event::{Event, Place};
 use crate::rotation::recover::Listed;
+use crate::rotation::refresh::RefreshWanted;
 use crate::rotation::state::State;
 use crate::targets::{DatasetRef, SourceKind, TargetKind, TargetSpec};
 
@@ -95,6 +96,9 @@ pub(super) struct World {
     pub(super) selection: BTreeSet<TargetId>,
     pub(super) copies: Vec<Place>,
     pub(super) waves: Vec<WaveSize>,
+    pub(super) refresh: Vec<RefreshWanted>,
+    /// Refreshes that were started.
+    pub(super) refreshes: u32,
     late: Vec<(Timestamp, Late)>,
     pub(super) journal: Vec<(Timestamp, RunnerId, Event)>,
     /// The fold of the journal up to there, so that not every run folds all of it.
@@ -122,6 +126,8 @@ impl World {
             sites,
             copies: Vec::new(),
             waves: vec![WaveSize::Percent(100)],
+            refresh: Vec::new(),
+            refreshes: 0,
             late: Vec::new(),
             journal: Vec::new(),
             folded: (0, State::default()),
