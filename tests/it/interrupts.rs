@@ -141,6 +141,7 @@ async fn rotate_a_day_ago(town: &Town) -> u8 {
         clock: Clock::wall().skewed(SignedDuration::from_hours(-25)),
         random: Random::system(),
         transport: None,
+        stdin: None,
         stdout: Box::new(std::io::sink()),
         stderr: Box::new(std::io::sink()),
         stdout_is_terminal: false,

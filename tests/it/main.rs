@@ -20,6 +20,7 @@ mod principals;
 mod races;
 mod refresh;
 mod reports;
+mod revoke;
 mod rollback;
 mod selection;
 mod slots;

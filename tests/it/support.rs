@@ -40,6 +40,8 @@ pub struct Bench {
     pub folder: TempDir,
     pub config: Value,
     pub environment: Vec<(String, String)>,
+    /// What a person types at a terminal; `None` where there is none.
+    pub answers: Option<String>,
     /// All that was ever written to stdout and stderr, by runs that were cut off too.
     said: Arc<Mutex<Vec<u8>>>,
 }
@@ -73,7 +75,7 @@ impl Bench {
             ("POWERBI_SECRET".to_owned(), cast.powerbi.client_secret.clone()),
         ];
         let config = config(&cloud);
-        Self { clock: Clock::runtime(start), folder, config, environment, cloud, said: Arc::default() }
+        Self { clock: Clock::runtime(start), folder, config, environment, answers: None, cloud, said: Arc::default() }
     }
 
     /// Runs `lakekey` with these arguments, `--output json` added.
@@ -105,6 +107,7 @@ impl Bench {
             clock: self.clock.clone(),
             random: Random::system(),
             transport: Some(transport),
+            stdin: self.answers.clone().map(|answers| Box::new(std::io::Cursor::new(answers)) as _),
             stdout: Box::new(stdout.clone()),
             stderr: Box::new(stderr.clone()),
             stdout_is_terminal: false,

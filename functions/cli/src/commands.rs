@@ -4,6 +4,7 @@ pub(crate) mod forget;
 pub(crate) mod history;
 pub(crate) mod plan;
 pub(crate) mod reapply;
+pub(crate) mod revoke;
 pub(crate) mod rollback;
 pub(crate) mod rotate;
 pub(crate) mod schema;
@@ -26,6 +27,7 @@ use lakekey_core::storage::Disk;
 
 use crate::args::{Format, Names};
 use crate::failure::Failure;
+use crate::person::Person;
 use crate::printer::Printer;
 use crate::progress::{self, Display};
 use crate::settings::Settings;
@@ -39,6 +41,8 @@ pub(crate) struct Session {
     pub(crate) clock: Clock,
     pub(crate) random: Random,
     pub(crate) transport: Option<Arc<dyn Transport>>,
+    /// Whom questions can be put to.
+    pub(crate) person: Option<Person>,
     pub(crate) printer: Printer,
     /// Whether progress bars may be drawn.
     pub(crate) bars: bool,
@@ -65,7 +69,7 @@ impl Session {
         Ok(self.printer.outcome(&outcome, self.settings.output)?)
     }
 
-    fn surroundings(&self) -> Result<Surroundings, Failure> {
+    pub(crate) fn surroundings(&self) -> Result<Surroundings, Failure> {
         let transport = match &self.transport {
             Some(transport) => Arc::clone(transport),
             None => transport::production(&self.environment)?,

@@ -7,6 +7,7 @@ mod commands;
 mod failure;
 mod logging;
 mod names;
+mod person;
 mod printer;
 mod progress;
 mod runner;
@@ -17,7 +18,7 @@ mod transport;
 
 use std::ffi::OsString;
 use std::future::Future;
-use std::io::Write;
+use std::io::{BufRead, Write};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use tracing::instrument::WithSubscriber;
 use args::{Cli, Verb};
 use commands::Session;
 use failure::Failure;
+use person::Person;
 use printer::Printer;
 use settings::Settings;
 use stderr::Stderr;
@@ -52,6 +54,8 @@ pub struct CliSurroundings {
     pub random: Random,
     /// Carries every request; `None` is the network.
     pub transport: Option<Arc<dyn Transport>>,
+    /// A person's answers to questions, line by line; `None` where there is nobody to ask.
+    pub stdin: Option<Box<dyn BufRead + Send>>,
     /// Takes the answer.
     pub stdout: Box<dyn Write + Send>,
     /// Takes everything else.
@@ -68,7 +72,7 @@ pub struct CliSurroundings {
 
 /// Runs one command. `args` begin with the name of the program.
 pub async fn run(args: Vec<OsString>, surroundings: CliSurroundings) -> ExitStatus {
-    let CliSurroundings { environment, current_dir, clock, random, transport, stdout, stderr, .. } = surroundings;
+    let CliSurroundings { environment, current_dir, clock, random, transport, stdin, stdout, stderr, .. } = surroundings;
     let mut printer = Printer {
         stdout,
         stderr: Stderr::new(stderr),
@@ -86,7 +90,8 @@ pub async fn run(args: Vec<OsString>, surroundings: CliSurroundings) -> ExitStat
     };
     let subscriber = logging::subscriber(&settings, printer.stderr.clone(), printer.colour_stderr);
     let bars = surroundings.stderr_is_terminal;
-    let mut session = Session { settings, environment, current_dir, clock, random, transport, printer, bars };
+    let mut session =
+        Session { settings, environment, current_dir, clock, random, transport, person: stdin.map(Person::new), printer, bars };
     let ended = tokio::select! {
         // What has ended is not reported as stopped.
         biased;
@@ -104,6 +109,7 @@ async fn perform(verb: &Verb, session: &mut Session) -> ExitStatus {
         Verb::Rotate(args) => commands::rotate::rotate(args, session).await,
         Verb::Reapply(args) => commands::reapply::reapply(args, session).await,
         Verb::Rollback(args) => commands::rollback::rollback(args, session).await,
+        Verb::Revoke(args) => commands::revoke::revoke(args, session).await,
         Verb::Forget(args) => commands::forget::forget(args, session).await,
         Verb::Status(args) => commands::status::status(args, session).await,
         Verb::History(args) => commands::history::history(args, session).await,
@@ -152,7 +158,7 @@ fn usage(error: &clap::Error) -> Error {
 fn stopped(verb: &Verb) -> Error {
     let moved = "stopped; every target still holds a live secret";
     match verb {
-        Verb::Rotate(_) | Verb::Rollback(_) => {
+        Verb::Rotate(_) | Verb::Rollback(_) | Verb::Revoke(_) => {
             Error::unfinished("stopped", moved).hint("`lakekey rotate` goes on where this was stopped")
         }
         Verb::Reapply(_) => Error::unfinished("stopped", moved).hint("`lakekey reapply` sends again what is left"),

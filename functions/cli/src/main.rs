@@ -25,6 +25,7 @@ fn main() -> ExitCode {
         transport: None,
         stdout: Box::new(std::io::stdout()),
         stderr: Box::new(std::io::stderr()),
+        stdin: asks_a_person().then(|| Box::new(std::io::BufReader::new(std::io::stdin())) as _),
         stdout_is_terminal: std::io::stdout().is_terminal(),
         stderr_is_terminal: std::io::stderr().is_terminal(),
         width: console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns)),
@@ -56,3 +57,8 @@ fn listen(stop: tokio::sync::oneshot::Sender<()>) {
 const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
 /// What shells use for a process that SIGINT has ended.
 const STOPPED_BY_FORCE: i32 = 130;
+
+/// Whether there is a person to ask: questions go to stderr, answers come from stdin.
+fn asks_a_person() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}

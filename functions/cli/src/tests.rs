@@ -36,6 +36,7 @@ fn lakekey(line: &str, variables: &[(&str, &str)]) -> String {
         clock: Clock::wall(),
         random: Random::seeded(1),
         transport: None,
+        stdin: None,
         stdout: Box::new(stdout.clone()),
         stderr: Box::new(stderr.clone()),
         stdout_is_terminal: false,

@@ -59,6 +59,7 @@ fn describe(event: &Event) -> (&'static str, Option<Generation>, Option<String>)
                 PlanKind::Rotate => "planned",
                 PlanKind::Reapply => "reapply-planned",
                 PlanKind::Rollback => "rollback-planned",
+                PlanKind::Revoke => "revoke-planned",
             };
             (
                 kind,
@@ -67,9 +68,12 @@ fn describe(event: &Event) -> (&'static str, Option<Generation>, Option<String>)
             )
         }
         Event::Turned { turn, reason } => {
-            let Turn::Rollback { to, canary } = turn;
-            let word = if canary.is_some() { "canary-failed" } else { "rollback-asked" };
-            (word, *to, Some(reason.clone()))
+            let (word, to) = match turn {
+                Turn::Rollback { to, canary: Some(_) } => ("canary-failed", *to),
+                Turn::Rollback { to, canary: None } => ("rollback-asked", *to),
+                Turn::Revoke { .. } => ("revoke-asked", None),
+            };
+            (word, to, Some(reason.clone()))
         }
         Event::TurnEnded { problem } => ("turn-ended", None, Some(problem.message.clone())),
         Event::Granted => ("granted", None, None),

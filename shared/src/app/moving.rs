@@ -48,7 +48,7 @@ impl App {
             .map(|credential| async move {
                 match goal {
                     Goal::Rotate { .. } => self.find_or_create(credential).await,
-                    Goal::Reapply { .. } | Goal::Rollback => self.find(credential).await,
+                    Goal::Reapply { .. } | Goal::Rollback | Goal::Revoke => self.find(credential).await,
                 }
             })
             .buffered(CREDENTIALS_AT_ONCE)
@@ -212,6 +212,7 @@ fn report(ports: &Ports, run: &Run<'_>, (was_open, was_sent): (bool, bool), ende
         (Ok(Ended::Done), _) if undeleted.is_some() => (MoveOutcome::Incomplete, undeleted),
         (Ok(Ended::Done), Some((PlanKind::Rotate, None))) => (MoveOutcome::Rotated, None),
         (Ok(Ended::Done), Some((PlanKind::Rollback, None))) => (MoveOutcome::RolledBack, None),
+        (Ok(Ended::Done), Some((PlanKind::Revoke, None))) => (MoveOutcome::Revoked, cut_off(run)),
         (Ok(Ended::Done), Some((PlanKind::Reapply, None))) => reapplied(run),
         (Ok(Ended::Done), None) => (MoveOutcome::Unchanged, None),
         (Ok(Ended::Waiting { until, why }), _) => (MoveOutcome::Incomplete, Some(waiting(until, why))),
@@ -252,6 +253,21 @@ fn reapplied(run: &Run<'_>) -> (MoveOutcome, Option<Problem>) {
             target.error.or_else(|| Some(Problem::new("target-failed", format!("`{}` could not be reached", target.id)))),
         ),
     }
+}
+
+/// Targets that did not take the new secret before the old ones went.
+fn cut_off(run: &Run<'_>) -> Option<Problem> {
+    let behind = targets(run).into_iter().filter(|target| target.outcome != TargetOutcome::Updated).count();
+    (behind > 0).then(|| {
+        Problem::new(
+            "cut-off",
+            format!(
+                "{behind} target{} did not take the new secret, and the older ones are gone",
+                if behind == 1 { "" } else { "s" }
+            ),
+        )
+        .hint("mend them, then run `lakekey reapply`; the table says why each did not take it")
+    })
 }
 
 fn waiting(until: &Timestamp, why: &str) -> Problem {

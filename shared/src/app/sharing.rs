@@ -81,7 +81,7 @@ impl App {
             && state.open.is_none()
             && match goal {
                 Goal::Reapply { .. } => state.current.is_some(),
-                Goal::Rollback => false,
+                Goal::Rollback | Goal::Revoke => false,
                 Goal::Rotate { force } => due(&state, &policy(credential, &self.config.state, now), None, force, now).due,
             };
         if !will_plan || credential.targets.is_none() {

@@ -49,7 +49,9 @@ impl App {
             next_rotation_at: due.at,
             reason: Some(match &state.open {
                 Some(open) => open_reason(open),
-                None if state.turn.is_some() => "a rollback was asked for and has not been carried out yet".to_owned(),
+                None if state.turn.is_some() => {
+                    "another direction was asked for and has not been gone yet: `lakekey rotate` does so".to_owned()
+                }
                 None => due.reason,
             }),
             targets: counts(&state),
@@ -85,6 +87,7 @@ fn open_reason(open: &Open) -> String {
         PlanKind::Rotate => "a rotation is open",
         PlanKind::Reapply => "a reapply is open",
         PlanKind::Rollback => "targets go back to an older generation",
+        PlanKind::Revoke => "a revoke is under way",
     };
     format!("{what} ({})", open.plan.reason)
 }

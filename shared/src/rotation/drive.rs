@@ -201,7 +201,7 @@ impl<'a> Run<'a> {
             match step {
                 Step::Done => return Ok(Ended::Done),
                 Step::Stop(problem) => return Ok(Ended::Stopped(problem)),
-                Step::Wait { until, why } if past(now, PATIENCE) < until => return Ok(Ended::Waiting { until, why }),
+                Step::Wait { until, why } if past(now, self.patience()) < until => return Ok(Ended::Waiting { until, why }),
                 Step::Wait { until, why } => {
                     self.say(format!("waiting until {until:.0}: {why}"), 0, 0);
                     self.pause(until.duration_since(now)).await?;
@@ -214,6 +214,14 @@ impl<'a> Run<'a> {
         }
         Err(Error::unfinished("too-many-steps", format!("the rotation did not come to rest within {STEPS_MAX} steps"))
             .hint("this is a defect of lakekey; every target still holds a live secret; please report it with `lakekey history`"))
+    }
+
+    /// Who has asked for another direction waits for what is in flight, rather than come again.
+    fn patience(&self) -> SignedDuration {
+        match self.state.turn {
+            Some(_) => PATIENCE.max(self.ports.landing().saturating_add(SignedDuration::from_secs(10))),
+            None => PATIENCE,
+        }
     }
 
     /// Records a person's word that a place does not count any more.

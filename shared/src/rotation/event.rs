@@ -188,6 +188,11 @@ pub enum Turn {
         /// The canaries that failed; `None` when a person asked.
         canary: Option<FailedCanary>,
     },
+    /// A new secret at once, and every older one of lakekey's is deleted.
+    Revoke {
+        /// And every other one.
+        foreign: bool,
+    },
 }
 
 /// Why a rotation turned back by itself.
@@ -218,6 +223,8 @@ pub enum PlanKind {
     Reapply,
     /// Send an older generation and make it current.
     Rollback,
+    /// Mint, move, promote, and delete what was before at once.
+    Revoke,
 }
 
 /// What a rotation is bound to from here to its end, whatever the config says meanwhile.
@@ -368,6 +375,8 @@ pub enum Condemnation {
     Retired,
     /// It has expired.
     Expired,
+    /// A person has revoked it, whoever holds it.
+    Revoked,
 }
 
 /// How one take-over ended.

@@ -42,6 +42,8 @@ pub enum Goal {
     },
     /// Carry out the rollback that was asked for.
     Rollback,
+    /// Carry out the revoke that was asked for.
+    Revoke,
 }
 
 /// The part of the config that decisions need, and what follows from it.
@@ -273,7 +275,7 @@ fn cover_bare(state: &State, seen: &Observed, now: Timestamp) -> Option<Step> {
 
 fn start(state: &State, seen: &Observed, listing: &[Listed], goal: Goal, policy: &Policy, now: Timestamp) -> Step {
     match goal {
-        Goal::Rollback => Step::Done,
+        Goal::Rollback | Goal::Revoke => Step::Done,
         Goal::Reapply { .. } if !seen.settled.is_empty() => Step::Done,
         Goal::Reapply { .. } => match state.current {
             Some(_) => {

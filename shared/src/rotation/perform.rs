@@ -154,6 +154,7 @@ impl Run<'_> {
         let found = match (kind, self.preflight.take()) {
             // What may hold another generation is known; nothing is asked for, so that nothing is in the way.
             (PlanKind::Rollback, _) => self.going_back(),
+            (PlanKind::Revoke, _) => self.whatever_can_be_found().await,
             (PlanKind::Rotate | PlanKind::Reapply, Some(found)) => found,
             (PlanKind::Rotate | PlanKind::Reapply, None) => self.check_everything().await?,
         };
@@ -166,7 +167,7 @@ impl Run<'_> {
             refresh: match kind {
                 PlanKind::Rotate => refresh::wanted(rows, &found.selection.targets, false),
                 PlanKind::Reapply if refresh => refresh::wanted(rows, &found.selection.targets, true),
-                PlanKind::Reapply | PlanKind::Rollback => Vec::new(),
+                PlanKind::Reapply | PlanKind::Rollback | PlanKind::Revoke => Vec::new(),
             },
             kind,
             credential: credential.name.clone(),
@@ -190,7 +191,7 @@ impl Run<'_> {
                 .collect(),
             waves: match kind {
                 PlanKind::Rotate => waves::planned(&self.state, credential, found.selection.targets),
-                PlanKind::Reapply | PlanKind::Rollback => vec![found.selection.targets],
+                PlanKind::Reapply | PlanKind::Rollback | PlanKind::Revoke => vec![found.selection.targets],
             },
         };
         self.record(Event::Planned(Box::new(plan))).await.map(drop)
@@ -202,6 +203,27 @@ impl Run<'_> {
         let targets = self.state.holders.values().filter(|holder| holder.planned && holder.may_hold_other_than(*to));
         let targets = targets.filter_map(|holder| holder.spec.clone()).collect();
         Preflight { selection: Selection { targets, ..Selection::default() }, ..Preflight::default() }
+    }
+
+    /// The selection as far as it can be read, and what was planned last. Nothing that is wrong with it keeps a leaked secret
+    /// alive, and no permission is added on the way.
+    async fn whatever_can_be_found(&self) -> Preflight {
+        let mut found = match self.check_everything().await {
+            Ok(found) => found,
+            Err(error) => {
+                warn!(credential = %self.ports.credential.name, code = error.code(), "could not read the selection; what was planned last is moved");
+                Preflight::default()
+            }
+        };
+        for problem in &found.problems {
+            warn!(credential = %self.ports.credential.name, code = problem.code, "{}", problem.message);
+        }
+        let planned = self.state.holders.values().filter(|holder| holder.planned).filter_map(|holder| holder.spec.as_ref());
+        let missing = planned.filter(|spec| !found.selection.targets.iter().any(|target| target.id == spec.id));
+        let missing: Vec<_> = missing.cloned().collect();
+        found.selection.targets.extend(missing);
+        (found.problems, found.missing) = (Vec::new(), Vec::new());
+        found
     }
 
     async fn check_everything(&self) -> Result<Preflight, Error> {

@@ -83,7 +83,7 @@ pub fn wanted(rows: &[RefreshRow], targets: &[TargetSpec], all: bool) -> Vec<Ref
     let mut wanted: Vec<RefreshWanted> = Vec::new();
     for dataset in targets.iter().flat_map(|target| &target.datasets) {
         let meant = rows.iter().filter(|row| means(row, dataset));
-        let wait = meant.map(|row| row.wait).reduce(|one, other| one || other).or(all.then_some(false));
+        let wait = meant.map(|row| row.wait).reduce(|one, other| one || other).or_else(|| all.then_some(false));
         if let Some(wait) = wait
             && !wanted.iter().any(|known| known.dataset == dataset.id)
         {

@@ -74,6 +74,7 @@ impl Customer {
             clock: self.clock.clone(),
             random: Random::system(),
             transport: self.transport.clone(),
+            stdin: None,
             stdout: Box::new(stdout.clone()),
             stderr: Box::new(std::io::sink()),
             stdout_is_terminal: false,

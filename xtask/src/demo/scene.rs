@@ -105,6 +105,7 @@ impl Scene {
             clock: self.clock.clone(),
             random: Random::system(),
             transport: Some(Arc::clone(&self.watch) as _),
+            stdin: None,
             stdout: Box::new(stdout.clone()),
             stderr: Box::new(std::io::stderr()),
             stdout_is_terminal: false,

@@ -18,6 +18,8 @@ use crate::targets::DatasetRef;
 
 /// A sign-in seen this recently need not be repeated before a wave.
 const SIGN_IN_FRESH: SignedDuration = SignedDuration::from_secs(60);
+/// How long a list may go on showing a secret that was just deleted.
+const DELETED_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 /// Secrets that one plan may discard before it gives up.
 const DISCARDS_MAX: usize = 3;
 /// Datasets taken over before their data sources are written: keeps the gap between the two short.
@@ -52,7 +54,7 @@ pub(super) fn continue_open(scene: Scene<'_>) -> Step {
     }
     if !known.verified {
         // Somebody else minted at the same moment: ours goes, so that a slot stays free.
-        if listing.len() >= SLOTS {
+        if listing.len() >= SLOTS && open.plan.kind != PlanKind::Revoke {
             return Step::Condemn { secret_id: secret_id.clone(), reason: Condemnation::OverCap };
         }
         return refused(scene, generation, known).unwrap_or(Step::Verify { generation });
@@ -65,6 +67,7 @@ pub(super) fn continue_open(scene: Scene<'_>) -> Step {
     }
     let copies = match open.plan.kind {
         PlanKind::Rotate | PlanKind::Rollback => send_copies(state, seen, now),
+        PlanKind::Revoke => send_copies(state, seen, now).or_else(|| revoke_next(scene)),
         PlanKind::Reapply => None,
     };
     copies.unwrap_or(Step::Settle(None))
@@ -108,8 +111,17 @@ fn mint(scene: Scene<'_>) -> Step {
             AttemptFate::Refused | AttemptFate::Minted => None,
         })
         .collect();
-    if listing.len() + landing.len() <= SLOTS_USED_MAX {
+    let used_max = match open.plan.kind {
+        PlanKind::Revoke => SLOTS - 1,
+        PlanKind::Rotate | PlanKind::Reapply | PlanKind::Rollback => SLOTS_USED_MAX,
+    };
+    if listing.len() + landing.len() <= used_max {
         return Step::Mint;
+    }
+    if open.plan.kind == PlanKind::Revoke
+        && let Some(step) = free_a_slot(scene)
+    {
+        return step;
     }
     match landing.iter().min() {
         Some(until) => Step::Wait {
@@ -118,6 +130,31 @@ fn mint(scene: Scene<'_>) -> Step {
         },
         None => Step::Settle(Some(recover::slots_full(state, listing))),
     }
+}
+
+/// With every slot full, a revoke first deletes its own oldest that no target is meant to hold.
+fn free_a_slot(scene: Scene<'_>) -> Option<Step> {
+    let Scene { state, seen, listing, now, .. } = scene;
+    let going = state.undeleted().any(|(id, _)| listing.iter().any(|listed| listed.id == *id));
+    match &seen.undeleted {
+        Some(problem) if going => Some(Step::Settle(Some(problem.clone()))),
+        None if going => Some(Step::Wait { until: past(now, DELETED_WITHIN), why: "a secret is being deleted".to_owned() }),
+        Some(_) | None => revoke_next(scene),
+    }
+}
+
+/// The next secret that a revoke deletes, oldest generation first, then foreign ones where asked. Never the current one,
+/// which goes only when its successor has been promoted.
+fn revoke_next(scene: Scene<'_>) -> Option<Step> {
+    let Scene { state, open, seen, listing, .. } = scene;
+    let kept = [state.current, open.generation];
+    let own = state.living().find(|(generation, _)| !kept.contains(&Some(*generation)));
+    let own = own.map(|(_, known)| known.minted.secret_id.clone());
+    let wants_foreign = matches!(state.turn, Some(Turn::Revoke { foreign: true }));
+    let is_foreign = |listed: &&Listed| recover::origin(state, &seen.values, listed) == recover::Origin::Foreign;
+    let foreign = || listing.iter().filter(|_| wants_foreign).find(is_foreign).map(|listed| listed.id.clone());
+    let secret_id = own.or_else(foreign)?;
+    Some(Step::Condemn { secret_id, reason: Condemnation::Revoked })
 }
 
 /// A plan that has discarded secrets goes on only where a fresh one can do better.
@@ -146,6 +183,7 @@ fn why_not_again(open: &Open, seen: &Observed) -> Option<Problem> {
         | Condemnation::ValueLost
         | Condemnation::Stray
         | Condemnation::Retired
+        | Condemnation::Revoked
         | Condemnation::Expired => None,
     }
 }
@@ -196,7 +234,8 @@ pub(super) fn is_over(scene: Scene<'_>, holder: &Holder) -> bool {
 
 fn given_up(state: &State, open: &Open, holder: &Holder) -> bool {
     let tries = match (open.plan.kind, &state.turn) {
-        (PlanKind::Reapply, _) => FEW_TRIES,
+        // What a revoke cannot move in a few tries is cut off: that is what it is for.
+        (PlanKind::Reapply | PlanKind::Revoke, _) => FEW_TRIES,
         // A failed canary may take nothing at all: it keeps what it has, and both secrets live.
         (PlanKind::Rollback, Some(Turn::Rollback { canary: Some(_), .. })) => FEW_TRIES,
         (PlanKind::Rotate | PlanKind::Rollback, _) => u32::MAX,

@@ -31,7 +31,7 @@ impl Run<'_> {
         let patient = match self.state.open.as_ref()?.plan.kind {
             PlanKind::Rotate | PlanKind::Reapply => !holder.bare,
             // Somebody is in a hurry.
-            PlanKind::Rollback => false,
+            PlanKind::Rollback | PlanKind::Revoke => false,
         };
         let left_long = holder.busy.as_ref().is_some_and(|busy| past(busy.since, LEFT_AT_MOST) <= self.ports.clock.now());
         if !patient || left_long {

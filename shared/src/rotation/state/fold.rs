@@ -147,7 +147,7 @@ impl State {
         self.plans += 1;
         self.grace_s = plan.grace_s;
         let generation = match plan.kind {
-            PlanKind::Rotate => None,
+            PlanKind::Rotate | PlanKind::Revoke => None,
             PlanKind::Reapply => self.current,
             PlanKind::Rollback => {
                 let Some(Turn::Rollback { to: Some(to), .. }) = self.turn else { return Err("a rollback that nobody asked for") };
@@ -166,7 +166,7 @@ impl State {
         }
         self.plan_refreshes(plan);
         match plan.kind {
-            PlanKind::Rotate => self.held = None,
+            PlanKind::Rotate | PlanKind::Revoke => self.held = None,
             PlanKind::Reapply | PlanKind::Rollback => {}
         }
         for spec in plan.waves.iter().flatten() {
@@ -234,6 +234,9 @@ impl State {
             return Err("a secret is condemned twice");
         }
         let generation = self.generation_of(secret_id);
+        if reason == Condemnation::Revoked {
+            self.revocable(generation)?;
+        }
         if let Some(generation) = generation {
             if Some(generation) == self.current {
                 return Err("the current generation is condemned");
@@ -243,7 +246,7 @@ impl State {
                 Condemnation::Stray => false,
                 Condemnation::ValueLost | Condemnation::OverCap => !sent,
                 Condemnation::Retired => self.gates(generation).next().is_none(),
-                Condemnation::VerificationFailed | Condemnation::Expired => true,
+                Condemnation::VerificationFailed | Condemnation::Expired | Condemnation::Revoked => true,
             };
             if !allowed {
                 return Err("a secret is condemned that a place may hold");
@@ -357,7 +360,7 @@ impl State {
         open.promoted = true;
         self.before = match open.plan.kind {
             PlanKind::Rotate => self.current,
-            PlanKind::Reapply | PlanKind::Rollback => None,
+            PlanKind::Reapply | PlanKind::Rollback | PlanKind::Revoke => None,
         };
         self.current = Some(generation);
         self.last_move = Some(self.last_move.map_or(at, |last| last.max(at)));

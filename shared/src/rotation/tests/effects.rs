@@ -10,7 +10,7 @@ use super::world::{LIFETIME_S, Manner, REQUEST_TIMEOUT, SKEW, World};
 use crate::error::Problem;
 use crate::ids::{DatasetId, Generation, SecretId, TargetId};
 use crate::report::RefreshOutcome;
-use crate::rotation::event::{Event, Fate, RefreshAsked, TakenOver, WaveResult};
+use crate::rotation::event::{Event, Fate, PlanKind, RefreshAsked, TakenOver, WaveResult};
 use crate::rotation::next::{DeleteSent, SLOTS_USED_MAX};
 use crate::rotation::recover;
 use crate::rotation::refresh::{RefreshFate, RefreshResult};
@@ -24,7 +24,9 @@ impl Runner {
             AttemptFate::Unanswered { until } => until > world.now + self.off,
             AttemptFate::UnderWay | AttemptFate::Refused | AttemptFate::Minted => false,
         });
-        assert!(listing.len() + may_land.count() <= SLOTS_USED_MAX, "G4: minted with too few slots: {listing:?}");
+        let revoke = self.state.open.as_ref().is_some_and(|open| open.plan.kind == PlanKind::Revoke);
+        let used = listing.len() + may_land.count();
+        assert!(used <= SLOTS_USED_MAX + usize::from(revoke), "G4: minted with too few slots: {listing:?}");
         let lost = self.seen.values.iter().find(|id| !world.is_condemned(id) && self.state.generation_of(id).is_none());
         assert!(lost.is_none(), "G2: {lost:?} is staged, and another is minted");
         let attempt = self.state.attempts.last().map_or(1, |last| last.number + 1);

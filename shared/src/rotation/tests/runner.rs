@@ -165,7 +165,10 @@ impl Runner {
                 self.minted(world, &secret_id, attempt)
             }
             Step::Condemn { secret_id, reason } => {
-                assert!(world.secrets[&secret_id].by == By::Lakekey, "G3: foreign `{secret_id}` is condemned");
+                assert!(
+                    reason == Condemnation::Revoked || world.secrets[&secret_id].by == By::Lakekey,
+                    "G3: foreign `{secret_id}` is condemned"
+                );
                 self.record(world, Event::Condemned { secret_id, reason })
             }
             Step::Delete { secret_id, condemned_by } => self.delete(world, faults, &secret_id, condemned_by),
@@ -290,7 +293,7 @@ fn waves(world: &World, state: &State, kind: PlanKind) -> Vec<Vec<TargetSpec>> {
             let holders = state.holders.values().filter(|holder| holder.planned && holder.may_hold_other_than(*to));
             vec![holders.filter_map(|holder| holder.spec.clone()).collect()]
         }
-        (PlanKind::Reapply | PlanKind::Rollback, _) => vec![selected()],
+        (PlanKind::Reapply | PlanKind::Rollback | PlanKind::Revoke, _) => vec![selected()],
     }
 }
 

@@ -72,6 +72,9 @@ fn swarm(seed: u64) {
         if dice.percent(8) {
             roll_back(&mut world, run);
         }
+        if dice.percent(4) {
+            revoke(&mut world, run, dice.percent(30));
+        }
         interleaved(&mut world, &mut faults, &mut dice, (&mut runners, goal, locks, run));
         let pause = match dice.below(4) {
             0 => dice.seconds(120),
@@ -139,6 +142,15 @@ fn roll_back(world: &mut World, run: u64) {
     if let Some(to) = living.filter(|_| state.turn.is_none()) {
         let turn = Turn::Rollback { to: Some(to), canary: None };
         world.append(world.now, &RunnerId::new(format!("person-{run}")), Event::Turned { turn, reason: String::new() });
+    }
+}
+
+/// A person breaks the glass.
+fn revoke(world: &mut World, run: u64, foreign: bool) {
+    let state = world.fold();
+    if state.begun.is_some() && !matches!(state.turn, Some(Turn::Revoke { .. })) {
+        let turn = Turn::Revoke { foreign };
+        world.append(world.now, &RunnerId::new(format!("glass-{run}")), Event::Turned { turn, reason: String::new() });
     }
 }
 
