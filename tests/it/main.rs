@@ -11,6 +11,7 @@ mod docs;
 mod doors;
 mod fuse;
 mod interrupts;
+mod joins;
 mod journal;
 mod network;
 mod pace;

@@ -58,6 +58,7 @@ fn describe(event: &Event) -> (&'static str, Option<Generation>, Option<String>)
             let kind = match plan.kind {
                 PlanKind::Rotate => "planned",
                 PlanKind::Reapply => "reapply-planned",
+                PlanKind::Join => "join-planned",
                 PlanKind::Rollback => "rollback-planned",
                 PlanKind::Revoke => "revoke-planned",
             };

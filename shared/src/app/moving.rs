@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::StreamExt;
 use jiff::Timestamp;
 
-use tracing::warn;
+use tracing::{error, info, warn};
 
 use super::{App, CREDENTIALS_AT_ONCE};
 use crate::command::Progress;
@@ -20,6 +20,7 @@ use crate::rotation::event::PlanKind;
 use crate::rotation::next::{Goal, retire_after};
 use crate::rotation::preflight::{Preflight, Principal};
 use crate::rotation::refresh::RefreshFate;
+use crate::rotation::stake::{Urgency, at_stake};
 use crate::rotation::state::{Holder, State};
 use crate::targets::TargetSpec;
 
@@ -86,7 +87,7 @@ impl App {
         let run = Run::open(&ports, goal, preflight).await?;
         let open = run.state.open.as_ref().map(|open| open.plan.kind);
         if matches!(goal, Goal::Reapply { .. })
-            && (open.is_some_and(|kind| kind != PlanKind::Reapply) || run.state.turn.is_some())
+            && (open.is_some_and(|kind| !matches!(kind, PlanKind::Reapply | PlanKind::Join)) || run.state.turn.is_some())
         {
             let _ = run.close().await;
             return Err(Error::unfinished("rotation-open", format!("a rotation of `{}` is open", credential.name))
@@ -213,7 +214,7 @@ fn report(ports: &Ports, run: &Run<'_>, (was_open, was_sent): (bool, bool), ende
         (Ok(Ended::Done), Some((PlanKind::Rotate, None))) => (MoveOutcome::Rotated, None),
         (Ok(Ended::Done), Some((PlanKind::Rollback, None))) => (MoveOutcome::RolledBack, None),
         (Ok(Ended::Done), Some((PlanKind::Revoke, None))) => (MoveOutcome::Revoked, cut_off(run)),
-        (Ok(Ended::Done), Some((PlanKind::Reapply, None))) => reapplied(run),
+        (Ok(Ended::Done), Some((PlanKind::Reapply | PlanKind::Join, None))) => reapplied(run),
         (Ok(Ended::Done), None) => (MoveOutcome::Unchanged, None),
         (Ok(Ended::Waiting { until, why }), _) => (MoveOutcome::Incomplete, Some(waiting(until, why))),
         (Ok(Ended::Stopped(problem)), _) => (
@@ -229,6 +230,7 @@ fn report(ports: &Ports, run: &Run<'_>, (was_open, was_sent): (bool, bool), ende
             (if unfinished { MoveOutcome::Incomplete } else { MoveOutcome::Failed }, Some(error.problem().clone()))
         }
     };
+    let error = error.map(|problem| with_stake(ports, state, problem));
     let known = state.meant().and_then(|generation| state.generations.get(&generation));
     CredentialMove {
         name: ports.credential.name.clone(),
@@ -239,7 +241,7 @@ fn report(ports: &Ports, run: &Run<'_>, (was_open, was_sent): (bool, bool), ende
         expires_at: known.and_then(|known| known.minted.expires_at),
         targets: targets(run),
         retired: run.retired.clone(),
-        retire_after: retire_after(state, &ports.policy(ports.clock.now())).filter(|_| state.is_draining()),
+        retire_after: retire_after(state, &ports.policy()).filter(|_| state.is_draining()),
         error,
     }
 }
@@ -253,6 +255,18 @@ fn reapplied(run: &Run<'_>) -> (MoveOutcome, Option<Problem>) {
             target.error.or_else(|| Some(Problem::new("target-failed", format!("`{}` could not be reached", target.id)))),
         ),
     }
+}
+
+/// Whoever reads why it is not finished also reads what is at stake meanwhile, and how soon.
+fn with_stake(ports: &Ports, state: &State, mut problem: Problem) -> Problem {
+    let Some(stake) = at_stake(state, ports.clock.now()) else { return problem };
+    problem.message = format!("{}; {stake}", problem.message);
+    match stake.urgency {
+        Urgency::Notice => info!(credential = %ports.credential.name, "{stake}"),
+        Urgency::Warning => warn!(credential = %ports.credential.name, "{stake}"),
+        Urgency::Urgent | Urgency::Expired => error!(credential = %ports.credential.name, "{stake}"),
+    }
+    problem
 }
 
 /// Targets that did not take the new secret before the old ones went.

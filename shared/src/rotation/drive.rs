@@ -22,7 +22,7 @@ use super::state::State;
 use crate::clients::databricks::Databricks;
 use crate::clock::Clock;
 use crate::command::{Progress, ProgressEvent};
-use crate::config::schedule;
+use crate::config::schedule::Calendar;
 use crate::config::{Credential, StateConfig, StoreLocation};
 use crate::error::{Error, Problem};
 use crate::http::Http;
@@ -82,18 +82,18 @@ impl Ports {
     }
 
     /// What decisions need to know of the config.
-    pub fn policy(&self, now: Timestamp) -> Policy {
-        policy(&self.credential, &self.state_config, now)
+    pub fn policy(&self) -> Policy {
+        policy(&self.credential, &self.state_config)
     }
 }
 
 /// What decisions need to know of the config.
-pub fn policy(credential: &Credential, state: &StateConfig, now: Timestamp) -> Policy {
+pub fn policy(credential: &Credential, state: &StateConfig) -> Policy {
     Policy {
         rotate_every: credential.rotate_every.map(signed),
         grace: signed(credential.grace),
         skew: signed(state.skew),
-        may_start_at: schedule::next_start(credential.window.as_ref(), &credential.freeze, now),
+        calendar: Calendar::new(credential.window.clone(), credential.freeze.clone(), credential.name.as_str()),
     }
 }
 
@@ -195,9 +195,10 @@ impl<'a> Run<'a> {
     /// Works towards `goal` until it is reached, must wait long, or cannot go on.
     #[expect(clippy::wildcard_enum_match_arm, reason = "every other step is performed")]
     pub async fn drive(&mut self, goal: Goal) -> Result<Ended, Error> {
+        let policy = self.ports.policy();
         for _ in 0..STEPS_MAX {
             let now = self.ports.clock.now();
-            let step = next(&self.state, &self.seen, goal, &self.ports.policy(now), now);
+            let step = next(&self.state, &self.seen, goal, &policy, now);
             match step {
                 Step::Done => return Ok(Ended::Done),
                 Step::Stop(problem) => return Ok(Ended::Stopped(problem)),

@@ -221,6 +221,8 @@ pub enum PlanKind {
     Rotate,
     /// Send the current generation again.
     Reapply,
+    /// Send the current generation to targets that have been selected since, or lack it.
+    Join,
     /// Send an older generation and make it current.
     Rollback,
     /// Mint, move, promote, and delete what was before at once.

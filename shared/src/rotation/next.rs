@@ -18,6 +18,7 @@ use super::event::{Condemnation, PlanKind, Turn};
 use super::recover::{self, Listed};
 pub(super) use super::state::past;
 use super::state::{Holder, State};
+use crate::config::schedule::Calendar;
 use crate::error::Problem;
 use crate::ids::{DatasetId, Generation, SecretId, TargetId};
 use crate::targets::DatasetRef;
@@ -55,8 +56,8 @@ pub struct Policy {
     pub grace: SignedDuration,
     /// By how much clocks may differ.
     pub skew: SignedDuration,
-    /// When rotations may start next: now or earlier when a window is open and no freeze holds; `None` is never.
-    pub may_start_at: Option<Timestamp>,
+    /// When rotations may start.
+    pub calendar: Calendar,
 }
 
 /// What this run has seen. Gone when the run ends: nothing that matters later may be kept only here.
@@ -78,6 +79,8 @@ pub struct Observed {
     pub undeleted: Option<Problem>,
     /// A generation whose value turned out to be in no slot just when it was needed.
     pub lost: Option<Generation>,
+    /// What is selected now, where that was looked at.
+    pub selected: Option<BTreeSet<TargetId>>,
     /// When the refreshes under way were last looked at, and how often.
     pub polled: Option<(Timestamp, u32)>,
     /// Whether it was this run that quarantined the credential: no `--force` from before speaks to that.
@@ -104,6 +107,8 @@ pub enum Step {
     Begin,
     /// List the secrets and the slots.
     Look,
+    /// See what is selected now.
+    Survey,
     /// Go on after quarantine.
     Unquarantine {
         /// Whether a person decided.
@@ -291,9 +296,38 @@ fn start(state: &State, seen: &Observed, listing: &[Listed], goal: Goal, policy:
         Goal::Rotate { .. } if seen.settled.iter().any(|(kind, _)| *kind != PlanKind::Reapply) => Step::Done,
         Goal::Rotate { force } => match due(state, policy, Some(listing), force, now) {
             Due { due: true, reason, .. } => Step::Plan { kind: PlanKind::Rotate, reason, refresh: false },
-            Due { due: false, .. } => Step::Done,
+            Due { due: false, .. } => join(state, seen, now),
         },
     }
+}
+
+/// With nothing due, targets that were selected since the last plan get the current generation without a rotation, and those
+/// that a reapply or a revoke could not reach get it again.
+fn join(state: &State, seen: &Observed, now: Timestamp) -> Step {
+    let Some(current) = state.current else { return Step::Done };
+    let Some(selected) = &seen.selected else { return Step::Survey };
+    let lacking = lacking(state, current, selected, now).len();
+    match lacking {
+        0 => Step::Done,
+        count => {
+            let reason =
+                format!("{count} selected target{} the current generation", if count == 1 { " lacks" } else { "s lack" });
+            Step::Plan { kind: PlanKind::Join, reason, refresh: false }
+        }
+    }
+}
+
+/// Targets that are selected but not known to have been sent the current generation. Parked ones wait for a rotation.
+pub fn lacking(state: &State, current: Generation, selected: &BTreeSet<TargetId>, now: Timestamp) -> BTreeSet<TargetId> {
+    let lacks_it = |id: &&TargetId| match state.holders.get(*id) {
+        None => true,
+        Some(holder) if !holder.planned => may_send(holder, current, now),
+        Some(holder) => {
+            let failed = holder.failures.as_ref().is_some_and(|failures| !failures.parked);
+            failed && holder.confirmed != Some(current) && may_send(holder, current, now)
+        }
+    };
+    selected.iter().filter(lacks_it).cloned().collect()
 }
 
 /// Whether a write of this generation may start there now.

@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::drive::Run;
 use super::event::{Begun, Condemnation, Event, Minted, Permission, Place, PlanKind, Planned, Turn};
-use super::next::{DeleteSent, Step};
+use super::next::{self, DeleteSent, Step};
 use super::preflight::{self, Preflight};
 use super::{refresh, waves};
 use crate::config::{Securable, StoreLocation};
@@ -30,6 +30,7 @@ impl Run<'_> {
         match step {
             Step::Begin => self.begin().await,
             Step::Look => self.look().await,
+            Step::Survey => self.survey().await,
             Step::Unquarantine { forced } => self.record(Event::Unquarantined { forced }).await.map(drop),
             Step::Quarantine(problem) => {
                 self.seen.quarantined = true;
@@ -151,21 +152,26 @@ impl Run<'_> {
 
     async fn plan(&mut self, kind: PlanKind, reason: String, refresh: bool) -> Result<(), Error> {
         let credential = &self.ports.credential;
-        let found = match (kind, self.preflight.take()) {
+        let mut found = match (kind, self.preflight.take()) {
             // What may hold another generation is known; nothing is asked for, so that nothing is in the way.
             (PlanKind::Rollback, _) => self.going_back(),
             (PlanKind::Revoke, _) => self.whatever_can_be_found().await,
-            (PlanKind::Rotate | PlanKind::Reapply, Some(found)) => found,
-            (PlanKind::Rotate | PlanKind::Reapply, None) => self.check_everything().await?,
+            (PlanKind::Rotate | PlanKind::Reapply | PlanKind::Join, Some(found)) => found,
+            (PlanKind::Rotate | PlanKind::Reapply | PlanKind::Join, None) => self.check_everything().await?,
         };
         if let Some(problem) = found.problems.first() {
             return Err(Error::new(ErrorKind::Failed, problem.clone()));
+        }
+        if let (PlanKind::Join, Some(current)) = (kind, self.state.current) {
+            let selected = found.selection.targets.iter().map(|target| target.id.clone()).collect();
+            let lacking = next::lacking(&self.state, current, &selected, self.ports.clock.now());
+            found.selection.targets.retain(|target| lacking.contains(&target.id));
         }
         let superseded = self.state.current.and_then(|current| self.state.generations.get(&current));
         let rows = credential.targets.as_ref().map_or(&[][..], |targets| &targets.refresh);
         let plan = Planned {
             refresh: match kind {
-                PlanKind::Rotate => refresh::wanted(rows, &found.selection.targets, false),
+                PlanKind::Rotate | PlanKind::Join => refresh::wanted(rows, &found.selection.targets, false),
                 PlanKind::Reapply if refresh => refresh::wanted(rows, &found.selection.targets, true),
                 PlanKind::Reapply | PlanKind::Rollback | PlanKind::Revoke => Vec::new(),
             },
@@ -191,10 +197,28 @@ impl Run<'_> {
                 .collect(),
             waves: match kind {
                 PlanKind::Rotate => waves::planned(&self.state, credential, found.selection.targets),
-                PlanKind::Reapply | PlanKind::Rollback | PlanKind::Revoke => vec![found.selection.targets],
+                PlanKind::Reapply | PlanKind::Join | PlanKind::Rollback | PlanKind::Revoke => vec![found.selection.targets],
             },
         };
         self.record(Event::Planned(Box::new(plan))).await.map(drop)
+    }
+
+    /// What is selected now. A look that fails is for the next run to repeat: nothing is due.
+    async fn survey(&mut self) -> Result<(), Error> {
+        let selected = match (&self.preflight, &self.ports.targets) {
+            (Some(found), _) => Ok(found.selection.targets.iter().map(|target| target.id.clone()).collect()),
+            (None, None) => Ok(BTreeSet::new()),
+            (None, Some(_)) => self.check_everything().await.map(|found| {
+                let ids = found.selection.targets.iter().map(|target| target.id.clone()).collect();
+                self.preflight = Some(found);
+                ids
+            }),
+        };
+        self.seen.selected = Some(selected.unwrap_or_else(|error: Error| {
+            warn!(credential = %self.ports.credential.name, code = error.code(), "could not see whether targets were added");
+            BTreeSet::new()
+        }));
+        Ok(())
     }
 
     /// The places that may hold another generation than the one to go back to.

@@ -293,7 +293,7 @@ impl State {
             return if self.is_draining() { Phase::Draining } else { Phase::Idle };
         };
         match open.generation.and_then(|generation| self.generations.get(&generation)) {
-            _ if matches!(open.plan.kind, PlanKind::Reapply | PlanKind::Rollback) => Phase::Applying,
+            _ if matches!(open.plan.kind, PlanKind::Reapply | PlanKind::Join | PlanKind::Rollback) => Phase::Applying,
             _ if open.promoted => Phase::Promoted,
             _ if open.sent => Phase::Applying,
             None => Phase::Planned,

@@ -68,7 +68,7 @@ pub(super) fn continue_open(scene: Scene<'_>) -> Step {
     let copies = match open.plan.kind {
         PlanKind::Rotate | PlanKind::Rollback => send_copies(state, seen, now),
         PlanKind::Revoke => send_copies(state, seen, now).or_else(|| revoke_next(scene)),
-        PlanKind::Reapply => None,
+        PlanKind::Reapply | PlanKind::Join => None,
     };
     copies.unwrap_or(Step::Settle(None))
 }
@@ -113,7 +113,7 @@ fn mint(scene: Scene<'_>) -> Step {
         .collect();
     let used_max = match open.plan.kind {
         PlanKind::Revoke => SLOTS - 1,
-        PlanKind::Rotate | PlanKind::Reapply | PlanKind::Rollback => SLOTS_USED_MAX,
+        PlanKind::Rotate | PlanKind::Reapply | PlanKind::Join | PlanKind::Rollback => SLOTS_USED_MAX,
     };
     if listing.len() + landing.len() <= used_max {
         return Step::Mint;
@@ -235,7 +235,7 @@ pub(super) fn is_over(scene: Scene<'_>, holder: &Holder) -> bool {
 fn given_up(state: &State, open: &Open, holder: &Holder) -> bool {
     let tries = match (open.plan.kind, &state.turn) {
         // What a revoke cannot move in a few tries is cut off: that is what it is for.
-        (PlanKind::Reapply | PlanKind::Revoke, _) => FEW_TRIES,
+        (PlanKind::Reapply | PlanKind::Join | PlanKind::Revoke, _) => FEW_TRIES,
         // A failed canary may take nothing at all: it keeps what it has, and both secrets live.
         (PlanKind::Rollback, Some(Turn::Rollback { canary: Some(_), .. })) => FEW_TRIES,
         (PlanKind::Rotate | PlanKind::Rollback, _) => u32::MAX,

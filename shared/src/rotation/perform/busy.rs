@@ -29,7 +29,7 @@ impl Run<'_> {
     pub(super) async fn in_the_way(&self, targets: &PowerBiTargets, id: &TargetId, looks: &Looks) -> Option<Problem> {
         let holder = self.state.holders.get(id)?;
         let patient = match self.state.open.as_ref()?.plan.kind {
-            PlanKind::Rotate | PlanKind::Reapply => !holder.bare,
+            PlanKind::Rotate | PlanKind::Reapply | PlanKind::Join => !holder.bare,
             // Somebody is in a hurry.
             PlanKind::Rollback | PlanKind::Revoke => false,
         };

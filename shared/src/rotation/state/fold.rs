@@ -148,15 +148,15 @@ impl State {
         self.grace_s = plan.grace_s;
         let generation = match plan.kind {
             PlanKind::Rotate | PlanKind::Revoke => None,
-            PlanKind::Reapply => self.current,
+            PlanKind::Reapply | PlanKind::Join => self.current,
             PlanKind::Rollback => {
                 let Some(Turn::Rollback { to: Some(to), .. }) = self.turn else { return Err("a rollback that nobody asked for") };
                 Some(to)
             }
         };
         let own: BTreeSet<&TargetId> = plan.waves.iter().flatten().map(|spec| &spec.id).collect();
-        // A rollback is about those that may hold another generation; the others stay as they are.
-        let others = plan.kind != PlanKind::Rollback;
+        // These are about some targets only; the others stay as they are.
+        let others = !matches!(plan.kind, PlanKind::Rollback | PlanKind::Join);
         for (_, holder) in self.holders.iter_mut().filter(|(id, _)| others || own.contains(id)) {
             // Each plan includes parked targets again and gives them a day of their own.
             holder.failures = None;
@@ -167,7 +167,7 @@ impl State {
         self.plan_refreshes(plan);
         match plan.kind {
             PlanKind::Rotate | PlanKind::Revoke => self.held = None,
-            PlanKind::Reapply | PlanKind::Rollback => {}
+            PlanKind::Reapply | PlanKind::Join | PlanKind::Rollback => {}
         }
         for spec in plan.waves.iter().flatten() {
             self.holder_of(&spec.id).spec = Some(spec.clone());
@@ -360,7 +360,7 @@ impl State {
         open.promoted = true;
         self.before = match open.plan.kind {
             PlanKind::Rotate => self.current,
-            PlanKind::Reapply | PlanKind::Rollback | PlanKind::Revoke => None,
+            PlanKind::Reapply | PlanKind::Join | PlanKind::Rollback | PlanKind::Revoke => None,
         };
         self.current = Some(generation);
         self.last_move = Some(self.last_move.map_or(at, |last| last.max(at)));

@@ -28,7 +28,7 @@ impl State {
         let open = self.open.take().ok_or("nothing is open that could be settled")?;
         let moved = match open.plan.kind {
             PlanKind::Rotate | PlanKind::Rollback | PlanKind::Revoke => true,
-            PlanKind::Reapply => false,
+            PlanKind::Reapply | PlanKind::Join => false,
         };
         self.draining |= problem.is_none() && moved;
         if self.is_its_turn(&open) {
@@ -50,7 +50,7 @@ impl State {
     pub fn is_its_turn(&self, open: &Open) -> bool {
         match (&self.turn, open.plan.kind) {
             (Some(Turn::Rollback { .. }), PlanKind::Rollback) | (Some(Turn::Revoke { .. }), PlanKind::Revoke) => true,
-            (Some(_) | None, PlanKind::Rotate | PlanKind::Reapply | PlanKind::Rollback | PlanKind::Revoke) => false,
+            (_, PlanKind::Rotate | PlanKind::Reapply | PlanKind::Join | PlanKind::Rollback | PlanKind::Revoke) => false,
         }
     }
 

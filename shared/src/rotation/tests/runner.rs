@@ -6,10 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::faults::Faults;
 use super::world::{By, LANDING, LEASE, LIFETIME_S, SKEW, World};
+use crate::config::schedule::Calendar;
 use crate::error::Problem;
 use crate::ids::{ApplicationId, CredentialName, Generation, RunnerId, SecretId, ServicePrincipalId, Workspace};
 use crate::rotation::event::{Begun, Condemnation, Event, Minted, Place, PlanKind, Planned, Turn};
-use crate::rotation::next::{Goal, Observed, Policy, Step, next, past};
+use crate::rotation::next::{Goal, Observed, Policy, Step, lacking, next, past};
 use crate::rotation::recover::Listed;
 use crate::rotation::state::State;
 use crate::rotation::waves;
@@ -50,7 +51,7 @@ pub(super) struct Runner {
 
 pub(super) fn policy() -> Policy {
     let hours = SignedDuration::from_hours;
-    Policy { rotate_every: Some(hours(7 * 24)), grace: hours(24), skew: SKEW, may_start_at: Some(Timestamp::MIN) }
+    Policy { rotate_every: Some(hours(7 * 24)), grace: hours(24), skew: SKEW, calendar: Calendar::default() }
 }
 
 impl Runner {
@@ -149,6 +150,10 @@ impl Runner {
         match step {
             Step::Begin => self.begin(world),
             Step::Look => self.look(world, faults),
+            Step::Survey => {
+                self.seen.selected = Some(world.selection.clone());
+                Ok(())
+            }
             Step::Unquarantine { forced } => self.record(world, Event::Unquarantined { forced }),
             Step::Quarantine(problem) => {
                 self.seen.quarantined = true;
@@ -292,6 +297,10 @@ fn waves(world: &World, state: &State, kind: PlanKind) -> Vec<Vec<TargetSpec>> {
         (PlanKind::Rollback, Some(Turn::Rollback { to: Some(to), .. })) => {
             let holders = state.holders.values().filter(|holder| holder.planned && holder.may_hold_other_than(*to));
             vec![holders.filter_map(|holder| holder.spec.clone()).collect()]
+        }
+        (PlanKind::Join, _) => {
+            let lacking = lacking(state, state.current.unwrap(), &world.selection, world.now);
+            vec![lacking.iter().map(|id| world.spec(id)).collect()]
         }
         (PlanKind::Reapply | PlanKind::Rollback | PlanKind::Revoke, _) => vec![selected()],
     }
