@@ -1,5 +1,6 @@
 //! Wires a [`Config`] and its surroundings together and runs commands: the only way from a trigger to the inside.
 
+mod doctor;
 mod forget;
 mod history;
 mod moving;
@@ -29,7 +30,7 @@ use crate::identity::{Audience, Identities, SecretReader};
 use crate::ids::{CredentialName, RunnerId, Workspace};
 use crate::journal::{StateKey, names};
 use crate::random::Random;
-use crate::rotation::drive::{check_stores, read};
+use crate::rotation::drive::{check_stores, read, read_aloud};
 use crate::rotation::state::State;
 use crate::storage::Storage;
 use crate::targets::PowerBiTargets;
@@ -96,6 +97,7 @@ impl App {
             }
             Command::Forget { name, target } => Box::pin(self.forget(&name, &target)).await.map(Outcome::Status),
             Command::Status { names } => Box::pin(self.status(&self.named(&names)?)).await.map(Outcome::Status),
+            Command::Doctor { names } => Ok(Outcome::Doctor(Box::pin(self.doctor(&self.named(&names)?)).await)),
             Command::History { names, verify } => {
                 Box::pin(self.history(&self.named(&names)?, verify)).await.map(Outcome::History)
             }
@@ -120,11 +122,19 @@ impl App {
     }
 
     fn workspaces(&self, credential: &Credential) -> Result<BTreeMap<Workspace, Databricks>, Error> {
+        let account = match &credential.account {
+            Some(account) => Some((account, self.identities.signer(&credential.identity, &Audience::Account(account.clone()))?)),
+            None => None,
+        };
         std::iter::once(&credential.workspace)
             .chain(&credential.also_workspaces)
             .map(|workspace| {
                 let signer = self.identities.signer(&credential.identity, &Audience::Databricks(workspace.clone()))?;
-                Ok((workspace.clone(), Databricks::new(Arc::clone(&self.http), workspace.clone(), signer)))
+                let mut client = Databricks::new(Arc::clone(&self.http), workspace.clone(), signer);
+                if let Some((account, signer)) = &account {
+                    client = client.with_account(account.host.clone(), account.id.clone(), signer.clone());
+                }
+                Ok((workspace.clone(), client))
             })
             .collect()
     }
@@ -173,8 +183,8 @@ impl App {
         // The principal was changed: the journal that was written last is the one in use.
         let mut last = None;
         for name in names {
-            let (journal, _) = read(Arc::clone(&state), &name, self.state_key().await?, true).await?;
-            let at = journal.entries().last().map(|entry| entry.at);
+            let mut at = None;
+            read_aloud(Arc::clone(&state), &name, self.state_key().await?, true, |entry| at = Some(entry.at)).await?;
             last = last.max(Some((at, name)));
         }
         Ok(last.map(|(_, name)| name))

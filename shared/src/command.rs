@@ -4,8 +4,8 @@
 use crate::error::ExitStatus;
 use crate::ids::{CredentialName, TargetId};
 use crate::report::{
-    CredentialHistory, CredentialMove, CredentialPlan, CredentialStatus, HistoryReport, MoveOutcome, MoveReport, Phase,
-    PlanReport, StatusReport, TargetMove, TargetOutcome,
+    CredentialHistory, CredentialMove, CredentialPlan, CredentialStatus, DoctorReport, HistoryReport, MoveOutcome, MoveReport,
+    Phase, PlanReport, StatusReport, TargetMove, TargetOutcome,
 };
 
 /// What is asked. No name means every credential.
@@ -54,6 +54,11 @@ pub enum Command {
         /// Of these credentials.
         names: Vec<CredentialName>,
     },
+    /// Look whether a rotation has all that it needs; write nothing anywhere.
+    Doctor {
+        /// Of these credentials.
+        names: Vec<CredentialName>,
+    },
     /// Read the journal.
     History {
         /// Of these credentials.
@@ -72,6 +77,8 @@ pub enum Outcome {
     Moved(MoveReport),
     /// To [`Command::Status`].
     Status(StatusReport),
+    /// To [`Command::Doctor`].
+    Doctor(DoctorReport),
     /// To [`Command::History`].
     History(HistoryReport),
 }
@@ -84,6 +91,7 @@ impl Outcome {
             Self::Plan(report) => worst(report.credentials.iter().map(of_plan)),
             Self::Moved(report) => worst(report.credentials.iter().map(of_move)),
             Self::Status(report) => worst(report.credentials.iter().map(of_status)),
+            Self::Doctor(report) => worst(report.checks.iter().map(|check| of(false, !check.ok))),
             Self::History(report) => worst(report.credentials.iter().map(of_history)),
         }
     }

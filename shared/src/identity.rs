@@ -11,8 +11,9 @@ mod reader;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use crate::config::{Auth, Config, Endpoints, Identity};
+use crate::config::{Account, Auth, Config, Endpoints, Identity};
 use crate::error::Error;
 use crate::http::Http;
 use crate::ids::{IdentityName, Workspace};
@@ -31,6 +32,8 @@ struct Inner {
     home: Option<Workspace>,
     secrets: Arc<SecretReader>,
     http: Arc<Http>,
+    /// By how much clocks may differ.
+    skew: Duration,
     slots: Mutex<HashMap<(IdentityName, Audience), Arc<Slot>>>,
 }
 
@@ -39,6 +42,8 @@ struct Inner {
 pub enum Audience {
     /// A Databricks workspace.
     Databricks(Workspace),
+    /// A Databricks account, at its console.
+    Account(Account),
     /// The Power BI REST API.
     PowerBi,
     /// The Fabric REST API.
@@ -59,17 +64,15 @@ impl Identities {
     /// Prepares every identity; nothing is fetched yet.
     pub fn new(config: &Config, secrets: Arc<SecretReader>, http: Arc<Http>) -> Self {
         let home = config.credentials.first().map(|credential| credential.workspace.clone());
-        Self::of_parts(config.identities.clone(), config.endpoints.clone(), home, secrets, http)
-    }
-
-    fn of_parts(
-        identities: BTreeMap<IdentityName, Identity>,
-        endpoints: Endpoints,
-        home: Option<Workspace>,
-        secrets: Arc<SecretReader>,
-        http: Arc<Http>,
-    ) -> Self {
-        Self(Arc::new(Inner { identities, endpoints, home, secrets, http, slots: Mutex::default() }))
+        Self(Arc::new(Inner {
+            identities: config.identities.clone(),
+            endpoints: config.endpoints.clone(),
+            home,
+            secrets,
+            http,
+            skew: config.state.skew,
+            slots: Mutex::default(),
+        }))
     }
 
     /// The signer of this identity for this audience.
@@ -78,9 +81,10 @@ impl Identities {
             return Err(Error::usage("unknown-identity", format!("no identity is named `{identity}`"))
                 .hint("name one of those under `identities` in the config"));
         };
-        let for_databricks = matches!(audience, Audience::Databricks(_));
+        let for_databricks = matches!(audience, Audience::Databricks(_) | Audience::Account(_));
         let auth = match &known.auth {
-            Auth::Pat { .. } if !for_databricks => "pat",
+            // A personal access token belongs to one workspace.
+            Auth::Pat { .. } if !matches!(audience, Audience::Databricks(_)) => "pat",
             Auth::OauthM2m { .. } if !for_databricks => "oauth-m2m",
             Auth::Pat { .. } | Auth::OauthM2m { .. } | Auth::AzureClientSecret { .. } => {
                 let mut slots = self.0.slots.lock().expect("no code panics while it holds the map");
@@ -93,7 +97,11 @@ impl Identities {
             "wrong-audience",
             format!("identity `{identity}` signs in with `{auth}`, which {audience} does not take"),
         )
-        .hint("use an identity with `auth: azure-client-secret` there"))
+        .hint(if for_databricks {
+            "use an identity with `auth: oauth-m2m` or `auth: azure-client-secret` there"
+        } else {
+            "use an identity with `auth: azure-client-secret` there"
+        }))
     }
 }
 
@@ -135,6 +143,14 @@ impl Signer {
         Ok(names)
     }
 
+    /// The client id that the config gives this identity, where its kind of sign-in has one.
+    pub async fn client_id(&self) -> Result<Option<String>, Error> {
+        match &self.0 {
+            Kind::Fixed { .. } => Ok(None),
+            Kind::Cached { identities, identity, .. } => fetch::client_id(identities, identity).await,
+        }
+    }
+
     /// Names whose rate limit a request of this signer counts against.
     pub(crate) fn identity(&self) -> &str {
         match &self.0 {
@@ -148,6 +164,7 @@ impl std::fmt::Display for Audience {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Databricks(workspace) => write!(f, "`{}`", workspace.host()),
+            Self::Account(account) => write!(f, "the account at `{}`", account.host.host()),
             Self::PowerBi => f.write_str("Power BI"),
             Self::Fabric => f.write_str("Fabric"),
         }

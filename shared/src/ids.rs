@@ -43,6 +43,8 @@ string_id! {
     ServicePrincipalId;
     /// The application (client) id of a service principal: a UUID in lower case.
     ApplicationId;
+    /// The id of a Databricks account: a UUID in lower case.
+    AccountId;
     /// The id of a SQL warehouse.
     WarehouseId;
     /// The id of a Power BI workspace ("group").
@@ -118,9 +120,6 @@ impl fmt::Display for Workspace {
 
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    use fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    let digit = |nibble: u8| char::from(b"0123456789abcdef"[usize::from(nibble)]);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }

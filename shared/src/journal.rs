@@ -15,6 +15,7 @@ pub mod place;
 #[cfg(test)]
 mod tests;
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -38,7 +39,14 @@ pub struct Journal<E> {
     folder: Path,
     key: Option<Arc<StateKey>>,
     unsigned: Unsigned,
-    entries: Vec<Entry<E>>,
+    known: Vec<Known>,
+    events: PhantomData<fn(E) -> E>,
+}
+
+/// What is kept of an entry that was read: its event is its reader's to fold and to forget, for journals grow for ever.
+struct Known {
+    hash: String,
+    signed: bool,
 }
 
 /// What to make of a journal without any signature while a state key is set.
@@ -49,9 +57,15 @@ enum Unsigned {
 }
 
 impl<E: Serialize + DeserializeOwned + Clone> Journal<E> {
-    /// Reads and verifies the whole journal `name`; one that does not exist is empty.
-    pub async fn open(store: Arc<dyn ObjectStore>, name: &str, key: Option<Arc<StateKey>>) -> Result<Self, JournalError> {
-        Self::open_with(store, name, key, Unsigned::Refused).await
+    /// Reads and verifies the whole journal `name`, giving each entry to `reader`; one that does not exist is empty. What was
+    /// read counts only when all of it did.
+    pub async fn open(
+        store: Arc<dyn ObjectStore>,
+        name: &str,
+        key: Option<Arc<StateKey>>,
+        reader: impl FnMut(Entry<E>),
+    ) -> Result<Self, JournalError> {
+        Self::open_with(store, name, key, Unsigned::Refused, reader).await
     }
 
     /// As [`open`](Self::open), but takes a journal without any signature as it is; entries appended from here on are
@@ -60,8 +74,9 @@ impl<E: Serialize + DeserializeOwned + Clone> Journal<E> {
         store: Arc<dyn ObjectStore>,
         name: &str,
         key: Option<Arc<StateKey>>,
+        reader: impl FnMut(Entry<E>),
     ) -> Result<Self, JournalError> {
-        Self::open_with(store, name, key, Unsigned::Trusted).await
+        Self::open_with(store, name, key, Unsigned::Trusted, reader).await
     }
 
     /// The entries of journal `name` as far as they can be verified, and what stopped that: for showing, not for acting.
@@ -71,7 +86,8 @@ impl<E: Serialize + DeserializeOwned + Clone> Journal<E> {
         key: Option<Arc<StateKey>>,
     ) -> (Vec<Entry<E>>, Result<(), JournalError>) {
         let mut entries = Vec::new();
-        let verified = Self::unread(store, name, key, Unsigned::Refused).read_on(&mut entries).await;
+        let unread = Self::unread(store, name, key, Unsigned::Refused);
+        let verified = unread.read_on(|entry| entries.push(entry)).await.map(drop);
         (entries, verified)
     }
 
@@ -80,61 +96,69 @@ impl<E: Serialize + DeserializeOwned + Clone> Journal<E> {
         name: &str,
         key: Option<Arc<StateKey>>,
         unsigned: Unsigned,
+        reader: impl FnMut(Entry<E>),
     ) -> Result<Self, JournalError> {
         let mut journal = Self::unread(store, name, key, unsigned);
-        journal.refresh().await?;
+        journal.known = journal.read_on(reader).await?;
         Ok(journal)
     }
 
     fn unread(store: Arc<dyn ObjectStore>, name: &str, key: Option<Arc<StateKey>>, unsigned: Unsigned) -> Self {
         let folder = Path::from_iter([FOLDER, name]);
-        Self { store, name: name.to_owned(), folder, key, unsigned, entries: Vec::new() }
+        Self { store, name: name.to_owned(), folder, key, unsigned, known: Vec::new(), events: PhantomData }
     }
 
-    /// Every entry read so far, oldest first.
-    pub fn entries(&self) -> &[Entry<E>] {
-        &self.entries
+    /// How many entries have been read or appended; the number of the last.
+    pub fn len(&self) -> u64 {
+        self.known.len() as u64
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty()
     }
 
     /// The hash of the last entry.
     pub fn head(&self) -> Option<&str> {
-        self.entries.last().map(|entry| entry.hash.as_str())
+        self.known.last().map(|entry| entry.hash.as_str())
     }
 
     /// Whether an entry has this hash: false for a head that was kept elsewhere means that entries were lost or rewritten.
     pub fn contains(&self, hash: &str) -> bool {
-        self.entries.iter().any(|entry| entry.hash == hash)
+        self.known.iter().any(|entry| entry.hash == hash)
     }
 
     /// Reads the entries appended since, by whomever; on an error none of them is taken.
     pub async fn refresh(&mut self) -> Result<Vec<Entry<E>>, JournalError> {
         let mut fresh = Vec::new();
-        self.read_on(&mut fresh).await?;
-        self.entries.extend_from_slice(&fresh);
+        let known = self.read_on(|entry| fresh.push(entry)).await?;
+        self.known.extend(known);
         Ok(fresh)
     }
 
     /// Appends `event` after the last entry read, or says who was first. On `Unavailable` it may still land.
-    pub async fn append(&mut self, random: &Random, at: Timestamp, by: &RunnerId, event: E) -> Result<&Entry<E>, JournalError> {
-        let seq = self.next_seq();
-        let newest = self.entries.last();
+    pub async fn append(&mut self, random: &Random, at: Timestamp, by: &RunnerId, event: E) -> Result<Entry<E>, JournalError> {
+        let seq = self.len() + 1;
+        let newest = self.known.last();
         if self.key.is_none() && newest.is_some_and(|newest| newest.signed) {
             return Err(JournalError::KeyMissing);
         }
-        let bytes = encode(&self.position(seq, newest), &random.nonce(), at, by, &event)
-            .map_err(|reason| JournalError::Broken { seq, reason })?;
+        let bytes = encode(&self.position(seq, newest), &random.nonce(), at, by, &event).map_err(|reason| match reason {
+            BrokenReason::Oversize => JournalError::TooLarge { seq },
+            reason => JournalError::Broken { seq, reason },
+        })?;
         // What could not be read back after a crash is never written.
         let entry = self.decode(seq, newest, &bytes)?;
         if let Err(error) = self.store.put_opts(&self.path(seq), bytes.clone().into(), PutMode::Create.into()).await {
             self.settle(seq, &bytes, error).await?;
         }
-        self.entries.push(entry);
-        Ok(&self.entries[self.entries.len() - 1])
+        self.known.push(Known { hash: entry.hash.clone(), signed: entry.signed });
+        Ok(entry)
     }
 
     /// Reads entry `seq` back from the store and checks that it is the one read or appended here.
     pub async fn confirm(&self, seq: u64) -> Result<(), JournalError> {
-        let known = seq.checked_sub(1).and_then(|index| self.entries.get(usize::try_from(index).ok()?));
+        let known = seq.checked_sub(1).and_then(|index| self.known.get(usize::try_from(index).ok()?));
         let Some(known) = known else { return Err(JournalError::Broken { seq, reason: BrokenReason::Missing }) };
         if sha256(&self.read(seq).await?) == known.hash {
             Ok(())
@@ -143,26 +167,26 @@ impl<E: Serialize + DeserializeOwned + Clone> Journal<E> {
         }
     }
 
-    /// Reads and verifies what follows the entries read so far, into `fresh`.
-    async fn read_on(&self, fresh: &mut Vec<Entry<E>>) -> Result<(), JournalError> {
-        let Some(last) = self.last_in_store().await? else { return Ok(()) };
-        let objects = (self.next_seq()..=last).map(|seq| async move { self.read(seq).await.map(|bytes| (seq, bytes)) });
+    /// Reads and verifies what follows the entries read so far, and gives it to `reader`; what is to be kept of it.
+    async fn read_on(&self, mut reader: impl FnMut(Entry<E>)) -> Result<Vec<Known>, JournalError> {
+        let mut fresh: Vec<Known> = Vec::new();
+        let Some(last) = self.last_in_store().await? else { return Ok(fresh) };
+        let objects = (self.len() + 1..=last).map(|seq| async move { self.read(seq).await.map(|bytes| (seq, bytes)) });
         let mut objects = futures::stream::iter(objects).buffered(READS_MAX);
         while let Some((seq, bytes)) = objects.try_next().await? {
-            let newest = fresh.last().or_else(|| self.entries.last());
+            let newest = fresh.last().or_else(|| self.known.last());
             let entry = self.decode(seq, newest, &bytes)?;
             if newest.is_some_and(|newest| newest.signed) && !entry.signed {
                 return Err(JournalError::Broken { seq, reason: BrokenReason::Unsigned });
             }
-            fresh.push(entry);
+            fresh.push(Known { hash: entry.hash.clone(), signed: entry.signed });
+            reader(entry);
         }
         let signature_owed = self.key.is_some() && self.unsigned == Unsigned::Refused;
-        match fresh.last() {
-            Some(newest) if signature_owed && !newest.signed => {
-                Err(JournalError::Broken { seq: newest.seq, reason: BrokenReason::Unsigned })
-            }
-            Some(_) | None => Ok(()),
+        if signature_owed && fresh.last().is_some_and(|newest| !newest.signed) {
+            return Err(JournalError::Broken { seq: last, reason: BrokenReason::Unsigned });
         }
+        Ok(fresh)
     }
 
     /// A put that failed, "exists" included, may have worked: stores retry by themselves. The nonce makes our bytes ours.
@@ -176,19 +200,19 @@ impl<E: Serialize + DeserializeOwned + Clone> Journal<E> {
 
     /// The number of the last entry in the store, if it is beyond what has been read.
     async fn last_in_store(&self) -> Result<Option<u64>, JournalError> {
-        let mut objects = match self.entries.last() {
-            None => self.store.list(Some(&self.folder)),
-            Some(newest) => self.store.list_with_offset(Some(&self.folder), &self.path(newest.seq)),
+        let mut objects = match self.len() {
+            0 => self.store.list(Some(&self.folder)),
+            newest => self.store.list_with_offset(Some(&self.folder), &self.path(newest)),
         };
         let mut last = None;
         while let Some(object) = objects.try_next().await? {
             let seq = self.seq_of(&object.location).ok_or_else(|| JournalError::Broken {
-                seq: self.next_seq(),
+                seq: self.len() + 1,
                 reason: BrokenReason::Name(object.location.to_string()),
             })?;
             last = last.max(Some(seq));
         }
-        Ok(last.filter(|last| *last >= self.next_seq()))
+        Ok(last.filter(|last| *last > self.len()))
     }
 
     /// A listing taken while others append may lack an entry before a later one, so every number is asked for by itself.
@@ -206,17 +230,13 @@ impl<E: Serialize + DeserializeOwned + Clone> Journal<E> {
         Ok(found.bytes().await?)
     }
 
-    fn decode(&self, seq: u64, newest: Option<&Entry<E>>, bytes: &[u8]) -> Result<Entry<E>, JournalError> {
+    fn decode(&self, seq: u64, newest: Option<&Known>, bytes: &[u8]) -> Result<Entry<E>, JournalError> {
         decode(&self.position(seq, newest), bytes).map_err(|reason| JournalError::Broken { seq, reason })
     }
 
-    fn position(&self, seq: u64, newest: Option<&Entry<E>>) -> Position<'_> {
+    fn position(&self, seq: u64, newest: Option<&Known>) -> Position<'_> {
         let prev = newest.map_or_else(|| genesis(&self.name), |newest| newest.hash.clone());
         Position { name: &self.name, seq, prev, key: self.key.as_deref() }
-    }
-
-    fn next_seq(&self) -> u64 {
-        self.entries.last().map_or(1, |newest| newest.seq + 1)
     }
 
     fn path(&self, seq: u64) -> Path {

@@ -1,6 +1,7 @@
 //! What commands answer: the JSON of the contract, one struct for each shape. The command line prints these, the HTTP API
 //! will send the same ones, so that a script reads one format. Every field is always present; `null` says "none".
 
+mod doctor;
 mod history;
 mod movement;
 mod plan;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use crate::error::{Error, Problem};
 
+pub use doctor::{Check, DoctorReport};
 pub use history::{CredentialHistory, HistoryEntry, HistoryReport};
 pub use movement::{CredentialMove, MoveOutcome, MoveReport, RefreshOutcome, TargetMove, TargetOutcome};
 pub use plan::{

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::ids::RunnerId;
 use crate::journal::lock::FileLock;
 use crate::journal::place;
-use crate::stores::{self, SecretStore};
+use crate::stores::{self, SecretStore, disk};
 
 /// Opens places.
 pub trait Storage: Send + Sync {
@@ -25,6 +25,18 @@ pub trait Storage: Send + Sync {
 
     /// A store.
     fn store(&self, location: &StoreLocation) -> Result<Arc<dyn SecretStore>, Error>;
+
+    /// Fails where it is plain, without writing, that the state could not be written.
+    fn check_state(&self, location: &StateLocation) -> Result<(), Error> {
+        let _ = location;
+        Ok(())
+    }
+
+    /// The same of a store.
+    fn check_store(&self, location: &StoreLocation) -> Result<(), Error> {
+        let _ = location;
+        Ok(())
+    }
 }
 
 /// The answer to an attempt to lock a journal.
@@ -61,5 +73,21 @@ impl Storage for Disk {
 
     fn store(&self, location: &StoreLocation) -> Result<Arc<dyn SecretStore>, Error> {
         stores::open(location)
+    }
+
+    fn check_state(&self, location: &StateLocation) -> Result<(), Error> {
+        match location {
+            StateLocation::File(folder) => disk::may_write(folder).map_err(|error| place::not_writable(folder, error)),
+        }
+    }
+
+    fn check_store(&self, location: &StoreLocation) -> Result<(), Error> {
+        match location {
+            StoreLocation::File(path) => path
+                .parent()
+                .map_or(Ok(()), disk::may_write)
+                .map_err(|source| stores::StoreError::NotWritable { place: location.to_string(), source }.into()),
+            StoreLocation::DatabricksScope { .. } => Ok(()),
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! How many requests moving a data source takes, and how often a token is fetched: both held by the cloud's own log.
 
+use std::time::Duration;
+
 use lakekey_sim::{Fleet, Seen, SourceTruth};
 use serde_json::json;
 
@@ -98,4 +100,22 @@ async fn a_run_that_finds_nothing_due_only_looks_whether_targets_were_added() {
             + usize::from(asked.iter().any(|seen| seen.service == "entra")),
         "nothing is asked twice: {asked:#?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_timer_that_finds_nothing_due_leaves_no_entry_in_the_journal() {
+    let mut bench = Bench::new(&Fleet { decoys: false, ..Fleet::new(2, 7) });
+    bench.list_all_warehouses();
+    bench.rotated().await;
+    let entries = async |bench: &mut Bench| {
+        let (_, history) = bench.one(&["history"]).await;
+        history["entries"].as_array().unwrap().len()
+    };
+    let before = entries(&mut bench).await;
+    for _ in 0..24 {
+        bench.pass(Duration::from_secs(600));
+        let (status, report) = bench.one(&["rotate"]).await;
+        assert_eq!((status, &report["outcome"]), (0, &json!("unchanged")), "{report:#}");
+    }
+    assert_eq!(entries(&mut bench).await, before);
 }

@@ -85,6 +85,7 @@ async fn credentials_go_to_a_foreign_host_only_when_the_environment_allows_it() 
     let own = Addresses::default();
     let foreign = Addresses {
         databricks: own.databricks.clone(),
+        account: own.account.clone(),
         entra: "https://login.contoso.example".to_owned(),
         powerbi: "https://powerbi.contoso.example".to_owned(),
         fabric: "https://fabric.contoso.example".to_owned(),

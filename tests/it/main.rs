@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(unreachable_pub, reason = "a test binary has no other reach than its own crate")]
 
+mod account;
 mod arrange;
 mod budget;
 mod config;
 mod crashes;
 mod docs;
+mod doctor;
 mod doors;
 mod fuse;
 mod interrupts;

@@ -8,7 +8,7 @@ const LATENCY: Duration = Duration::from_millis(50);
 
 #[tokio::test(start_paused = true)]
 async fn a_rotation_of_200_data_sources_stays_close_to_what_its_requests_need() {
-    let customer = Customer::in_virtual_time(200, LATENCY).unwrap();
+    let customer = Customer::in_virtual_time(200, LATENCY, None).unwrap();
     let measured = Measured::second_rotation(&customer, LATENCY).await.unwrap();
     assert_eq!(measured.targets, 200);
     assert!(measured.ratio() <= RATIO_MAX, "x{:.2}\n{measured}", measured.ratio());

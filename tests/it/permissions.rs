@@ -4,7 +4,7 @@ use lakekey_sim::{Fleet, Level, Seen};
 use serde_json::json;
 
 use crate::arrange::Before;
-use crate::support::Bench;
+use crate::support::{Bench, days};
 
 /// One target on a gateway, so that nothing but permissions is at stake.
 fn bench() -> Bench {
@@ -145,7 +145,35 @@ async fn an_object_or_warehouse_that_is_not_there_is_an_error_before_anything_is
 
     bench.credential().as_object_mut().unwrap().remove("grants");
     bench.credential()["warehouses"] = json!(["0123456789abcdef"]);
-    bench.refused("not-found").await;
+    bench.refused("warehouse-not-found").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_warehouse_is_as_good_as_a_running_one_and_a_deleted_one_is_an_error() {
+    let bench = bench();
+    let warehouse = bench.cloud.cast().warehouses[0][0].clone();
+    bench.cloud.stop_warehouse(&warehouse);
+    bench.rotated().await;
+
+    bench.pass(days(8));
+    bench.cloud.delete_warehouse(&warehouse);
+    let problem = bench.refused("warehouse-deleted").await;
+    assert!(problem["message"].as_str().unwrap().contains(&warehouse), "{problem}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_privileges_include_those_that_are_asked_for() {
+    let mut bench = bench();
+    bench.cloud.grant("catalog", "main", &principal(&bench), &["ALL_PRIVILEGES"]);
+    bench.credential()["grants"] = json!([
+        { "securable": "catalog", "name": "main", "privileges": ["USE_CATALOG"] },
+        { "securable": "table", "name": "main.sales.orders", "privileges": ["SELECT"] },
+    ]);
+    let before = bench.mark();
+
+    bench.rotated().await;
+
+    assert_eq!(writes(&bench, &before).len(), 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -99,8 +99,11 @@ async fn a_copy_that_cannot_be_written_stops_nothing_but_gates_the_retirement() 
 
 /// A value in the plain shape that other programs keep, of a secret that a person made.
 fn moved_from_elsewhere(bench: &Bench) -> String {
+    put_by_hand(bench, bench.cloud.person_mints(&bench.cloud.cast().principal.application_id, days(90)).unwrap())
+}
+
+fn put_by_hand(bench: &Bench, (id, value): (String, String)) -> String {
     let principal = &bench.cloud.cast().principal;
-    let (id, value) = bench.cloud.person_mints(&principal.application_id, days(90)).unwrap();
     let json = json!({
         "clientId": principal.application_id,
         "clientSecret": value,
@@ -135,6 +138,27 @@ async fn a_value_moved_from_elsewhere_becomes_generation_1_and_is_retired_in_its
     assert_eq!(column(&now["secrets"], "id").len(), 3);
     assert_eq!(last["retired"], json!([adopted]), "{last:#}");
     assert!(bench.living().contains(&foreign[0]), "nothing foreign is deleted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_scopes_of_an_adopted_secret_are_those_of_every_later_one() {
+    let bench = bench();
+    let principal = bench.cloud.cast().principal.application_id.clone();
+    let adopted = put_by_hand(&bench, bench.cloud.person_mints_scoped(&principal, days(90), &["sql"]).unwrap());
+    bench.pass(days(8));
+
+    let second = bench.rotated().await;
+    bench.pass(days(8));
+    let third = bench.rotated().await;
+
+    assert_eq!((&second["generation"], &third["generation"]), (&json!(2), &json!(3)), "adopted as generation 1");
+    let scopes = |id: &str| {
+        let found = bench.cloud.secrets(&principal).into_iter().find(|secret| secret.id == id);
+        found.unwrap().scopes
+    };
+    for id in [adopted.as_str(), second["secret_id"].as_str().unwrap(), third["secret_id"].as_str().unwrap()] {
+        assert_eq!(scopes(id), ["sql"], "{id}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -53,6 +53,9 @@ pub(crate) enum Verb {
     /// Check the config offline and report everything that is wrong with it
     #[command(after_help = VALIDATE_HELP)]
     Validate,
+    /// Look whether a rotation has every permission that it needs; writes nothing anywhere
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(Names),
     /// Show what `rotate` would do, target by target; writes nothing anywhere
     #[command(after_help = PLAN_HELP)]
     Plan(Names),
@@ -139,6 +142,7 @@ pub(crate) struct HistoryArgs {
 const TOP_HELP: &str = "\
 Examples:
   lakekey validate                     check ./lakekey.yaml
+  lakekey doctor                       see what is missing for a rotation, and how to give it
   lakekey plan sales-bi                see what a rotation would do
   lakekey rotate                       rotate what is due, resume what is open
   lakekey status --output json         where everything stands, for scripts
@@ -161,6 +165,20 @@ Examples:
   lakekey validate
   lakekey validate --config prod.yaml
   lakekey validate --output json       every problem with file, line and column";
+
+const DOCTOR_HELP: &str = "\
+Signs in everywhere and looks at every permission, gateway, store and copy that a rotation needs.
+What is missing is named with the grant that mends it. Nothing is changed.
+
+Examples:
+  lakekey doctor
+  lakekey doctor sales-bi
+  lakekey doctor --output json
+
+Exit status:
+  0  every check passed; warnings (passed, yet with a hint) are among them
+  1  a check failed, so that a rotation would fail or leave something out
+  2  wrong usage or config";
 
 const PLAN_HELP: &str = "\
 Examples:

@@ -1,5 +1,6 @@
 //! One file for each command, and what they share: reading the config, asking the app, printing the answer.
 
+pub(crate) mod doctor;
 pub(crate) mod forget;
 pub(crate) mod history;
 pub(crate) mod plan;

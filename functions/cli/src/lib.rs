@@ -105,6 +105,7 @@ async fn perform(verb: &Verb, session: &mut Session) -> ExitStatus {
     let result = match verb {
         Verb::Schema => commands::schema::schema(session).await,
         Verb::Validate => commands::validate::validate(session).await,
+        Verb::Doctor(args) => commands::doctor::doctor(args, session).await,
         Verb::Plan(args) => commands::plan::plan(args, session).await,
         Verb::Rotate(args) => commands::rotate::rotate(args, session).await,
         Verb::Reapply(args) => commands::reapply::reapply(args, session).await,
@@ -163,7 +164,7 @@ fn stopped(verb: &Verb) -> Error {
         }
         Verb::Reapply(_) => Error::unfinished("stopped", moved).hint("`lakekey reapply` sends again what is left"),
         Verb::Forget(_) => Error::unfinished("stopped", moved).hint("`lakekey history` says whether it was recorded"),
-        Verb::Schema | Verb::Validate | Verb::Plan(_) | Verb::Status(_) | Verb::History(_) => {
+        Verb::Schema | Verb::Validate | Verb::Doctor(_) | Verb::Plan(_) | Verb::Status(_) | Verb::History(_) => {
             Error::unfinished("stopped", "stopped; nothing was changed")
         }
     }

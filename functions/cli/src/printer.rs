@@ -31,6 +31,7 @@ impl Printer {
             (Format::Json, Outcome::Plan(report)) => self.json(report),
             (Format::Json, Outcome::Moved(report)) => self.json(report),
             (Format::Json, Outcome::Status(report)) => self.json(report),
+            (Format::Json, Outcome::Doctor(report)) => self.json(report),
             (Format::Json, Outcome::History(report)) => self.json(report),
         }
         .map_err(|error| match outcome {
@@ -38,7 +39,7 @@ impl Printer {
             Outcome::Moved(_) => Error::unfinished("stdout-unwritable", "what was done can't be written to standard output")
                 .hint("see `lakekey status`")
                 .caused_by(error),
-            Outcome::Plan(_) | Outcome::Status(_) | Outcome::History(_) => error,
+            Outcome::Plan(_) | Outcome::Status(_) | Outcome::Doctor(_) | Outcome::History(_) => error,
         })?;
         Ok(outcome.exit_status())
     }

@@ -2,6 +2,7 @@
 //! takes the colours out where they are not wanted. Every word that came from outside passes [`printable`] first, so that no
 //! dataset can be named so as to drive a terminal.
 
+mod doctor;
 mod failure;
 mod history;
 mod movement;
@@ -25,6 +26,7 @@ pub(crate) fn outcome(outcome: &Outcome, width: Option<usize>) -> String {
         Outcome::Plan(report) => plan::plan(report, width),
         Outcome::Moved(report) => movement::movement(report, width),
         Outcome::Status(report) => status::status(report),
+        Outcome::Doctor(report) => doctor::doctor(report, width),
         Outcome::History(report) => history::history(report),
     }
 }

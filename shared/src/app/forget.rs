@@ -31,7 +31,7 @@ impl App {
             return Err(unknown());
         }
         let ports = self.ports(credential, found, &Progress::none()).await?;
-        let mut run = Run::open(&ports, Goal::Rotate { force: false }, None).await?;
+        let mut run = Run::open_leased(&ports, Goal::Rotate { force: false }).await?;
         let now = self.surroundings.clock.now();
         let forgotten = match run.state.holders.get(target).map(|holder| holder.in_flight) {
             None => Err(unknown()),

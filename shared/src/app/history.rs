@@ -6,8 +6,9 @@ use super::App;
 use crate::config::Credential;
 use crate::error::{Error, ErrorKind};
 use crate::ids::Generation;
+use crate::journal::Entry;
 use crate::report::{CredentialHistory, HistoryEntry, HistoryReport, RefreshOutcome};
-use crate::rotation::drive::read;
+use crate::rotation::drive::read_aloud;
 use crate::rotation::event::{Event, Fate, PlanKind, Turn};
 
 impl App {
@@ -26,7 +27,20 @@ impl App {
         let Some(journal) = self.journal_name(Arc::clone(&store), credential).await? else {
             return Ok(CredentialHistory { name, verified: verify.then_some(stored.is_none()), entries: Vec::new() });
         };
-        let (journal, _) = match read(Arc::clone(&store), &journal, self.state_key().await?, !verify).await {
+        let mut entries = Vec::new();
+        let listener = |entry: &Entry<Event>| {
+            let (event, generation, detail) = describe(&entry.event);
+            entries.push(HistoryEntry {
+                seq: entry.seq,
+                at: entry.at,
+                by: entry.by.clone(),
+                event: event.to_owned(),
+                generation,
+                detail,
+            });
+        };
+        let state_key = self.state_key().await?;
+        let (journal, _) = match read_aloud(Arc::clone(&store), &journal, state_key, !verify, listener).await {
             Ok(read) => read,
             // That it does not hold is the answer, not a failure to answer.
             Err(error) if verify && error.kind() == ErrorKind::Quarantined => {
@@ -35,11 +49,7 @@ impl App {
             Err(error) => return Err(error),
         };
         let whole = stored.is_none_or(|hash| journal.contains(&hash));
-        let entries = journal.entries().iter().map(|entry| {
-            let (event, generation, detail) = describe(&entry.event);
-            HistoryEntry { seq: entry.seq, at: entry.at, by: entry.by.clone(), event: event.to_owned(), generation, detail }
-        });
-        Ok(CredentialHistory { name, verified: verify.then_some(whole), entries: entries.collect() })
+        Ok(CredentialHistory { name, verified: verify.then_some(whole), entries })
     }
 }
 

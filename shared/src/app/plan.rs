@@ -82,8 +82,8 @@ impl App {
         let open = state.open.is_some();
         let mut problems = found.problems.clone();
         problems.extend(state.quarantine.clone());
-        if !open && due.due && listing.len() > SLOTS_USED_MAX {
-            problems.push(recover::slots_full(&state, &listing));
+        if !open && due.due && recover::used_slots(&state, &listing, now) > SLOTS_USED_MAX {
+            problems.push(recover::slots_full(&state, &listing, now));
         }
         Ok(CredentialPlan {
             name: credential.name.clone(),

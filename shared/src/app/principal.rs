@@ -15,6 +15,11 @@ impl From<ServicePrincipal> for Principal {
 
 /// The principal, if it exists; an error when there are several, or when there is none and none is to be made.
 pub(super) async fn find(databricks: &Databricks, credential: &Credential) -> Result<Option<Principal>, Error> {
+    Ok(look_up(databricks, credential).await?.map(Principal::from))
+}
+
+/// The same, with all that is known of it.
+pub(super) async fn look_up(databricks: &Databricks, credential: &Credential) -> Result<Option<ServicePrincipal>, Error> {
     let mut found = databricks.find_service_principals(&credential.service_principal).await?;
     if found.len() > 1 {
         let ids: Vec<String> = found.iter().map(|principal| format!("`{}`", principal.application_id)).collect();
@@ -30,7 +35,7 @@ pub(super) async fn find(databricks: &Databricks, credential: &Credential) -> Re
             format!("the service principal {} is deactivated on {}", named(credential), credential.workspace.host()),
         )
         .hint("activate it at Databricks; a deactivated principal cannot sign in, whatever secret it has")),
-        Some(principal) => Ok(Some(principal.into())),
+        Some(principal) => Ok(Some(principal)),
         None if credential.create_service_principal => Ok(None),
         None => Err(not_found(credential)),
     }

@@ -1,6 +1,9 @@
 //! The Databricks workspace API: principals, their secrets, warehouses, grants, secret scopes, statements. One file per
 //! area; each has its methods with the wire types beside them. Writes take `not_after`, after which none is started.
+//! Principals and their secrets can also be managed at the account, whose API is the same behind other paths: `account.rs`.
 
+mod account;
+mod assignments;
 mod catalog;
 mod principals;
 mod scopes;
@@ -22,6 +25,7 @@ use serde::de::DeserializeOwned;
 use crate::http::{Call, Effect, Http, HttpError, Service, json};
 use crate::identity::Signer;
 use crate::ids::Workspace;
+use account::Level;
 pub use principals::{Me, ServicePrincipal};
 pub use scopes::{Scope, ScopeBackend};
 pub use secrets::{Minted, SecretInfo};
@@ -34,12 +38,13 @@ pub struct Databricks {
     http: Arc<Http>,
     workspace: Workspace,
     signer: Signer,
+    level: Level,
 }
 
 impl Databricks {
     /// The client of `workspace`, signed in by `signer`; nothing is sent yet.
     pub fn new(http: Arc<Http>, workspace: Workspace, signer: Signer) -> Self {
-        Self { http, workspace, signer }
+        Self { http, workspace, signer, level: Level::Workspace { account: None } }
     }
 
     /// The workspace it talks to.

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::reference::Reference;
 use super::schedule::Window;
-use crate::ids::{ApplicationId, CredentialName, IdentityName, WarehouseId, Workspace};
+use crate::ids::{AccountId, ApplicationId, CredentialName, IdentityName, WarehouseId, Workspace};
 
 /// A whole, valid config.
 #[derive(Clone, Debug)]
@@ -130,8 +130,19 @@ pub struct Credential {
     pub grants: Vec<Grant>,
     /// Where the smoke query of a new secret runs.
     pub verify_warehouse: Option<WarehouseId>,
+    /// The account, for what the workspace does not let the identity do.
+    pub account: Option<Account>,
     /// The targets.
     pub targets: Option<Targets>,
+}
+
+/// A Databricks account.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Account {
+    /// Its console.
+    pub host: Workspace,
+    /// Its id.
+    pub id: AccountId,
 }
 
 /// How the config names a principal.

@@ -59,7 +59,6 @@ const ROWS: &[Row] = &[
     row("credentials.*.copies.*", Use::Begins("akv:"), "a copy in Key Vault"),
     row("credentials.*.copies.*", Use::Begins("awssm:"), "a copy in Secrets Manager"),
     row("notify", Use::Present, "notifications"),
-    row("credentials.*.account", Use::Present, "account-level calls"),
     row("credentials.*.targets.mapping", Use::Present, "a mapping list"),
     row("credentials.*.targets.select.*.connection", Use::Present, "selecting a Fabric connection"),
 ];

@@ -198,6 +198,12 @@ fn answer(status: StatusCode, problem: &ServiceProblem, retry_after: Option<Dura
             "sign-in-refused",
             "check client id, secret and tenant; the secret may have expired or belong to another issuer".to_owned(),
         ),
+        (_, 401 | 403) if is_blocked_address(problem) => (
+            "ip-access-list",
+            format!(
+                "allow this machine's outgoing address in the IP access lists of `{host}`, or run lakekey where it is allowed"
+            ),
+        ),
         (_, 401) => ("unauthorized", "check the identity in the config and that it belongs to this service".to_owned()),
         (_, 403) => ("forbidden", "give the identity the permission that this needs; the README lists them all".to_owned()),
         (_, 404) => ("not-found", "check the name or id, and that the identity may see it".to_owned()),
@@ -213,6 +219,11 @@ fn answer(status: StatusCode, problem: &ServiceProblem, retry_after: Option<Dura
         format!("the service answered {}: {problem}{quoted}", status.as_u16())
     };
     (ErrorKind::Failed, code.to_owned(), said, Some(hint))
+}
+
+/// Databricks has no code of its own for an address that an IP access list keeps out, only these words.
+fn is_blocked_address(problem: &ServiceProblem) -> bool {
+    problem.message.as_deref().is_some_and(|message| message.contains("blocked by Databricks IP ACL"))
 }
 
 fn throttled_hint(retry_after: Option<Duration>) -> String {
@@ -257,6 +268,17 @@ mod tests {
             (answered(401, "X"), "unauthorized"),
             (answered(401, "invalid_client"), "sign-in-refused"),
             (answered(403, "X"), "forbidden"),
+            (
+                Failure::Answer {
+                    status: StatusCode::FORBIDDEN,
+                    problem: ServiceProblem::new(
+                        "403",
+                        "Source IP address: 203.0.113.9 is blocked by Databricks IP ACL for workspace: 1234",
+                    ),
+                    retry_after: None,
+                },
+                "ip-access-list",
+            ),
             (answered(404, "X"), "not-found"),
             (answered(429, "X"), "throttled"),
             (answered(500, "X"), "service-error"),

@@ -1,6 +1,8 @@
 //! Getting a token, one function per way to sign in. A refused client secret is read again and tried once more: somebody
 //! may have rotated it meanwhile.
 
+use std::time::Duration;
+
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
@@ -36,9 +38,30 @@ async fn fetch_now(identities: &Identities, identity: &Identity, audience: &Audi
         Answer::Fixed(token) => return Ok(token),
         Answer::Issued(issued) => issued?,
     };
+    check_clock(&issued, identities.0.skew)?;
     let exp = claims::expiry(&issued.value);
     let life = life(issued.asked, issued.received, issued.date, issued.expires_in, exp);
     Ok(Token { value: issued.value, life })
+}
+
+/// Leases, grace and expiry are told by this machine's clock: with one that is wrong by more than the config allows,
+/// nothing is begun.
+fn check_clock(issued: &TokenAnswer, skew: Duration) -> Result<(), Error> {
+    let Some(theirs) = issued.date else { return Ok(()) };
+    // The header has whole seconds.
+    let allowed = SignedDuration::try_from(skew).unwrap_or(SignedDuration::MAX).saturating_add(SignedDuration::from_secs(1));
+    let ahead = issued.asked.duration_since(theirs);
+    let behind = theirs.duration_since(issued.received);
+    let (by, which) = if ahead >= behind { (ahead, "ahead of") } else { (behind, "behind") };
+    if by <= allowed {
+        return Ok(());
+    }
+    let by = by.as_secs();
+    Err(Error::failed(
+        "clock-wrong",
+        format!("this machine's clock is {by} seconds {which} that of the service that signs it in"),
+    )
+    .hint("set the clock, or raise `state.skew` on every machine that shares this state if clocks cannot be better"))
 }
 
 /// What a way to sign in yields.
@@ -55,10 +78,15 @@ async fn ask(identities: &Identities, identity: &Identity, audience: &Audience) 
     match &identity.auth {
         Auth::Pat { token } => Ok(Answer::Fixed(personal(read(identities, token).await?, http.clock().now()))),
         Auth::OauthM2m { client_id, client_secret } => {
-            let workspace = workspace_of(audience, &identities.0)?;
+            let address = match audience {
+                Audience::Account(account) => token::account_address(account),
+                Audience::Databricks(_) | Audience::PowerBi | Audience::Fabric => {
+                    token::address(workspace_of(audience, &identities.0)?)
+                }
+            };
             let client_id = plain(identities, client_id).await?;
             let secret = read(identities, client_secret).await?;
-            Ok(Answer::Issued(token::request(http, workspace, &client_id, &secret, &[]).await))
+            Ok(Answer::Issued(token::request(http, &address, &client_id, &secret, &[]).await))
         }
         Auth::AzureClientSecret { tenant_id, client_id, client_secret } => {
             let tenant = match tenant_id {
@@ -67,7 +95,7 @@ async fn ask(identities: &Identities, identity: &Identity, audience: &Audience) 
             };
             let client_id = plain(identities, client_id).await?;
             let scope = match audience {
-                Audience::Databricks(_) => entra::DATABRICKS_SCOPE,
+                Audience::Databricks(_) | Audience::Account(_) => entra::DATABRICKS_SCOPE,
                 Audience::PowerBi => &endpoints.powerbi_scope,
                 Audience::Fabric => &endpoints.fabric_scope,
             };
@@ -108,7 +136,7 @@ async fn plain(identities: &Identities, value: &PlainOrReference) -> Result<Stri
 fn workspace_of<'a>(audience: &'a Audience, inner: &'a Inner) -> Result<&'a Workspace, Error> {
     match audience {
         Audience::Databricks(workspace) => Ok(workspace),
-        Audience::PowerBi | Audience::Fabric => inner.home.as_ref().ok_or_else(|| {
+        Audience::Account(_) | Audience::PowerBi | Audience::Fabric => inner.home.as_ref().ok_or_else(|| {
             Error::usage("no-tenant", "the identity names no tenant, and there is no workspace to ask for it")
                 .hint("give the identity a `tenant_id`")
         }),

@@ -39,7 +39,15 @@ fn identities(script: &Arc<Scripted>, auths: &[(&str, Auth)]) -> Identities {
         (name.clone(), Identity { name, auth: auth.clone() })
     });
     let secrets = Arc::new(SecretReader::new(environment, endpoints()));
-    Identities::of_parts(named.collect(), endpoints(), Some(workspace()), secrets, script.http())
+    Identities(Arc::new(Inner {
+        identities: named.collect(),
+        endpoints: endpoints(),
+        home: Some(workspace()),
+        secrets,
+        http: script.http(),
+        skew: Duration::from_secs(120),
+        slots: Mutex::default(),
+    }))
 }
 
 fn signer(script: &Arc<Scripted>, auth: Auth, audience: &Audience) -> Signer {
@@ -300,5 +308,25 @@ async fn missing_secrets_are_named() {
         let error = all.0.secrets.read(&reference, &all).await.unwrap_err();
         assert_eq!(error.code(), "secret-missing");
         assert!(error.problem().hint.is_some());
+    }
+}
+
+/// START is 00:00:00; an answer takes ten milliseconds, and the header has whole seconds.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_off_by_more_than_the_skew_is_refused() {
+    for (date, allowed) in [
+        ("Sat, 28 Feb 2026 23:57:58 GMT", false),
+        ("Sat, 28 Feb 2026 23:57:59 GMT", true),
+        ("Sun, 01 Mar 2026 00:00:00 GMT", true),
+        ("Sun, 01 Mar 2026 00:02:01 GMT", true),
+        ("Sun, 01 Mar 2026 00:02:02 GMT", false),
+    ] {
+        let answer = r#"{"access_token":"token","token_type":"Bearer","expires_in":3600}"#;
+        let script = Scripted::new().always(move |_| reply(200, &[("date", date)], answer));
+        let token = signer(&script, m2m(Reference::Env("SECRET".to_owned())), &databricks()).token().await;
+        match token {
+            Ok(_) => assert!(allowed, "{date}"),
+            Err(error) => assert!(!allowed && error.code() == "clock-wrong", "{date}: {error}"),
+        }
     }
 }

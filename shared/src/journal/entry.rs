@@ -75,8 +75,7 @@ struct Unsigned<'a, E> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Wire<E> {
-    #[serde(rename = "v")]
-    _version: u32,
+    v: u32,
     seq: u64,
     at: Timestamp,
     prev: String,
@@ -120,11 +119,14 @@ pub(super) fn decode<E: DeserializeOwned>(position: &Position<'_>, bytes: &[u8])
         [line @ .., b'\n'] if line.starts_with(b"{") && line.ends_with(b"}") => line,
         _ => return Err(BrokenReason::Unreadable("it is not one line of JSON".to_owned())),
     };
-    let Versioned { v } = serde_json::from_slice(line).map_err(unreadable)?;
-    if v != VERSION {
-        return Err(BrokenReason::Version(v));
+    let wire: Wire<E> = serde_json::from_slice(line).map_err(|error| match serde_json::from_slice(line) {
+        // Another version may have fields of another kind.
+        Ok(Versioned { v }) if v != VERSION => BrokenReason::Version(v),
+        Ok(_) | Err(_) => unreadable(error),
+    })?;
+    if wire.v != VERSION {
+        return Err(BrokenReason::Version(wire.v));
     }
-    let wire: Wire<E> = serde_json::from_slice(line).map_err(unreadable)?;
     if wire.seq != position.seq {
         return Err(BrokenReason::Sequence(wire.seq));
     }
@@ -179,5 +181,5 @@ const VERSION: u32 = 1;
 const KEY_BYTES_MIN: usize = 16;
 const MAC_HEAD: &str = r#","mac":""#;
 const MAC_TAIL: &str = r#""}"#;
-/// Bound of one entry, 1 MiB.
-pub(super) const BYTES_MAX: u64 = 1 << 20;
+/// Bound of one entry, 32 MiB: the plan of ten thousand data sources has a third of it.
+pub(super) const BYTES_MAX: u64 = 32 << 20;

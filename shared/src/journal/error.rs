@@ -19,6 +19,12 @@ pub enum JournalError {
         /// What is wrong with it.
         reason: BrokenReason,
     },
+    /// What is to be recorded is larger than any entry may be; nothing was written.
+    #[error("journal entry {seq} would be larger than 32 MiB")]
+    TooLarge {
+        /// The place that was wanted.
+        seq: u64,
+    },
     /// The journal is signed and no state key is set: it can be read, not continued.
     #[error("the journal is signed, and no state key is set to go on with")]
     KeyMissing,
@@ -49,7 +55,7 @@ pub enum BrokenReason {
     #[error("its hash does not fit the chain")]
     Chain,
     /// Larger than any entry may be.
-    #[error("it is larger than 1 MiB")]
+    #[error("it is larger than 32 MiB")]
     Oversize,
     /// It carries no signature although it must.
     #[error("it is not signed")]
@@ -64,6 +70,11 @@ impl From<JournalError> for Error {
         let (kind, code, hint) = match &error {
             JournalError::Lost { .. } => (ErrorKind::Unfinished, "lost-race", "another runner is at work; run again later"),
             JournalError::Broken { reason, .. } => (ErrorKind::Quarantined, "journal-broken", hint(reason)),
+            JournalError::TooLarge { .. } => (
+                ErrorKind::Failed,
+                "journal-entry-too-large",
+                "select fewer data sources with this credential, and the others with another one",
+            ),
             JournalError::KeyMissing => (ErrorKind::Failed, "state-key-missing", "set `state.key` to the key it was signed with"),
             JournalError::Unavailable(_) => {
                 (ErrorKind::Failed, "state-unavailable", "check that the place in `state` exists and may be read and written")
@@ -73,7 +84,10 @@ impl From<JournalError> for Error {
         let wrapped = Self::new(kind, problem);
         match error {
             JournalError::Unavailable(source) => wrapped.caused_by(source),
-            JournalError::Lost { .. } | JournalError::Broken { .. } | JournalError::KeyMissing => wrapped,
+            JournalError::Lost { .. }
+            | JournalError::Broken { .. }
+            | JournalError::TooLarge { .. }
+            | JournalError::KeyMissing => wrapped,
         }
     }
 }

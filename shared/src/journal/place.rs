@@ -44,7 +44,7 @@ fn open_folder(folder: &Path) -> Result<Arc<dyn ObjectStore>, Error> {
     Ok(Arc::new(store.with_fsync(true)))
 }
 
-fn not_writable(folder: &Path, error: io::Error) -> Error {
+pub(crate) fn not_writable(folder: &Path, error: io::Error) -> Error {
     Error::failed("state-not-writable", format!("the state folder `{}` cannot be created or written", folder.display()))
         .hint("give the user that runs lakekey write access to it, or set `state` to another place")
         .caused_by(error)

@@ -12,7 +12,7 @@ use object_store::{ObjectStore, ObjectStoreExt, PutPayload};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
-use super::{BrokenReason, Journal, JournalError, StateKey, list, names, place};
+use super::{BrokenReason, Entry, Journal, JournalError, StateKey, list, names, place};
 use crate::config::StateLocation;
 use crate::error::{Error, ErrorKind};
 use crate::ids::{CredentialName, RunnerId};
@@ -49,11 +49,11 @@ fn stores() -> (TempDir, [Arc<dyn ObjectStore>; 2]) {
 
 async fn append(journal: &mut Journal<Event>, by: &str, event: Event) -> Result<String, JournalError> {
     let at: Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
-    journal.append(&Random::system(), at, &RunnerId::new(by), event).await.map(|entry| entry.hash.clone())
+    journal.append(&Random::system(), at, &RunnerId::new(by), event).await.map(|entry| entry.hash)
 }
 
 async fn open(store: &Arc<dyn ObjectStore>, key: Option<Arc<StateKey>>) -> Result<Journal<Event>, JournalError> {
-    Journal::open(store.clone(), NAME, key).await
+    Journal::open(store.clone(), NAME, key, |_| {}).await
 }
 
 /// Why a journal that must not open does not.
@@ -83,15 +83,16 @@ async fn entries_come_back_in_order_after_a_restart() {
     for store in stores {
         for key in [None, key("0123456789abcdef")] {
             let name = if key.is_some() { "signed" } else { "plain" };
-            let mut journal = Journal::open(store.clone(), name, key.clone()).await.unwrap();
-            assert_eq!((journal.entries().len(), journal.head()), (0, None));
+            let mut journal = Journal::open(store.clone(), name, key.clone(), |_| {}).await.unwrap();
+            assert_eq!((journal.len(), journal.head()), (0, None));
             for number in 0..40 {
                 append(&mut journal, "one", minted(&number.to_string())).await.unwrap();
             }
-            let again: Journal<Event> = Journal::open(store.clone(), name, key).await.unwrap();
+            let mut events = Vec::new();
+            let reader = |entry: Entry<Event>| events.push((entry.seq, entry.event));
+            let again = Journal::open(store.clone(), name, key, reader).await.unwrap();
             assert_eq!(again.head(), journal.head());
-            let events = again.entries().iter().map(|entry| (entry.seq, entry.event.clone()));
-            assert!(events.eq((0..40).map(|number| (number + 1, minted(&number.to_string())))));
+            assert!(events.into_iter().eq((0..40).map(|number| (number + 1, minted(&number.to_string())))));
             for seq in 1..=40 {
                 again.confirm(seq).await.unwrap();
             }
@@ -107,7 +108,7 @@ async fn of_two_appenders_one_wins_and_the_other_sees_what_won() {
         let (mut one, mut two) = (open(&store, None).await.unwrap(), open(&store, None).await.unwrap());
         append(&mut one, "one", Event::Started).await.unwrap();
         assert!(matches!(append(&mut two, "two", minted("b")).await, Err(JournalError::Lost { seq: 1 })));
-        assert!(two.entries().is_empty());
+        assert!(two.is_empty());
 
         let fresh = two.refresh().await.unwrap();
         assert_eq!((fresh.len(), fresh[0].by.as_str(), &fresh[0].event), (1, "one", &Event::Started));
@@ -132,7 +133,7 @@ async fn of_many_appenders_at_once_exactly_one_wins_each_place() {
                 }
             });
             wins += join_all(attempts).await.into_iter().filter(|won| *won).count();
-            assert_eq!(open(&store, None).await.unwrap().entries().len(), wins);
+            assert_eq!(open(&store, None).await.unwrap().len(), wins as u64);
             assert!(wins >= round, "somebody always wins");
         }
     }
@@ -189,7 +190,17 @@ async fn a_listing_that_lacks_an_entry_before_a_later_one_is_no_gap() {
         append(&mut journal, "one", minted(secret)).await.unwrap();
     }
     flaky.hide(&path(NAME, 2));
-    assert_eq!(open(&store, None).await.unwrap().entries().len(), 3);
+    assert_eq!(open(&store, None).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn an_entry_that_nobody_could_read_back_is_not_written() {
+    let store = memory();
+    let mut journal = open(&store, None).await.unwrap();
+    let huge = minted(&"x".repeat(32 << 20));
+    assert!(matches!(append(&mut journal, "one", huge).await, Err(JournalError::TooLarge { seq: 1 })));
+    append(&mut journal, "one", Event::Started).await.unwrap();
+    assert_eq!(open(&store, None).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -201,7 +212,7 @@ async fn journals_and_their_credentials_are_found_by_name() {
         let credential = CredentialName::new("sales/bi");
         assert!(names::journals_of(&*store, &credential).await.unwrap().is_empty());
         for name in odd {
-            let mut journal = Journal::open(store.clone(), name, None).await.unwrap();
+            let mut journal = Journal::open(store.clone(), name, None, |_| {}).await.unwrap();
             append(&mut journal, "one", Event::Started).await.unwrap();
             names::remember(&*store, &credential, name).await.unwrap();
             names::remember(&*store, &credential, name).await.unwrap();
@@ -218,11 +229,11 @@ async fn journals_and_their_credentials_are_found_by_name() {
 async fn what_a_crashed_append_left_in_the_folder_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let store = place::open_state(&StateLocation::File(folder.path().to_owned())).unwrap();
-    let mut journal = Journal::<Event>::open(store.clone(), "j", None).await.unwrap();
+    let mut journal = Journal::<Event>::open(store.clone(), "j", None, |_| {}).await.unwrap();
     append(&mut journal, "one", Event::Started).await.unwrap();
     std::fs::write(folder.path().join("journal/j/000000000002.json#1"), "{half").unwrap();
     append(&mut journal, "one", minted("a")).await.unwrap();
-    assert_eq!(Journal::<Event>::open(store, "j", None).await.unwrap().entries().len(), 2);
+    assert_eq!(Journal::<Event>::open(store, "j", None, |_| {}).await.unwrap().len(), 2);
 }
 
 #[tokio::test]

@@ -130,43 +130,62 @@ pub struct Run<'a> {
     pub changed: bool,
     /// Heads of a lost journal that a person's `--force` lets this one take the place of.
     pub(super) forgiven: Vec<String>,
+    /// Whether this run has taken the lease.
+    leased: bool,
     /// Released when the run ends, however it ends.
     lock: Option<Box<dyn Send + Sync>>,
 }
 
 /// Opens a principal's journal and folds it. Reads only.
 pub async fn read(
-    state: Arc<dyn ObjectStore>,
+    store: Arc<dyn ObjectStore>,
     name: &str,
     key: Option<Arc<StateKey>>,
     trust_unsigned: bool,
 ) -> Result<(Journal<Event>, State), Error> {
-    let journal = match trust_unsigned {
-        true => Journal::open_trusting_unsigned(state, name, key).await?,
-        false => Journal::open(state, name, key).await?,
+    read_aloud(store, name, key, trust_unsigned, |_| {}).await
+}
+
+/// As [`read`], and gives each entry to `listener` as well.
+pub async fn read_aloud(
+    store: Arc<dyn ObjectStore>,
+    name: &str,
+    key: Option<Arc<StateKey>>,
+    trust_unsigned: bool,
+    mut listener: impl FnMut(&Entry<Event>),
+) -> Result<(Journal<Event>, State), Error> {
+    let mut state = State::default();
+    let mut folded = Ok(());
+    let reader = |entry: Entry<Event>| {
+        listener(&entry);
+        if folded.is_ok() {
+            folded = fold_one(&mut state, &entry);
+        }
     };
-    let mut folded = State::default();
-    fold(&mut folded, journal.entries())?;
-    Ok((journal, folded))
+    let journal = match trust_unsigned {
+        true => Journal::open_trusting_unsigned(store, name, key, reader).await?,
+        false => Journal::open(store, name, key, reader).await?,
+    };
+    folded?;
+    Ok((journal, state))
 }
 
 /// Adds entries to a state.
 fn fold(state: &mut State, entries: &[Entry<Event>]) -> Result<(), Error> {
-    for entry in entries {
-        state.apply(entry.seq, entry.at, &entry.by, &entry.event).map_err(|error| {
-            Error::quarantined(
-                "journal-broken",
-                format!("journal entry {} cannot follow what the journal says before it", error.seq),
-            )
+    entries.iter().try_for_each(|entry| fold_one(state, entry))
+}
+
+fn fold_one(state: &mut State, entry: &Entry<Event>) -> Result<(), Error> {
+    state.apply(entry.seq, entry.at, &entry.by, &entry.event).map_err(|error| {
+        Error::quarantined("journal-broken", format!("journal entry {} cannot follow what the journal says before it", error.seq))
             .hint("restore the state folder from a backup; nothing was deleted or changed")
             .caused_by(error)
-        })?;
-    }
-    Ok(())
+    })
 }
 
 impl<'a> Run<'a> {
-    /// Takes the principal's lease.
+    /// Reads the principal's journal, and takes its lock where the state has one. The lease is taken when something is to be
+    /// done: a timer that finds nothing due leaves no entry.
     pub async fn open(ports: &'a Ports, goal: Goal, preflight: Option<Preflight>) -> Result<Self, Error> {
         let force = goal == Goal::Rotate { force: true };
         let name = ports.principal.application_id.as_str();
@@ -174,7 +193,7 @@ impl<'a> Run<'a> {
         let (mut journal, mut state) = read(Arc::clone(&ports.state), name, ports.state_key.clone(), force).await?;
         let entries = (&mut journal, &mut state);
         let forgiven = trust::check_before_work(&*ports.storage, &ports.credential, entries, force).await?;
-        let mut run = Self {
+        let run = Self {
             ports,
             journal,
             state,
@@ -185,10 +204,16 @@ impl<'a> Run<'a> {
             changed: false,
             forgiven,
             lock,
+            leased: false,
         };
         run.check_same_credential()?;
-        names::remember(&*ports.state, &ports.credential.name, name).await?;
-        run.take_lease().await?;
+        Ok(run)
+    }
+
+    /// As [`open`](Self::open), with the lease.
+    pub async fn open_leased(ports: &'a Ports, goal: Goal) -> Result<Self, Error> {
+        let mut run = Self::open(ports, goal, None).await?;
+        run.begin_work().await?;
         Ok(run)
     }
 
@@ -203,9 +228,13 @@ impl<'a> Run<'a> {
                 Step::Done => return Ok(Ended::Done),
                 Step::Stop(problem) => return Ok(Ended::Stopped(problem)),
                 Step::Wait { until, why } if past(now, self.patience()) < until => return Ok(Ended::Waiting { until, why }),
+                Step::Look | Step::Survey if !self.leased => Box::pin(self.perform(step)).await?,
+                _ if !self.leased => self.begin_work().await?,
                 Step::Wait { until, why } => {
                     self.say(format!("waiting until {until:.0}: {why}"), 0, 0);
                     self.pause(until.duration_since(now)).await?;
+                    // What was waited for may have changed the list.
+                    self.seen.listing = None;
                 }
                 step => {
                     self.keep_lease().await?;
@@ -225,6 +254,21 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Takes the lease. If others have written meanwhile, what was seen before counts no more: lakekey changes nothing that the
+    /// journal did not say first.
+    async fn begin_work(&mut self) -> Result<(), Error> {
+        names::remember(&*self.ports.state, &self.ports.credential.name, self.ports.principal.application_id.as_str()).await?;
+        let fresh = self.journal.refresh().await?;
+        if !fresh.is_empty() {
+            fold(&mut self.state, &fresh)?;
+            self.check_same_credential()?;
+            self.seen = Observed::default();
+        }
+        self.take_lease().await?;
+        self.leased = true;
+        Ok(())
+    }
+
     /// Records a person's word that a place does not count any more.
     pub async fn forget(&mut self, target: TargetId) -> Result<(), Error> {
         self.record(Event::Forgotten { target }).await.map(drop)
@@ -232,7 +276,9 @@ impl<'a> Run<'a> {
 
     /// Leaves: nothing of this run is under way any more.
     pub async fn close(mut self) -> Result<State, Error> {
-        self.record(Event::LeaseReleased).await?;
+        if self.leased {
+            self.record(Event::LeaseReleased).await?;
+        }
         drop(self.lock.take());
         Ok(self.state)
     }
@@ -241,7 +287,7 @@ impl<'a> Run<'a> {
     pub(super) async fn record(&mut self, event: Event) -> Result<u64, Error> {
         let at = self.ports.clock.now();
         let mut state = self.state.clone();
-        let seq = self.journal.entries().last().map_or(1, |newest| newest.seq + 1);
+        let seq = self.journal.len() + 1;
         state.apply(seq, at, &self.ports.runner, &event).map_err(|error| {
             Error::unfinished("journal-inconsistent", "what was done cannot follow what the journal says before it")
                 .hint("this is a defect of lakekey; every target still holds a live secret; please report it with `lakekey history`")

@@ -119,14 +119,15 @@ fn before_expiry(policy: &Policy, generation: Generation, expires_at: Timestamp,
     }
 }
 
-/// Whether a rotation that ended early has moved targets to a secret that is gone. Targets that kept an older one are
-/// parked, and wait for their turn.
+/// Whether a rotation that ended early may have moved targets to a secret that is gone: also one whose runner died before
+/// it could record what became of its writes. Targets that kept an older one are parked, and wait for their turn.
 fn stranded(state: &State) -> bool {
     let dead = |generation: &Generation| {
         state.generations.get(generation).is_some_and(|known| state.condemned.contains_key(&known.minted.secret_id))
     };
     let targets = state.holders.values().filter(|holder| holder.planned);
-    targets.filter_map(|holder| holder.confirmed).any(|confirmed| Some(confirmed) > state.current && dead(&confirmed))
+    let mut held = targets.flat_map(|holder| holder.may_hold.iter().chain(&holder.confirmed));
+    held.any(|generation| Some(*generation) > state.current && dead(generation))
 }
 
 fn within_window(policy: &Policy, now: Timestamp, reason: &str) -> Due {

@@ -313,6 +313,11 @@ impl Place {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Permission {
+    /// That the principal belongs to a workspace.
+    Assignment {
+        /// Which.
+        workspace: Workspace,
+    },
     /// CAN_USE on a warehouse.
     CanUse {
         /// The workspace that has it.
@@ -334,6 +339,7 @@ pub enum Permission {
 impl std::fmt::Display for Permission {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
+            Self::Assignment { workspace } => write!(f, "use of workspace {}", workspace.host()),
             Self::CanUse { workspace, warehouse } => write!(f, "CAN_USE on warehouse `{warehouse}` ({})", workspace.host()),
             Self::Privileges { securable, name, privileges } => write!(f, "{} on {securable} `{name}`", privileges.join(", ")),
         }

@@ -83,18 +83,18 @@ impl Run<'_> {
             Some(value) => self.adoptable(&value).await?,
             None => None,
         };
-        if let Some(credential) = &adopted {
+        if let Some((credential, _)) = &adopted {
             self.say(format!("adopting secret `{}` from {} as generation 1", credential.secret_id, store.place()), 0, 0);
             self.still_leased()?;
             store.stage(credential).await?;
         }
-        let adopted = adopted.map(|credential| Minted {
+        let adopted = adopted.map(|(credential, scopes)| Minted {
             attempt: 0,
             generation: credential.generation,
             secret_id: credential.secret_id,
             created_at: credential.created_at,
             expires_at: credential.expires_at,
-            scopes: Vec::new(),
+            scopes,
             store: Place::from(&self.ports.credential.store),
             fingerprint_shown: false,
         });
@@ -107,8 +107,9 @@ impl Run<'_> {
         self.record(Event::Begun(begun)).await.map(drop)
     }
 
-    /// A value that was moved here from elsewhere is ours if its secret is listed and signs in as this principal.
-    async fn adoptable(&mut self, value: &StoredValue) -> Result<Option<StoredCredential>, Error> {
+    /// A value that was moved here from elsewhere is ours if its secret is listed and signs in as this principal. With it
+    /// come the scopes that it is bound to.
+    async fn adoptable(&mut self, value: &StoredValue) -> Result<Option<(StoredCredential, Vec<String>)>, Error> {
         let principal = &self.ports.principal;
         let Some(secret_id) = value.secret_id.clone().filter(|_| value.client_id == principal.application_id) else {
             return Ok(None);
@@ -116,10 +117,10 @@ impl Run<'_> {
         let secrets = self.ports.databricks().list_secrets(&principal.id).await?;
         let Some(listed) = secrets.into_iter().find(|listed| listed.id == secret_id) else { return Ok(None) };
         let workspace = &self.ports.credential.workspace;
-        if self.proof(&value.client_id, &value.client_secret).await?.is_err() {
+        if self.proof(&value.client_id, &value.client_secret, &listed.scopes).await?.is_err() {
             return Ok(None);
         }
-        Ok(Some(StoredCredential {
+        let credential = StoredCredential {
             client_id: value.client_id.clone(),
             client_secret: value.client_secret.clone(),
             secret_id,
@@ -130,7 +131,8 @@ impl Run<'_> {
             created_at: listed.created_at,
             expires_at: listed.expires_at,
             journal: None,
-        }))
+        };
+        Ok(Some((credential, listed.scopes)))
     }
 
     async fn look(&mut self) -> Result<(), Error> {
@@ -264,6 +266,10 @@ impl Run<'_> {
             self.say(format!("granting {permission}"), 0, 0);
             self.changed = true;
             let granted = match permission {
+                Permission::Assignment { workspace } => match self.ports.workspaces.get(workspace) {
+                    Some(databricks) => databricks.assign(&self.ports.principal.id, not_after).await,
+                    None => continue,
+                },
                 Permission::CanUse { workspace, warehouse } => match self.ports.workspaces.get(workspace) {
                     Some(databricks) => databricks.grant_can_use(warehouse, application_id, not_after).await,
                     None => continue,

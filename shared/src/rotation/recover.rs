@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::due::LISTED_AFTER;
 use super::event::Condemnation;
 use super::next::{Observed, SLOTS, Step, past};
 use super::state::{Attempt, AttemptFate, State};
@@ -179,9 +180,12 @@ pub fn is_mended(state: &State, seen: &Observed, problem: &Problem) -> bool {
     }
 }
 
-/// Whether a secret's dates show the lifetime that an attempt asked for.
+/// Whether a secret's dates show the lifetime that an attempt asked for. An answered attempt may have been delivered twice, but
+/// what is made long after it is somebody else's who asked for the same; one without an answer may take effect at any time.
 pub fn bears(listed: &Listed, attempt: &Attempt) -> bool {
-    shows(listed.created_at, listed.expires_at, attempt.lifetime_s)
+    let (from, to) = attempt.made_between;
+    let in_time = from <= listed.created_at && (listed.created_at <= to || is_unended(attempt));
+    in_time && shows(listed.created_at, listed.expires_at, attempt.lifetime_s)
 }
 
 /// Whether these dates show this lifetime, to the second.
@@ -192,15 +196,26 @@ pub fn shows(created_at: Timestamp, expires_at: Option<Timestamp>, lifetime_s: u
     })
 }
 
+/// Secrets that use up slots: those listed, and lakekey's own that are too young for a list that lags behind.
+pub fn used_slots(state: &State, listing: &[Listed], now: Timestamp) -> usize {
+    let deleted = |id: &SecretId| state.condemned.get(id).is_some_and(|condemned| condemned.deleted);
+    let unlisted = state.generations.values().map(|known| &known.minted).filter(|minted| {
+        past(minted.created_at, LISTED_AFTER) >= now
+            && !deleted(&minted.secret_id)
+            && !listing.iter().any(|listed| listed.id == minted.secret_id)
+    });
+    listing.len() + unlisted.count()
+}
+
 /// Why nothing is minted: who fills the slots, and what to do.
-pub fn slots_full(state: &State, listing: &[Listed]) -> Problem {
+pub fn slots_full(state: &State, listing: &[Listed], now: Timestamp) -> Problem {
     let nothing = BTreeSet::new();
     let foreign: Vec<String> = listing
         .iter()
         .filter(|listed| origin(state, &nothing, listed) == Origin::Foreign)
         .map(|listed| format!("`{}`", listed.id))
         .collect();
-    let used = listing.len();
+    let used = used_slots(state, listing, now);
     let problem = match foreign.is_empty() {
         true => format!("{used} of {SLOTS} secret slots are in use, all by generations that targets may still hold"),
         false => format!(

@@ -111,6 +111,8 @@ pub struct Attempt {
     pub known: BTreeSet<SecretId>,
     /// Its fingerprint.
     pub lifetime_s: u64,
+    /// When an answered create can have taken effect, however often it was delivered: around the lease of then.
+    pub made_between: (Timestamp, Timestamp),
     /// How it stands.
     pub fate: AttemptFate,
     /// Whether a person has decided to leave alone what it may have made and cannot be told from others' secrets.

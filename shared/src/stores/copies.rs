@@ -8,7 +8,7 @@ use super::SecretStore;
 use super::databricks_scope::DatabricksScope;
 use crate::clients::databricks::Databricks;
 use crate::credential::StoredCredential;
-use crate::error::Error;
+use crate::error::{Error, Problem};
 use crate::targets::{Applied, ApplyError, Landed};
 
 /// One copy.
@@ -40,6 +40,14 @@ impl ValueCopy {
                 .map(|()| Applied { earlier_may_land: false })
                 .map_err(|error| ApplyError { landed: Landed::No, problem: Error::from(error).problem().clone() }),
             Self::DatabricksScope(scope) => scope.write(credential, not_after).await,
+        }
+    }
+
+    /// Fails where it is plain, without writing, that the copy could not be written; files are their storage's business.
+    pub async fn check(&self) -> Result<(), Problem> {
+        match self {
+            Self::Store(_) => Ok(()),
+            Self::DatabricksScope(scope) => scope.check().await.map_err(|error| error.problem),
         }
     }
 

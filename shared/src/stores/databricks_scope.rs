@@ -25,20 +25,7 @@ impl DatabricksScope {
 
     /// Puts `credential` there. Two requests: the scope's kind is read first, since one backed by Key Vault is read-only here.
     pub(super) async fn write(&self, credential: &StoredCredential, not_after: Timestamp) -> Result<Applied, ApplyError> {
-        let scopes = self.databricks.secret_scopes().await.map_err(not_written)?;
-        match scopes.iter().find(|scope| scope.name == self.scope).map(|scope| &scope.backend) {
-            Some(ScopeBackend::Databricks) => {}
-            Some(ScopeBackend::AzureKeyVault | ScopeBackend::Other(_)) => {
-                return Err(self
-                    .refused("is kept elsewhere and is read-only at Databricks")
-                    .map_hint("name a scope that Databricks itself keeps, or write to the vault behind it"));
-            }
-            None => {
-                return Err(self
-                    .refused("does not exist, or the identity may not see it")
-                    .map_hint("create the scope and give the identity WRITE on it (`databricks secrets put-acl`)"));
-            }
-        }
+        self.check().await?;
         let json = credential.to_json();
         let value = Secret::new(String::from_utf8_lossy(&json));
         match self.databricks.put_secret(&self.scope, &self.key, &value, Some(not_after)).await {
@@ -47,6 +34,20 @@ impl DatabricksScope {
                 let landed = if error.may_have_taken_effect() { Landed::Maybe } else { Landed::Refused };
                 Err(ApplyError { landed, problem: Error::from(error).problem().clone() })
             }
+        }
+    }
+
+    /// Whether the scope is there and is one that can be written.
+    pub(super) async fn check(&self) -> Result<(), ApplyError> {
+        let scopes = self.databricks.secret_scopes().await.map_err(not_written)?;
+        match scopes.iter().find(|scope| scope.name == self.scope).map(|scope| &scope.backend) {
+            Some(ScopeBackend::Databricks) => Ok(()),
+            Some(ScopeBackend::AzureKeyVault | ScopeBackend::Other(_)) => Err(self
+                .refused("is kept elsewhere and is read-only at Databricks")
+                .map_hint("name a scope that Databricks itself keeps, or write to the vault behind it")),
+            None => Err(self
+                .refused("does not exist, or the identity may not see it")
+                .map_hint("create the scope and give the identity WRITE on it (`databricks secrets put-acl`)")),
         }
     }
 

@@ -29,6 +29,22 @@ pub(crate) fn probe(file: &Path) -> io::Result<()> {
     private_options().append(true).create(true).open(file).map(drop)
 }
 
+/// Whether `path` could be written or created, as far as the system's permissions tell; nothing is opened or made.
+pub(crate) fn may_write(path: &Path) -> io::Result<()> {
+    let existing = path.ancestors().find(|part| part.exists());
+    let existing = existing.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "no part of the path exists"))?;
+    if existing != path && !existing.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, format!("`{}` is no folder", existing.display())));
+    }
+    #[cfg(unix)]
+    return Ok(rustix::fs::access(existing, rustix::fs::Access::WRITE_OK)?);
+    #[cfg(not(unix))]
+    match fs::metadata(existing)?.permissions().readonly() {
+        true => Err(io::ErrorKind::PermissionDenied.into()),
+        false => Ok(()),
+    }
+}
+
 /// Puts `bytes` at `path`: after a crash it holds the old content or the new. A symbolic link there is refused, for a
 /// rename would replace the link and leave what it points to stale.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -17,7 +17,7 @@ fn main() -> anyhow::Result<()> {
 
     writeln!(out, "{targets} data sources at {latency_ms} ms a request, at most {CONCURRENCY} at once, no limits")?;
     let measured = Builder::new_current_thread().enable_all().start_paused(true).build()?.block_on(async {
-        let customer = Customer::in_virtual_time(targets, latency)?;
+        let customer = Customer::in_virtual_time(targets, latency, None)?;
         Measured::second_rotation(&customer, latency).await
     })?;
     writeln!(out, "\nin virtual time, where only requests take any: x{:.2}\n{measured}", measured.ratio())?;

@@ -17,6 +17,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 
+use crate::process::{self, Started};
+
 /// One customer; what is served lives as long as this.
 pub struct Customer {
     pub cloud: Cloud,
@@ -44,17 +46,27 @@ impl Drop for Elsewhere {
 impl Customer {
     /// Over HTTP on loopback, by the production transport.
     pub async fn over_sockets(targets: usize, latency: Duration) -> anyhow::Result<Self> {
+        Self::serving(fleet(targets), latency).await
+    }
+
+    /// A large one, over HTTP on loopback: so many datasets use each data source, and all are in the cloud.
+    pub async fn large(targets: usize, datasets_each: usize) -> anyhow::Result<Self> {
+        let fleet = Fleet { decoys: false, gateways: false, datasets_each, ..Fleet::new(targets, SEED) };
+        Self::serving(fleet, Duration::ZERO).await
+    }
+
+    async fn serving(fleet: Fleet, latency: Duration) -> anyhow::Result<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-        let served = runtime.spawn(async move { serve(&fleet(targets), settings(latency, None)).await }).await?;
+        let served = runtime.spawn(async move { serve(&fleet, settings(latency, None, None)).await }).await?;
         let served = served.context("no port on loopback is free")?;
         let cloud = served.cloud.clone();
         Self::new(cloud, Clock::wall(), None, Some(Elsewhere { _served: served, runtime: Some(runtime) }))
     }
 
-    /// Without sockets, for a runtime whose clock is paused.
-    pub fn in_virtual_time(targets: usize, latency: Duration) -> anyhow::Result<Self> {
+    /// Without sockets, for a runtime whose clock is paused. `limit` is of requests a minute, for each service and identity.
+    pub fn in_virtual_time(targets: usize, latency: Duration, limit: Option<u32>) -> anyhow::Result<Self> {
         let start: Timestamp = "2026-03-02T08:00:00Z".parse()?;
-        let cloud = fleet(targets).build(settings(latency, Some(start)));
+        let cloud = fleet(targets).build(settings(latency, limit, Some(start)));
         let transport = Arc::new(InProcess(cloud.clone()));
         Self::new(cloud, Clock::runtime(start), Some(transport), None)
     }
@@ -90,6 +102,12 @@ impl Customer {
         Ok(answer["credentials"][0].take())
     }
 
+    /// Starts `lakekey` with these words in a process of its own.
+    pub fn start(&self, words: &[&str]) -> anyhow::Result<Started> {
+        let environment: Vec<_> = self.cloud.environment().into_iter().collect();
+        process::start(words, self.folder.path(), &environment)
+    }
+
     /// Lets time pass for everybody.
     pub fn pass(&self, time: Duration) {
         self.clock.advance(SignedDuration::try_from(time).unwrap_or(SignedDuration::MAX));
@@ -107,11 +125,12 @@ fn fleet(targets: usize) -> Fleet {
     (targets..2 * targets + 8).map(of).find(|fleet| covered(fleet) == targets).unwrap_or_else(|| of(targets))
 }
 
-/// No limits, no waits but for the latency, pages as large as clients ask for.
-fn settings(latency: Duration, start: Option<Timestamp>) -> Settings {
+/// No waits but for the latency and the limit, pages as large as clients ask for.
+fn settings(latency: Duration, limit: Option<u32>, start: Option<Timestamp>) -> Settings {
     Settings {
         start,
         latency,
+        rate_limit: limit,
         page: 1_000,
         secret_settles: Duration::ZERO,
         warehouse_start: Duration::ZERO,

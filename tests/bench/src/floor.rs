@@ -92,7 +92,7 @@ struct Stage {
 
 /// What is read before anything is made. Sign-ins need nothing, the lists of Power BI lead from one to the other, and what
 /// a warehouse's permissions are is asked when the data sources that use it are known.
-const PLAN: [Stage; 12] = [
+const PLAN: [Stage; 13] = [
     Stage { is: |seen| seen.path == "/oidc/v1/token", after: &[], one_by_one: false },
     Stage { is: |seen| seen.path.contains("/ServicePrincipals?"), after: &[0], one_by_one: true },
     Stage { is: |seen| seen.path.contains("/credentials/secrets"), after: &[1], one_by_one: true },
@@ -105,6 +105,7 @@ const PLAN: [Stage; 12] = [
     Stage { is: |seen| ends(seen, "/connections"), after: &[3, 6], one_by_one: true },
     Stage { is: |seen| seen.path.contains("/connections/"), after: &[6, 9], one_by_one: false },
     Stage { is: |seen| seen.path.contains("/permissions/warehouses/"), after: &[1, 6], one_by_one: false },
+    Stage { is: |seen| seen.path.contains("/sql/warehouses/"), after: &[1], one_by_one: false },
 ];
 
 fn ends(seen: &Seen, name: &str) -> bool {

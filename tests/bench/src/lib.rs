@@ -3,6 +3,8 @@
 
 mod customer;
 mod floor;
+mod limits;
+mod process;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,6 +14,8 @@ use lakekey_sim::Seen;
 
 pub use customer::Customer;
 pub use floor::{Floor, Phase};
+pub use limits::{Limited, Limits};
+pub use process::{Process, Started, be_lakekey_if_asked};
 
 /// Where each measure should be at most: the time taken, in times of its floor.
 pub const RATIO_MAX: f64 = 1.3;
@@ -24,6 +28,7 @@ pub struct Measured {
     pub targets: usize,
     pub seconds: f64,
     pub floor: Floor,
+    pub limits: Limits,
     /// Tokens fetched, by client and audience.
     pub tokens: BTreeMap<String, u64>,
 }
@@ -46,7 +51,7 @@ impl Measured {
                 tokens.insert(client, fetched);
             }
         }
-        Ok(Self { targets, seconds, floor: Floor::of(&log, latency), tokens })
+        Ok(Self { targets, seconds, floor: Floor::of(&log, latency), limits: Limits::of(&log, latency), tokens })
     }
 
     /// The time taken, in times of the least possible.

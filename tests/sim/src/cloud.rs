@@ -183,14 +183,17 @@ impl Cloud {
         let reply = {
             let mut world = self.lock();
             world.caller = None;
+            world.trouble = fault.map(str::to_owned);
             world.watch(call);
             let reply = match call.service {
                 Service::Databricks(index) => databricks::answer(&mut world, index, call),
+                Service::Account => databricks::account(&mut world, call),
                 Service::Entra => entra::answer(&mut world, call),
                 Service::PowerBi => powerbi::answer(&mut world, call),
                 Service::Fabric => fabric::answer(&mut world, call),
             };
-            log(&mut world, call, if seen { reply.status } else { 0 }, fault);
+            world.trouble = None;
+            log(&mut world, call, if seen { reply.status } else { 0 }, fault, reply.retry_after());
             reply
         };
         pause(reply.delay).await;
@@ -201,7 +204,7 @@ impl Cloud {
         let mut world = self.lock();
         world.caller = None;
         world.watch(call);
-        log(&mut world, call, status, Some(fault));
+        log(&mut world, call, status, Some(fault), None);
     }
 
     fn respond(&self, reply: Reply) -> Response<Bytes> {
@@ -217,7 +220,7 @@ impl Cloud {
     }
 }
 
-fn log(world: &mut World, call: &Call, status: u16, fault: Option<&str>) {
+fn log(world: &mut World, call: &Call, status: u16, fault: Option<&str>, retry_after: Option<Duration>) {
     let seen = Seen {
         at: world.now,
         service: call.service.name(),
@@ -226,6 +229,7 @@ fn log(world: &mut World, call: &Call, status: u16, fault: Option<&str>) {
         status,
         caller: world.caller.take(),
         fault: fault.map(str::to_owned),
+        retry_after,
     };
     world.log.push(seen);
 }

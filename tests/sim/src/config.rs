@@ -19,6 +19,7 @@ pub fn sim_line(served: &Served, folder: &Path) -> io::Result<Value> {
         "fabric": addresses.fabric,
         "control": served.control,
         "databricks": addresses.databricks,
+        "account": addresses.account,
         "config": path,
         "env": served.cloud.environment(),
     }))

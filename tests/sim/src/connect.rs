@@ -60,7 +60,11 @@ fn basic(
         return Err("invalid_scope: the secret is not good for SQL".to_owned());
     }
     let id = warehouse_of(http_path);
-    let warehouse = workspace.warehouses.get(id).ok_or_else(|| format!("warehouse {id} was not found at {host}"))?;
+    let warehouse = workspace
+        .warehouses
+        .get(id)
+        .filter(|found| !found.deleted)
+        .ok_or_else(|| format!("warehouse {id} was not found at {host}"))?;
     if warehouse.level(username) < Some(Level::CanUse) && !workspace.admins.contains(username) {
         return Err(format!("PERMISSION_DENIED: {username} may not use warehouse {id}"));
     }

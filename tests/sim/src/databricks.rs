@@ -1,6 +1,8 @@
 //! The Databricks side: one account, its workspaces, and the REST APIs of a workspace that a rotation needs. Dispatch,
 //! sign-in and the error dialect are here; each API has its own file.
 
+mod account;
+mod assignments;
 mod catalog;
 mod oauth;
 mod permissions;
@@ -13,6 +15,7 @@ mod warehouses;
 
 use serde_json::json;
 
+pub(crate) use account::answer as account;
 pub(crate) use secrets::mint;
 pub use state::Level;
 pub(crate) use state::{Account, Minted, Principal, Warehouse, Who, Workspace};
@@ -50,11 +53,12 @@ fn route(world: &mut World, index: usize, call: &Call) -> Answer {
     match parts.as_slice() {
         ["api", "2.0", "preview", "scim", "v2", "Me"] if method == "GET" => scim::me(world, index, &caller),
         ["api", "2.0", "preview", "scim", "v2", "ServicePrincipals", rest @ ..] => {
-            scim::service_principals(world, index, &caller, call, rest)
+            scim::service_principals(world, Some(index), &caller, call, rest)
         }
         ["api", "2.0", "accounts", "servicePrincipals", id, "credentials", "secrets", rest @ ..] => {
-            secrets::answer(world, index, &caller, call, id, rest)
+            secrets::answer(world, Some(index), &caller, call, id, rest)
         }
+        ["api", "2.0", "preview", "permissionassignments", rest @ ..] => assignments::answer(world, index, &caller, call, rest),
         ["api", "2.0", "sql", "warehouses", rest @ ..] => warehouses::answer(world, index, &caller, call, rest),
         ["api", "2.0", "sql", "statements", rest @ ..] => statements::answer(world, index, &caller, call, rest),
         ["api", "2.0", "permissions", "warehouses", id] => permissions::answer(world, index, &caller, call, id),
@@ -73,7 +77,7 @@ fn sign_in(world: &mut World, index: usize, call: &Call) -> Result<Caller, Reply
         // A number in `error_code` is what this one really has.
         return Err(Reply::json(401, &json!({ "error_code": 401, "message": message })));
     };
-    let (name, scope) = identify(world, index, token)?;
+    let (name, scope) = identify(world, Some(index), token)?;
     world.caller = Some(name.clone());
     let workspace = &world.account.workspaces[index];
     let admin = workspace.admins.contains(&name);
@@ -89,17 +93,21 @@ fn sign_in(world: &mut World, index: usize, call: &Call) -> Result<Caller, Reply
     Ok(Caller { name, admin, scope })
 }
 
-/// The name behind a token and what it may be used for.
-fn identify(world: &World, index: usize, token: &str) -> Result<(String, String), Reply> {
-    let workspace = &world.account.workspaces[index];
-    if let Some(owner) = workspace.tokens.get(token) {
+/// The name behind a token and what it may be used for, in a workspace or at the account.
+fn identify(world: &World, index: Option<usize>, token: &str) -> Result<(String, String), Reply> {
+    let workspace = index.map(|index| &world.account.workspaces[index]);
+    if let Some(owner) = workspace.and_then(|workspace| workspace.tokens.get(token)) {
         return Ok((owner.clone(), ALL.to_owned()));
     }
+    let (own_audience, own_issuer) = match workspace {
+        Some(workspace) => (workspace.org_id.to_string(), format!("{}/oidc", workspace.base)),
+        None => (world.account.id.to_string(), account::issuer(world)),
+    };
     let Some(claims) = world.tokens.read(token) else {
         return Err(error(401, "UNAUTHENTICATED", "Invalid access token."));
     };
-    let (audience, issuer) = if claims.iss == format!("{}/oidc", workspace.base) {
-        (workspace.org_id.to_string(), claims.iss.clone())
+    let (audience, issuer) = if claims.iss == own_issuer {
+        (own_audience, own_issuer)
     } else {
         (DATABRICKS_AUDIENCE.to_owned(), format!("https://sts.windows.net/{}/", world.entra.tenant))
     };

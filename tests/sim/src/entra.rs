@@ -64,6 +64,8 @@ fn token(world: &mut World, call: &Call, tenant: &str, key: &str) -> Answer {
         let text = format!("The provided value for the input parameter '{key}' is not valid. The scope {asked} is not valid.");
         return Err(refusal(400, "invalid_scope", 70_011, &text));
     };
+    // A second less than was asked for, as it is there.
+    let life = i64::try_from(world.settings.token_life.as_secs()).unwrap_or(i64::MAX / 2) - 1;
     let claims = Claims {
         aud: audience.to_owned(),
         iss: format!("https://sts.windows.net/{tenant}/"),
@@ -71,17 +73,17 @@ fn token(world: &mut World, call: &Call, tenant: &str, key: &str) -> Answer {
         oid: app.object_id.clone(),
         scope: "all-apis".to_owned(),
         iat: world.now.as_second(),
-        exp: world.now.as_second() + LIFE,
+        exp: world.now.as_second() + life,
         jti: 0,
     };
     *world.entra.issued.entry((client_id, audience.to_owned())).or_default() += 1;
     let token = world.tokens.issue(claims);
     // v1 writes its numbers as text.
     let body = if key == "scope" {
-        json!({ "token_type": "Bearer", "expires_in": LIFE, "ext_expires_in": LIFE, "access_token": token })
+        json!({ "token_type": "Bearer", "expires_in": life, "ext_expires_in": life, "access_token": token })
     } else {
-        let expires_on = (world.now.as_second() + LIFE).to_string();
-        json!({ "token_type": "Bearer", "expires_in": LIFE.to_string(), "expires_on": expires_on, "resource": asked, "access_token": token })
+        let expires_on = (world.now.as_second() + life).to_string();
+        json!({ "token_type": "Bearer", "expires_in": life.to_string(), "expires_on": expires_on, "resource": asked, "access_token": token })
     };
     Ok(Reply::json(200, &body))
 }
@@ -92,5 +94,4 @@ fn refusal(status: u16, error: &str, code: u32, text: &str) -> Reply {
     Reply::json(status, &body)
 }
 
-const LIFE: i64 = 3599;
 const AUDIENCES: [&str; 3] = [DATABRICKS_AUDIENCE, POWERBI_AUDIENCE, FABRIC_AUDIENCE];

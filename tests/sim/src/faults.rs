@@ -141,7 +141,7 @@ impl Rule {
         let service = call.service.name();
         let kind = match call.service {
             Service::Databricks(_) => "databricks",
-            Service::Entra | Service::PowerBi | Service::Fabric => service.as_str(),
+            Service::Account | Service::Entra | Service::PowerBi | Service::Fabric => service.as_str(),
         };
         self.service.as_deref().is_none_or(|wanted| wanted == service || wanted == kind)
             && self.method.as_deref().is_none_or(|wanted| call.method.as_str().eq_ignore_ascii_case(wanted))

@@ -31,6 +31,8 @@ pub struct Fleet {
     pub gateways: bool,
     /// Whether there are data sources of other kinds, hosts and principals among them.
     pub decoys: bool,
+    /// Datasets that use each target, at least.
+    pub datasets_each: usize,
     /// Live secrets of people beside the one that the targets hold at first.
     pub foreign_secrets: usize,
     /// Adds a target on a gateway with a 1024-bit key, and a person's dataset with another cloud source beside the
@@ -40,7 +42,7 @@ pub struct Fleet {
 
 impl Fleet {
     pub fn new(targets: usize, seed: u64) -> Self {
-        Self { seed, targets, gateways: true, decoys: true, foreign_secrets: 0, hard_cases: false }
+        Self { seed, targets, gateways: true, decoys: true, datasets_each: 1, foreign_secrets: 0, hard_cases: false }
     }
 
     pub fn small(seed: u64) -> Self {
@@ -73,6 +75,8 @@ impl Fleet {
             log: Vec::new(),
             leaks: Vec::new(),
             caller: None,
+            trouble: None,
+            history: Vec::new(),
             windows: BTreeMap::new(),
             rng,
         };
@@ -86,6 +90,8 @@ impl Fleet {
 #[derive(Clone, Debug, Serialize)]
 pub struct Cast {
     pub tenant: String,
+    /// The id of the Databricks account. It has no admin at first.
+    pub account: String,
     /// A Databricks-managed principal, admin of both workspaces: `oauth-m2m`.
     pub admin: Login,
     /// An Entra-managed principal, admin of both workspaces: `azure-client-secret`.
@@ -125,7 +131,8 @@ impl Cast {
         let (admin, entra_admin, powerbi) = (login(false), login(true), login(true));
         let principal = Rotated { id: 7_004, application_id: rng.uuid().to_string(), display_name: "pbi-sales".to_owned() };
         let personal_token = format!("dapi{}", rng.hex(2));
-        Self { tenant: rng.uuid().to_string(), admin, entra_admin, personal_token, powerbi, principal, warehouses: Vec::new() }
+        let (tenant, account) = (rng.uuid().to_string(), String::new());
+        Self { tenant, account, admin, entra_admin, personal_token, powerbi, principal, warehouses: Vec::new() }
     }
 }
 
@@ -165,7 +172,9 @@ fn account(rng: &mut Rng, addresses: &Addresses, cast: &mut Cast, now: jiff::Tim
         }
     }
     let workspaces = addresses.databricks.iter().enumerate().map(|(index, base)| workspace(rng, index, base, cast)).collect();
-    Account { id: rng.uuid(), principals, workspaces, grants: grants(&cast.admin.client_id) }
+    let (id, admins) = (rng.uuid(), BTreeSet::new());
+    cast.account = id.to_string();
+    Account { id, principals, workspaces, admins, grants: grants(&cast.admin.client_id) }
 }
 
 fn workspace(rng: &mut Rng, index: usize, base: &str, cast: &mut Cast) -> Workspace {
@@ -183,7 +192,7 @@ fn workspace(rng: &mut Rng, index: usize, base: &str, cast: &mut Cast) -> Worksp
             acl.insert(Who::Principal(cast.principal.application_id.clone()), Level::CanUse);
             ids.push(id.clone());
         }
-        warehouses.insert(id.clone(), Warehouse { id, name: (*name).to_owned(), ready: None, acl });
+        warehouses.insert(id.clone(), Warehouse { id, name: (*name).to_owned(), ready: None, deleted: false, acl });
     }
     cast.warehouses.push(ids);
     let admins = [cast.admin.client_id.as_str(), &cast.entra_admin.client_id, names::PERSON];

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::cloud::Cloud;
 use crate::databricks::{Level, Who, mint};
 use crate::fleet::Cast;
+use crate::history::Happened;
 use crate::powerbi::{Credential, Details};
 
 impl Cloud {
@@ -29,7 +30,12 @@ impl Cloud {
         let mut world = self.lock();
         let now = world.now;
         let mut all = world.account.principals.values_mut().flat_map(|principal| &mut principal.secrets);
-        all.find(|secret| secret.id == secret_id && secret.deleted.is_none()).map(|secret| secret.deleted = Some(now)).is_some()
+        let found = all.find(|secret| secret.id == secret_id && secret.deleted.is_none());
+        let deleted = found.map(|secret| secret.deleted = Some(now)).is_some();
+        if deleted {
+            world.happened(Happened::Deleted { secret: secret_id.to_owned(), by: None });
+        }
+        deleted
     }
 
     /// A data source, and every dataset's mention of it, is pointed elsewhere.
@@ -52,7 +58,11 @@ impl Cloud {
     pub fn person_writes_credential(&self, source_id: &str, username: &str, password: &str) -> bool {
         let mut world = self.lock();
         let credential = Credential::Basic { username: username.to_owned(), password: password.to_owned() };
-        world.bi.sources.get_mut(source_id).map(|source| source.credential = credential).is_some()
+        let Some(source) = world.bi.sources.get_mut(source_id) else { return false };
+        source.credential = credential;
+        let source = source.clone();
+        world.written(&source, None);
+        true
     }
 
     pub fn delete_dataset(&self, dataset_id: &str) -> bool {
@@ -120,6 +130,32 @@ impl Cloud {
                 workspace.admins.remove(application_id);
             }
         }
+    }
+
+    /// Makes a principal an admin of the account, or no longer.
+    pub fn set_account_admin(&self, application_id: &str, admin: bool) {
+        let admins = &mut self.lock().account.admins;
+        if admin {
+            admins.insert(application_id.to_owned())
+        } else {
+            admins.remove(application_id)
+        };
+    }
+
+    /// Deletes a warehouse; it goes on being shown as deleted for a while.
+    pub fn delete_warehouse(&self, warehouse: &str) -> bool {
+        let mut world = self.lock();
+        let mut all = world.account.workspaces.iter_mut().flat_map(|workspace| workspace.warehouses.values_mut());
+        all.find(|found| found.id == warehouse).map(|found| found.deleted = true).is_some()
+    }
+
+    /// A person mints a secret that is bound to API scopes.
+    pub fn person_mints_scoped(&self, application_id: &str, lifetime: Duration, scopes: &[&str]) -> Option<(String, String)> {
+        let mut world = self.lock();
+        let id = world.account.find(application_id)?.id;
+        let scopes = scopes.iter().map(|&scope| scope.to_owned()).collect();
+        let secret = mint(&mut world, id, lifetime, scopes, "ada@contoso.example");
+        Some((secret.id, secret.value))
     }
 
     /// Takes a principal out of a workspace of Databricks.

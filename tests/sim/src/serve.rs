@@ -45,22 +45,23 @@ impl Drop for Served {
     }
 }
 
-/// Makes the fleet's cloud and serves it: two workspaces, Entra, Power BI, Fabric and the control API.
+/// Makes the fleet's cloud and serves it: two workspaces, their account, Entra, Power BI, Fabric and the control API.
 pub async fn serve(fleet: &Fleet, settings: Settings) -> io::Result<Served> {
     let mut ports = Vec::new();
-    for _ in 0..6 {
+    for _ in 0..7 {
         ports.push(TcpListener::bind(("127.0.0.1", 0)).await?);
     }
     let mut urls = Vec::new();
     for port in &ports {
         urls.push(format!("http://{}", port.local_addr()?));
     }
-    let [first, second, entra, powerbi, fabric, control] = <[String; 6]>::try_from(urls).expect("there are six ports");
-    let addresses = Addresses { databricks: vec![first, second], entra, powerbi, fabric };
+    let [first, second, account, entra, powerbi, fabric, control] = <[String; 7]>::try_from(urls).expect("there are seven ports");
+    let addresses = Addresses { databricks: vec![first, second], account, entra, powerbi, fabric };
     let cloud = fleet.build_at(settings, addresses);
     let routers = [
         cloud.databricks_router(0),
         cloud.databricks_router(1),
+        cloud.account_router(),
         cloud.entra_router(),
         cloud.powerbi_router(),
         cloud.fabric_router(),
@@ -87,6 +88,10 @@ impl Cloud {
 
     pub fn databricks_router(&self, index: usize) -> Router {
         self.router_of(Service::Databricks(index))
+    }
+
+    pub fn account_router(&self) -> Router {
+        self.router_of(Service::Account)
     }
 
     pub fn entra_router(&self) -> Router {

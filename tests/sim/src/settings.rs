@@ -12,6 +12,8 @@ pub struct Settings {
     pub latency: Duration,
     /// How long a new secret is refused by the token endpoint.
     pub secret_settles: Duration,
+    /// How long access tokens live, at Databricks and at Entra.
+    pub token_life: Duration,
     /// How long a new secret is missing from lists and a deleted one stays in them.
     pub list_lag: Duration,
     pub secret_cap: usize,
@@ -41,6 +43,7 @@ impl Default for Settings {
             start: None,
             latency: Duration::ZERO,
             secret_settles: Duration::from_secs(1),
+            token_life: Duration::from_secs(3_600),
             list_lag: Duration::ZERO,
             secret_cap: 5,
             cap_answer: CapAnswer::LimitExceeded,

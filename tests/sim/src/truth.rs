@@ -80,6 +80,8 @@ pub struct PrincipalTruth {
     pub display_name: String,
     pub entra_managed: bool,
     pub entitlements: Vec<String>,
+    /// Indices of the workspaces that it belongs to.
+    pub workspaces: Vec<usize>,
     pub secrets: Vec<SecretTruth>,
 }
 
@@ -96,7 +98,7 @@ pub struct SecretTruth {
     pub value: Option<String>,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct WarehouseTruth {
     pub host: String,
     pub id: String,
@@ -141,6 +143,11 @@ impl Cloud {
         all.map(|secret| (secret.id.clone(), secret.value.clone())).collect()
     }
 
+    /// Warehouses with their direct permissions.
+    pub fn warehouses(&self) -> Vec<WarehouseTruth> {
+        warehouses(&self.lock())
+    }
+
     pub fn requests(&self) -> Vec<Seen> {
         self.lock().log.clone()
     }
@@ -172,6 +179,7 @@ fn truth(world: &World, with_values: bool) -> Truth {
                 display_name: principal.display_name.clone(),
                 entra_managed: principal.entra_managed,
                 entitlements: principal.entitlements.iter().cloned().collect(),
+                workspaces: principal.workspaces.iter().copied().collect(),
                 secrets: principal.secrets.iter().map(|secret| of_secret(secret, with_values)).collect(),
             })
             .collect(),

@@ -14,6 +14,7 @@ use serde_json::Value;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Service {
     Databricks(usize),
+    Account,
     Entra,
     PowerBi,
     Fabric,
@@ -23,6 +24,7 @@ impl Service {
     pub fn name(self) -> String {
         match self {
             Self::Databricks(index) => format!("databricks-{index}"),
+            Self::Account => "account".to_owned(),
             Self::Entra => "entra".to_owned(),
             Self::PowerBi => "powerbi".to_owned(),
             Self::Fabric => "fabric".to_owned(),
@@ -125,6 +127,12 @@ impl Reply {
     pub(crate) fn after(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
+    }
+
+    /// How long it asks its caller to wait, if it says so in seconds.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        let (_, asked) = self.headers.iter().find(|(name, _)| name == "retry-after")?;
+        asked.parse().ok().map(Duration::from_secs)
     }
 }
 

@@ -11,6 +11,7 @@ use crate::clock;
 use crate::databricks::Account;
 use crate::entra::Entra;
 use crate::faults::Faults;
+use crate::history::Happening;
 use crate::powerbi::PowerBi;
 use crate::rng::Rng;
 use crate::settings::Settings;
@@ -31,6 +32,9 @@ pub(crate) struct World {
     pub(crate) leaks: Vec<String>,
     /// Who the request at hand signed in as.
     pub(crate) caller: Option<String>,
+    /// What the fault rules do to the request at hand.
+    pub(crate) trouble: Option<String>,
+    pub(crate) history: Vec<Happening>,
     pub(crate) windows: BTreeMap<(Service, String), VecDeque<Timestamp>>,
 }
 
@@ -38,6 +42,8 @@ pub(crate) struct World {
 #[derive(Clone, Debug, Serialize)]
 pub struct Addresses {
     pub databricks: Vec<String>,
+    /// The account console.
+    pub account: String,
     pub entra: String,
     pub powerbi: String,
     pub fabric: String,
@@ -47,6 +53,7 @@ impl Default for Addresses {
     fn default() -> Self {
         Self {
             databricks: vec!["https://adb-1.1.azuredatabricks.net".to_owned(), "https://adb-2.2.azuredatabricks.net".to_owned()],
+            account: "https://accounts.azuredatabricks.net".to_owned(),
             entra: "https://login.microsoftonline.com".to_owned(),
             powerbi: "https://api.powerbi.com".to_owned(),
             fabric: "https://api.fabric.microsoft.com".to_owned(),
@@ -61,9 +68,13 @@ impl Addresses {
         if let Some(index) = self.databricks.iter().position(is) {
             return Some(Service::Databricks(index));
         }
-        [(&self.entra, Service::Entra), (&self.powerbi, Service::PowerBi), (&self.fabric, Service::Fabric)]
-            .into_iter()
-            .find_map(|(base, service)| is(base).then_some(service))
+        let others = [
+            (&self.account, Service::Account),
+            (&self.entra, Service::Entra),
+            (&self.powerbi, Service::PowerBi),
+            (&self.fabric, Service::Fabric),
+        ];
+        others.into_iter().find_map(|(base, service)| is(base).then_some(service))
     }
 }
 
@@ -80,6 +91,8 @@ pub struct Seen {
     pub caller: Option<String>,
     /// What a fault rule did to it.
     pub fault: Option<String>,
+    /// How long the answer asked its caller to wait.
+    pub retry_after: Option<Duration>,
 }
 
 impl World {
@@ -102,7 +115,7 @@ impl World {
         let may_carry = match call.service {
             Service::Databricks(_) => call.target.starts_with("/api/2.0/secrets/put"),
             Service::PowerBi | Service::Fabric => call.method == http::Method::PATCH,
-            Service::Entra => false,
+            Service::Account | Service::Entra => false,
         };
         for secret in self.account.principals.values().flat_map(|principal| &principal.secrets) {
             let value = secret.value.as_str();

@@ -6,13 +6,13 @@ use http::Method;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::account::{Level, is_beyond_workspace};
 use super::{Databricks, segment};
 use crate::config::PrincipalSelector;
 use crate::http::page::{PAGES_MAX, PageError};
 use crate::http::{Effect, HttpError, json};
 use crate::ids::{ApplicationId, ServicePrincipalId};
 
-const PATH: &str = "/api/2.0/preview/scim/v2/ServicePrincipals";
 const ME_PATH: &str = "/api/2.0/preview/scim/v2/Me";
 const PAGE_SIZE: u64 = 100;
 
@@ -27,6 +27,8 @@ pub struct ServicePrincipal {
     pub display_name: String,
     /// Whether it may sign in.
     pub active: bool,
+    /// Whether an identity provider knows it too, as Entra does those that it manages.
+    pub external: bool,
 }
 
 /// Who is signed in.
@@ -57,6 +59,7 @@ struct PrincipalWire {
     #[serde(default)]
     display_name: String,
     active: Option<bool>,
+    external_id: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -77,7 +80,8 @@ struct CreateWire<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     application_id: Option<&'a str>,
     active: bool,
-    entitlements: [EntitlementWire; 1],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    entitlements: Vec<EntitlementWire>,
 }
 
 #[derive(Serialize)]
@@ -86,15 +90,30 @@ struct EntitlementWire {
 }
 
 impl Databricks {
-    /// Every service principal that `selector` names: none, one, or several of the same display name. SCIM may compare
-    /// without regard to case, so equality is checked again here; its pages may shift while read, so ids count once.
+    /// Every service principal that `selector` names: none, one, or several of the same display name. Where the workspace
+    /// has none, or does not say, those of the account count.
     pub async fn find_service_principals(&self, selector: &PrincipalSelector) -> Result<Vec<ServicePrincipal>, HttpError> {
+        let here = self.list_service_principals(selector).await;
+        let elsewhere = match &here {
+            Ok(found) => found.is_empty(),
+            Err(error) => is_beyond_workspace(error),
+        };
+        match self.account() {
+            Some(account) if elsewhere => account.client.list_service_principals(selector).await,
+            Some(_) | None => here,
+        }
+    }
+
+    /// Those of this workspace, or of this account. SCIM may compare without regard to case, so equality is checked again
+    /// here; its pages may shift while read, so ids count once.
+    pub(super) async fn list_service_principals(&self, selector: &PrincipalSelector) -> Result<Vec<ServicePrincipal>, HttpError> {
+        let path = self.principals_path();
         let what = "find the service principal";
         let filter = segment(&filter(selector));
         let (mut found, mut seen, mut start) = (Vec::new(), BTreeSet::new(), 1_u64);
         for _ in 0..PAGES_MAX {
-            let path = format!("{PATH}?filter={filter}&startIndex={start}&count={PAGE_SIZE}");
-            let page: PageWire = self.get(what, &path).await?;
+            let page = format!("{path}?filter={filter}&startIndex={start}&count={PAGE_SIZE}");
+            let page: PageWire = self.get(what, &page).await?;
             let size = page.resources.len() as u64;
             let before = seen.len();
             for principal in page.resources {
@@ -107,31 +126,53 @@ impl Databricks {
                 return Ok(found);
             }
             if seen.len() == before {
-                return Err(HttpError::unusable(what, &self.target(&Method::GET, PATH), PageError::Loop));
+                return Err(HttpError::unusable(what, &self.target(&Method::GET, &path), PageError::Loop));
             }
         }
-        Err(HttpError::unusable(what, &self.target(&Method::GET, PATH), PageError::TooMany))
+        Err(HttpError::unusable(what, &self.target(&Method::GET, &path), PageError::TooMany))
     }
 
     /// Makes a service principal with access to Databricks SQL: Databricks-managed, or Entra-managed when an application id
-    /// is given. A create: after an ambiguous failure, look before trying again.
+    /// is given. Where the workspace refuses it is made at the account, and has still to be assigned. A create: after an
+    /// ambiguous failure, look before trying again.
     pub async fn create_service_principal(
         &self,
         display_name: Option<&str>,
         application_id: Option<&ApplicationId>,
         not_after: Option<Timestamp>,
     ) -> Result<ServicePrincipal, HttpError> {
+        let made = self.post_service_principal(display_name, application_id, not_after).await;
+        match (made, self.account()) {
+            (Err(error), Some(account)) if is_beyond_workspace(&error) => {
+                account.client.post_service_principal(display_name, application_id, not_after).await
+            }
+            (made, _) => made,
+        }
+    }
+
+    async fn post_service_principal(
+        &self,
+        display_name: Option<&str>,
+        application_id: Option<&ApplicationId>,
+        not_after: Option<Timestamp>,
+    ) -> Result<ServicePrincipal, HttpError> {
+        let path = self.principals_path();
+        // Entitlements belong to workspaces; the account knows none.
+        let entitlements = match self.level {
+            Level::Workspace { .. } => vec![EntitlementWire { value: "databricks-sql-access" }],
+            Level::Account(_) => Vec::new(),
+        };
         let what = "create the service principal";
         let body = CreateWire {
             schemas: ["urn:ietf:params:scim:schemas:core:2.0:ServicePrincipal"],
             display_name,
             application_id: application_id.map(ApplicationId::as_str),
             active: true,
-            entitlements: [EntitlementWire { value: "databricks-sql-access" }],
+            entitlements,
         };
-        let request = json::request_with(Method::POST, &self.url(PATH), &body);
+        let request = json::request_with(Method::POST, &self.url(&path), &body);
         let answer = self.send(what, request, Effect::Once, not_after).await?;
-        let made: PrincipalWire = json::read(what, &self.target(&Method::POST, PATH), &answer)?;
+        let made: PrincipalWire = json::read(what, &self.target(&Method::POST, &path), &answer)?;
         Ok(made.into())
     }
 
@@ -150,6 +191,7 @@ impl From<PrincipalWire> for ServicePrincipal {
             display_name: wire.display_name,
             // Absent means the default, which is active.
             active: wire.active.unwrap_or(true),
+            external: wire.external_id.is_some_and(|id| !id.is_empty()),
         }
     }
 }

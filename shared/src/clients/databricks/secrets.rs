@@ -1,5 +1,4 @@
-//! OAuth secrets of service principals, by the workspace-level API. Its path holds the word `accounts` but no account id, and
-//! wants the numeric SCIM id.
+//! OAuth secrets of service principals, by the workspace-level API or the account's. The path wants the numeric SCIM id.
 
 use http::{Method, StatusCode};
 use jiff::Timestamp;
@@ -66,8 +65,18 @@ struct MintedWire {
 impl Databricks {
     /// Every secret of the principal, at most five. The size of a page says nothing about its being the last.
     pub async fn list_secrets(&self, principal: &ServicePrincipalId) -> Result<Vec<SecretInfo>, HttpError> {
+        match self.keeper().list_own_secrets(principal).await {
+            Err(error) => match self.turn_to_account(&error) {
+                Some(account) => account.list_own_secrets(principal).await,
+                None => Err(error),
+            },
+            listed => listed,
+        }
+    }
+
+    async fn list_own_secrets(&self, principal: &ServicePrincipalId) -> Result<Vec<SecretInfo>, HttpError> {
         let what = "list the secrets of the service principal";
-        let path = path(principal);
+        let path = self.secrets_path(principal);
         let target = self.target(&Method::GET, &path);
         let path = &path;
         page::collect(what, &target, |token| async move {
@@ -90,8 +99,24 @@ impl Databricks {
         scopes: &[String],
         not_after: Option<Timestamp>,
     ) -> Result<Minted, HttpError> {
+        match self.keeper().create_own_secret(principal, lifetime_s, scopes, not_after).await {
+            Err(error) => match self.turn_to_account(&error) {
+                Some(account) => account.create_own_secret(principal, lifetime_s, scopes, not_after).await,
+                None => Err(error),
+            },
+            made => made,
+        }
+    }
+
+    async fn create_own_secret(
+        &self,
+        principal: &ServicePrincipalId,
+        lifetime_s: u64,
+        scopes: &[String],
+        not_after: Option<Timestamp>,
+    ) -> Result<Minted, HttpError> {
         let what = "create a secret of the service principal";
-        let path = path(principal);
+        let path = self.secrets_path(principal);
         let body = CreateWire { lifetime: format!("{lifetime_s}s"), scopes };
         let request = json::request_with(Method::POST, &self.url(&path), &body);
         let answer = self.send(what, request, Effect::Once, not_after).await?;
@@ -109,12 +134,32 @@ impl Databricks {
         secret: &SecretId,
         not_after: Option<Timestamp>,
     ) -> Result<(), HttpError> {
-        let url = self.url(&format!("{}/{}", path(principal), segment(secret.as_str())));
-        let request = json::request(Method::DELETE, &url);
-        match self.send("delete a secret of the service principal", request, Effect::Repeatable, not_after).await {
+        let deleted = match self.keeper().delete_own_secret(principal, secret, not_after).await {
+            Err(error) if error.status() == Some(StatusCode::FORBIDDEN) => match self.turn_to_account(&error) {
+                Some(account) => account.delete_own_secret(principal, secret, not_after).await,
+                None => Err(error),
+            },
+            outcome => outcome,
+        };
+        match deleted {
             Err(error) if error.status() == Some(StatusCode::NOT_FOUND) => Ok(()),
-            outcome => outcome.map(drop),
+            outcome => outcome,
         }
+    }
+
+    async fn delete_own_secret(
+        &self,
+        principal: &ServicePrincipalId,
+        secret: &SecretId,
+        not_after: Option<Timestamp>,
+    ) -> Result<(), HttpError> {
+        let url = self.url(&format!("{}/{}", self.secrets_path(principal), segment(secret.as_str())));
+        let request = json::request(Method::DELETE, &url);
+        self.send("delete a secret of the service principal", request, Effect::Repeatable, not_after).await.map(drop)
+    }
+
+    fn secrets_path(&self, principal: &ServicePrincipalId) -> String {
+        format!("{}/{}/credentials/secrets", self.secrets_root(), segment(principal.as_str()))
     }
 }
 
@@ -127,8 +172,4 @@ impl From<InfoWire> for SecretInfo {
             scopes: wire.scopes.unwrap_or_default(),
         }
     }
-}
-
-fn path(principal: &ServicePrincipalId) -> String {
-    format!("/api/2.0/accounts/servicePrincipals/{}/credentials/secrets", segment(principal.as_str()))
 }

@@ -233,9 +233,9 @@ async fn a_new_secret_is_tried_past_every_cache() {
     let script = Scripted::new().always(|_| reply(200, &[], r#"{"access_token":"t","expires_in":3600}"#));
     let (http, workspace) = (script.http(), Workspace::parse(WORKSPACE).unwrap());
     for _ in 0..2 {
-        token_of_secret(&http, &workspace, &app(), &Secret::new("s")).await.unwrap();
+        token_of_secret(&http, &workspace, &app(), &Secret::new("s"), &[]).await.unwrap();
     }
-    let scoped = token::token_of_scoped_secret(&http, &workspace, &app(), &Secret::new("s"), &["sql".to_owned()]).await;
+    let scoped = token_of_secret(&http, &workspace, &app(), &Secret::new("s"), &["sql".to_owned()]).await;
     assert!(scoped.is_ok());
     assert_eq!(script.seen().len(), 3);
     assert!(script.seen()[2].body.ends_with("scope=sql"));

@@ -1,10 +1,12 @@
-//! Databricks' own token endpoint: `POST {workspace}/oidc/v1/token`, HTTP Basic with application id and OAuth secret.
+//! Databricks' own token endpoints: `POST {workspace}/oidc/v1/token`, or the account's, HTTP Basic with application id and
+//! OAuth secret.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, header};
 
 use crate::clients::oauth::{self, TokenAnswer};
+use crate::config::Account;
 use crate::http::{Http, HttpError, Service, json};
 use crate::ids::{ApplicationId, Workspace};
 use crate::secret::Secret;
@@ -12,38 +14,38 @@ use crate::secret::Secret;
 const WHAT: &str = "get a token from Databricks";
 
 /// A token for this very secret, past every cache: proves that a freshly minted secret signs in. A secret that is not known
-/// everywhere yet is refused with `invalid_client`; the caller decides how long to go on asking.
+/// everywhere yet is refused with `invalid_client`; the caller decides how long to go on asking. The tokens of a secret that
+/// is bound to `scopes` can't have more than those; none means `all-apis`.
 pub async fn token_of_secret(
     http: &Http,
     workspace: &Workspace,
     client_id: &ApplicationId,
     secret: &Secret,
-) -> Result<Secret, HttpError> {
-    token_of_scoped_secret(http, workspace, client_id, secret, &[]).await
-}
-
-/// The same for a secret that was minted with `scopes`: its tokens can't have more than those. None means `all-apis`.
-pub async fn token_of_scoped_secret(
-    http: &Http,
-    workspace: &Workspace,
-    client_id: &ApplicationId,
-    secret: &Secret,
     scopes: &[String],
 ) -> Result<Secret, HttpError> {
-    Ok(request(http, workspace, client_id.as_str(), secret, scopes).await?.value)
+    Ok(request(http, &address(workspace), client_id.as_str(), secret, scopes).await?.value)
+}
+
+/// Where a workspace issues tokens.
+pub(crate) fn address(workspace: &Workspace) -> String {
+    format!("{}/oidc/v1/token", workspace.base())
+}
+
+/// Where an account issues tokens.
+pub(crate) fn account_address(account: &Account) -> String {
+    format!("{}/oidc/accounts/{}/v1/token", account.host.base(), super::segment(account.id.as_str()))
 }
 
 /// Life in seconds.
 pub(crate) async fn request(
     http: &Http,
-    workspace: &Workspace,
+    address: &str,
     client_id: &str,
     secret: &Secret,
     scopes: &[String],
 ) -> Result<TokenAnswer, HttpError> {
-    let url = format!("{}/oidc/v1/token", workspace.base());
     let scope = if scopes.is_empty() { "all-apis".to_owned() } else { scopes.join(" ") };
-    let mut request = json::form(&url, &[("grant_type", "client_credentials"), ("scope", &scope)]);
+    let mut request = json::form(address, &[("grant_type", "client_credentials"), ("scope", &scope)]);
     let basic = format!("Basic {}", STANDARD.encode(format!("{client_id}:{}", secret.reveal())));
     let mut basic = HeaderValue::try_from(basic).expect("base64 fits into a header");
     basic.set_sensitive(true);

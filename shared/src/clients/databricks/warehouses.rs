@@ -23,6 +23,13 @@ pub struct Warehouse {
     pub http_path: Option<String>,
 }
 
+impl Warehouse {
+    /// Whether it is gone, or going.
+    pub fn is_deleted(&self) -> bool {
+        matches!(self.state.as_str(), "DELETING" | "DELETED")
+    }
+}
+
 /// Whether a principal may run statements on a warehouse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {

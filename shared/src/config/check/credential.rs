@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checker;
 use super::timing::Defaults;
-use crate::config::document::{AccountPart, CredentialPart, Document, GrantPart, IdText, PrincipalPart, SecurableName};
-use crate::config::model::{Credential, Grant, PrincipalSelector, Securable, StoreLocation};
+use crate::config::document::{AccountPart, AuthName, CredentialPart, Document, GrantPart, IdText, PrincipalPart, SecurableName};
+use crate::config::model::{Account, Credential, Grant, PrincipalSelector, Securable, StoreLocation};
 use crate::config::problem::{Position, shown};
 use crate::config::reference::{absolute, is_name};
 use crate::config::tree::Place;
-use crate::ids::{ApplicationId, CredentialName, WarehouseId, Workspace};
+use crate::ids::{AccountId, ApplicationId, CredentialName, WarehouseId, Workspace};
 
 /// What credentials claim for themselves, with the line of the claim.
 #[derive(Default)]
@@ -62,8 +62,11 @@ impl Checker<'_> {
         let grants = grants.filter_map(|(index, grant)| self.grant(grant, place.key("grants").item(index))).collect();
         let verify = part.verify.as_ref().and_then(|verify| verify.warehouse.as_ref());
         let verify_warehouse = verify.and_then(|id| self.warehouse(id, place.key("verify").key("warehouse")));
-        if let Some(account) = &part.account {
-            self.account(account, place.key("account"));
+        let account = part.account.as_ref().and_then(|account| self.account(account, place.key("account")));
+        if account.is_some() && part.identity.as_deref().is_some_and(|name| self.is_token(name)) {
+            let hint = "use an identity with `auth: oauth-m2m` or of Entra, or remove `account`";
+            let message = "the identity signs in with a personal access token, which an account does not take";
+            self.problem(place.key("account").at(), "wrong-identity", message, hint);
         }
         let targets = part.targets.as_ref().and_then(|targets| self.targets(targets, place.key("targets")));
         Some(Credential {
@@ -83,6 +86,7 @@ impl Checker<'_> {
             warehouses,
             grants,
             verify_warehouse,
+            account,
             targets,
         })
     }
@@ -230,13 +234,16 @@ impl Checker<'_> {
         Some(Grant { securable, name: name.to_owned(), privileges })
     }
 
-    fn account(&mut self, part: &AccountPart, place: Place<'_>) {
-        if let Some(host) = &part.host {
-            self.workspace(host, place.key("host"));
-        }
-        if let Some(id) = &part.id {
-            self.uuid(id, place.key("id"));
-        }
+    fn account(&mut self, part: &AccountPart, place: Place<'_>) -> Option<Account> {
+        let host = part.host.as_deref().and_then(|host| self.workspace(host, place.key("host")));
+        let id = part.id.as_deref().and_then(|id| self.uuid(id, place.key("id")));
+        Some(Account { host: host?, id: AccountId::new(id?) })
+    }
+
+    /// Whether this identity is a personal access token.
+    fn is_token(&self, identity: &str) -> bool {
+        let known = self.sign_ins.as_ref().and_then(|known| known.get(identity));
+        known.is_some_and(|sign_in| sign_in.auth == Some(AuthName::Pat))
     }
 
     fn uuid(&mut self, text: &str, place: Place<'_>) -> Option<String> {

@@ -275,7 +275,6 @@ credentials:
     service_principal: pbi-sales
     store: ▶akv:vault/sales
     copies: [▶awssm:sales, databricks:s/k]
-    account: ▶{ host: https://accounts.azuredatabricks.net, id: 7a3a0000-0000-4000-8000-000000000000 }
     targets:
       identity: pbi
       select: [{ connection: ▶abc }, { workspace: a, dataset: b, refresh: wait }]

@@ -37,6 +37,7 @@ credentials:
       - { securable: catalog, name: main, privileges: [USE_CATALOG] }
       - { securable: schema, name: main.sales, privileges: [use schema, SELECT] }
     verify: { warehouse: 1234567890abcdef }
+    account: { host: accounts.azuredatabricks.net, id: 7A3A0000-0000-4000-8000-000000000000 }
     targets:
       identity: powerbi
       select:
@@ -84,6 +85,9 @@ fn the_whole_config_resolves() {
     assert!(sales.warehouses.iter().any(|id| id.as_str() == "12345678901e2345") && sales.warehouses.len() == 3);
     assert_eq!((sales.grants[1].securable, sales.grants[1].privileges[0].as_str()), (Securable::Schema, "USE_SCHEMA"));
     assert_eq!(sales.freeze.len(), 1);
+    let account = sales.account.as_ref().unwrap();
+    assert_eq!(account.host.base(), "https://accounts.azuredatabricks.net");
+    assert_eq!(account.id.as_str(), "7a3a0000-0000-4000-8000-000000000000");
     assert_eq!(sales.window.as_ref().unwrap().length().as_secs(), 10_800);
     let targets = sales.targets.as_ref().unwrap();
     assert_eq!((targets.take_over, targets.convert, targets.concurrency), (TakeOver::Always, true, 4));

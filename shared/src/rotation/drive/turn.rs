@@ -31,7 +31,7 @@ impl<'a> Run<'a> {
         ask(ports, reason, decide).await?;
         let until = past(ports.clock.now(), HEARD_WITHIN);
         loop {
-            match Self::open(ports, goal, None).await {
+            match Self::open_leased(ports, goal).await {
                 Err(error) if error.code() == "lease-held" && ports.clock.now() < until => ports.clock.sleep(LOOK_EVERY).await,
                 Err(error) if error.code() == "lease-held" => {
                     return Err(error.hint(
@@ -51,7 +51,7 @@ async fn ask(ports: &Ports, reason: &str, decide: impl Fn(&State) -> Result<Opti
         trust::check_stores(&*ports.storage, &ports.credential, &journal, &state).await?;
         let Some(turn) = decide(&state)? else { return Ok(()) };
         let at = ports.clock.now();
-        let seq = journal.entries().last().map_or(1, |newest| newest.seq + 1);
+        let seq = journal.len() + 1;
         let event = Event::Turned { turn, reason: reason.to_owned() };
         state.apply(seq, at, &ports.runner, &event).map_err(|error| {
             Error::unfinished("journal-inconsistent", "what was asked for cannot follow what the journal says before it")

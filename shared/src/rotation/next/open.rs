@@ -54,7 +54,7 @@ pub(super) fn continue_open(scene: Scene<'_>) -> Step {
     }
     if !known.verified {
         // Somebody else minted at the same moment: ours goes, so that a slot stays free.
-        if listing.len() >= SLOTS && open.plan.kind != PlanKind::Revoke {
+        if recover::used_slots(state, listing, now) >= SLOTS && open.plan.kind != PlanKind::Revoke {
             return Step::Condemn { secret_id: secret_id.clone(), reason: Condemnation::OverCap };
         }
         return refused(scene, generation, known).unwrap_or(Step::Verify { generation });
@@ -99,14 +99,15 @@ fn mint(scene: Scene<'_>) -> Step {
         return Step::Settle(Some(problem));
     }
     if let Some(problem) = seen.mint_refusals.last() {
-        let problem = if listing.len() >= SLOTS { recover::slots_full(state, listing) } else { problem.clone() };
+        let problem = if listing.len() >= SLOTS { recover::slots_full(state, listing, now) } else { problem.clone() };
         return Step::Settle(Some(problem));
     }
     let landing: Vec<Timestamp> = state
         .attempts
         .iter()
         .filter_map(|attempt| match attempt.fate {
-            AttemptFate::Unanswered { until } => Some(until).filter(|until| *until > now),
+            // What has landed at last takes its time to show in a list.
+            AttemptFate::Unanswered { until } => Some(past(until, LISTED_AFTER)).filter(|until| *until > now),
             AttemptFate::UnderWay => Some(Timestamp::MAX),
             AttemptFate::Refused | AttemptFate::Minted => None,
         })
@@ -115,7 +116,7 @@ fn mint(scene: Scene<'_>) -> Step {
         PlanKind::Revoke => SLOTS - 1,
         PlanKind::Rotate | PlanKind::Reapply | PlanKind::Join | PlanKind::Rollback => SLOTS_USED_MAX,
     };
-    if listing.len() + landing.len() <= used_max {
+    if recover::used_slots(state, listing, now) + landing.len() <= used_max {
         return Step::Mint;
     }
     if open.plan.kind == PlanKind::Revoke
@@ -128,7 +129,7 @@ fn mint(scene: Scene<'_>) -> Step {
             until: *until,
             why: "a create whose answer was lost may still take effect and would fill the slots".to_owned(),
         },
-        None => Step::Settle(Some(recover::slots_full(state, listing))),
+        None => Step::Settle(Some(recover::slots_full(state, listing, now))),
     }
 }
 

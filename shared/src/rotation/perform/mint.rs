@@ -44,7 +44,7 @@ impl Run<'_> {
                 let at_cap = is_at_cap(&error) && !listing.is_empty();
                 let mut problem = super::problem_of(error.into());
                 if at_cap {
-                    let full = recover::slots_full(&self.state, &listing);
+                    let full = recover::slots_full(&self.state, &listing, self.ports.clock.now());
                     problem = Problem { message: format!("{}; {}", problem.message, full.message), ..full };
                 }
                 self.record(Event::MintRefused { attempt, problem: problem.clone() }).await?;
@@ -62,7 +62,7 @@ impl Run<'_> {
             client_secret: secret.value,
             secret_id: secret.info.id.clone(),
             service_principal_id: plan.service_principal_id,
-            account_id: None,
+            account_id: self.ports.credential.account.as_ref().map(|account| account.id.to_string()),
             host: plan.workspace,
             generation,
             created_at: secret.info.created_at,
@@ -192,7 +192,9 @@ impl Run<'_> {
     /// A token of this generation; `None` when it was definitely and persistently refused.
     async fn sign_in(&mut self, generation: Generation) -> Result<Option<Secret>, Error> {
         let value = self.value(generation).await?;
-        match self.proof(&value.client_id, &value.client_secret).await? {
+        let minted = self.state.generations.get(&generation).map(|known| &known.minted);
+        let scopes = minted.map(|minted| minted.scopes.clone()).unwrap_or_default();
+        match self.proof(&value.client_id, &value.client_secret, &scopes).await? {
             Ok(token) => {
                 self.seen.signs_in = Some((generation, self.ports.clock.now()));
                 Ok(Some(token))
@@ -212,12 +214,17 @@ impl Run<'_> {
     }
 
     /// Signs in with this secret, patiently: a new one is not known everywhere at once. What Databricks said when it was
-    /// refused to the last.
-    pub(super) async fn proof(&mut self, client_id: &ApplicationId, secret: &Secret) -> Result<Result<Secret, Problem>, Error> {
+    /// refused to the last. A secret that is bound to `scopes` can have tokens of no others.
+    pub(super) async fn proof(
+        &mut self,
+        client_id: &ApplicationId,
+        secret: &Secret,
+        scopes: &[String],
+    ) -> Result<Result<Secret, Problem>, Error> {
         let workspace = self.ports.credential.workspace.clone();
         let mut pauses = SIGN_IN_PAUSES_S.iter();
         loop {
-            let error = match token_of_secret(&self.ports.http, &workspace, client_id, secret).await {
+            let error = match token_of_secret(&self.ports.http, &workspace, client_id, secret, scopes).await {
                 Ok(token) => return Ok(Ok(token)),
                 Err(error) => error,
             };

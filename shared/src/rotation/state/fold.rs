@@ -43,7 +43,7 @@ impl State {
             Event::Begun(begun) => self.begin(begun)?,
             Event::Planned(plan) => self.open_plan(plan)?,
             Event::Granted => self.opened("grants outside a plan")?.granted = true,
-            Event::MintIntended { attempt, known, lifetime_s } => self.mint_intended(*attempt, known, *lifetime_s)?,
+            Event::MintIntended { attempt, known, lifetime_s } => self.mint_intended(at, *attempt, known, *lifetime_s)?,
             Event::MintRefused { attempt, .. } => self.under_way(*attempt)?.fate = AttemptFate::Refused,
             Event::MintUnanswered { attempt } => {
                 let until = past(at, self.landing());
@@ -196,7 +196,7 @@ impl State {
         holder
     }
 
-    fn mint_intended(&mut self, number: u32, known: &BTreeSet<SecretId>, lifetime_s: u64) -> Folded {
+    fn mint_intended(&mut self, at: Timestamp, number: u32, known: &BTreeSet<SecretId>, lifetime_s: u64) -> Folded {
         if self.opened("a mint outside a plan")?.generation.is_some() {
             return Err("a mint although the plan has a secret");
         }
@@ -206,8 +206,10 @@ impl State {
         if self.attempts.iter().any(|attempt| attempt.fate == AttemptFate::UnderWay) {
             return Err("a mint while one is under way");
         }
-        let fate = AttemptFate::UnderWay;
-        self.attempts.push(Attempt { number, known: known.clone(), lifetime_s, fate, dismissed: false });
+        let sent_until = self.lease.as_ref().map_or(at, |lease| lease.until);
+        let made_between = (past(at, -self.landing()), past(sent_until, self.landing()));
+        let (known, fate) = (known.clone(), AttemptFate::UnderWay);
+        self.attempts.push(Attempt { number, known, lifetime_s, made_between, fate, dismissed: false });
         Ok(())
     }
 

@@ -118,13 +118,34 @@ fn a_value_in_a_slot_belongs_to_an_attempt_without_an_end_that_did_not_know_it()
 
 #[test]
 fn a_stray_bears_the_fingerprint_of_an_attempt_that_did_not_know_it() {
-    let bearing = Listed { expires_at: Some(listed("y").created_at + SignedDuration::from_secs(1_000)), ..listed("y") };
     let told = |known: &[&str]| {
         let known = known.iter().map(|id| SecretId::new(*id)).collect();
         let state = opened(&[Event::MintIntended { attempt: 2, known, lifetime_s: 1_000 }]).unwrap();
-        origin(&state, &BTreeSet::new(), &bearing)
+        origin(&state, &BTreeSet::new(), &bearing(0))
     };
     assert_eq!((told(&[]), told(&["y"])), (Origin::Stray, Origin::Foreign));
+}
+
+/// A secret with the lifetime of `intended`, made so long after it.
+fn bearing(after_s: i64) -> Listed {
+    let created_at = now() + SignedDuration::from_secs(after_s);
+    Listed { created_at, expires_at: Some(created_at + SignedDuration::from_secs(1_000)), ..listed("y") }
+}
+
+#[test]
+fn the_fingerprint_of_an_answered_attempt_is_anybodys_later_on() {
+    let told = |events: &[Event], after_s| origin(&opened(events).unwrap(), &BTreeSet::new(), &bearing(after_s));
+    let answered = [intended(2), minted(2, 2, "x")];
+    // The lease ends an hour later, and a write may land five minutes after that.
+    for (after_s, stray) in [(-301, false), (-300, true), (0, true), (3_900, true), (3_901, false), (86_400, false)] {
+        let expected = if stray { Origin::Stray } else { Origin::Foreign };
+        assert_eq!(told(&answered, after_s), expected, "{after_s} s");
+    }
+    let unanswered = [intended(2), Event::MintUnanswered { attempt: 2 }];
+    for (after_s, stray) in [(-301, false), (-300, true), (86_400, true)] {
+        let expected = if stray { Origin::Stray } else { Origin::Foreign };
+        assert_eq!(told(&unanswered, after_s), expected, "{after_s} s");
+    }
 }
 
 #[test]

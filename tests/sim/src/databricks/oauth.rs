@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::ALL;
+use super::{ALL, Principal};
 use crate::token::Claims;
 use crate::wire::{Answer, Call, Reply};
 use crate::world::World;
@@ -35,13 +35,21 @@ pub(super) fn tenant_redirect(world: &World) -> Reply {
 }
 
 pub(super) fn token(world: &mut World, index: usize, call: &Call) -> Answer {
+    let workspace = &world.account.workspaces[index];
+    let (audience, issuer) = (workspace.org_id.to_string(), format!("{}/oidc", workspace.base));
+    issue(world, Some(index), call, (audience, issuer))
+}
+
+/// For a principal of this workspace, or of the account.
+pub(super) fn issue(world: &mut World, index: Option<usize>, call: &Call, (aud, iss): (String, String)) -> Answer {
     let form = call.form().ok_or_else(|| refusal(400, "invalid_request", "The body must be form-encoded"))?;
     if form.get("grant_type").map(String::as_str) != Some("client_credentials") {
         return Err(refusal(400, "unsupported_grant_type", "Only client_credentials is served here"));
     }
     let (client_id, value) = call.basic().ok_or_else(|| refusal(401, "invalid_client", "Client authentication failed"))?;
     world.caller = Some(client_id.clone());
-    let known = world.account.find(&client_id).filter(|principal| principal.active && principal.workspaces.contains(&index));
+    let belongs = |principal: &&Principal| principal.active && index.is_none_or(|index| principal.workspaces.contains(&index));
+    let known = world.account.find(&client_id).filter(belongs);
     let secret = known
         .and_then(|principal| principal.secrets.iter().find(|secret| secret.value == value))
         .filter(|secret| secret.accepted(world.now, &world.settings))
@@ -51,23 +59,21 @@ pub(super) fn token(world: &mut World, index: usize, call: &Call) -> Answer {
     if scope.is_empty() || !scope.split(' ').all(allowed) {
         return Err(refusal(400, "invalid_scope", "The scope goes beyond that of the secret"));
     }
-    let workspace = &world.account.workspaces[index];
+    let life = world.settings.token_life.as_secs();
     let claims = Claims {
-        aud: workspace.org_id.to_string(),
-        iss: format!("{}/oidc", workspace.base),
+        aud,
+        iss,
         appid: client_id.clone(),
         oid: client_id,
         scope: scope.clone(),
         iat: world.now.as_second(),
-        exp: world.now.as_second() + HOUR,
+        exp: world.now.as_second() + i64::try_from(life).unwrap_or(i64::MAX / 2),
         jti: 0,
     };
     let token = world.tokens.issue(claims);
-    Ok(Reply::json(200, &json!({ "access_token": token, "token_type": "Bearer", "expires_in": HOUR, "scope": scope })))
+    Ok(Reply::json(200, &json!({ "access_token": token, "token_type": "Bearer", "expires_in": life, "scope": scope })))
 }
 
 fn refusal(status: u16, error: &str, description: &str) -> Reply {
     Reply::json(status, &json!({ "error": error, "error_description": description }))
 }
-
-const HOUR: i64 = 3600;

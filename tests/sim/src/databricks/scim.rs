@@ -1,4 +1,4 @@
-//! Service principals over SCIM (facts §1): 1-based `startIndex`, `Resources` with a capital R and absent when empty,
+//! Service principals over SCIM (facts §1), of a workspace or of the whole account: 1-based `startIndex`, `Resources` with a capital R and absent when empty,
 //! quoted filter values, names compared without regard to case, and errors in SCIM's own shape.
 
 use std::collections::BTreeSet;
@@ -9,7 +9,7 @@ use super::{Caller, Principal, no_such_api};
 use crate::wire::{Answer, Call, Reply, number, text};
 use crate::world::World;
 
-pub(super) fn service_principals(world: &mut World, index: usize, caller: &Caller, call: &Call, rest: &[&str]) -> Answer {
+pub(super) fn service_principals(world: &mut World, index: Option<usize>, caller: &Caller, call: &Call, rest: &[&str]) -> Answer {
     match (call.method.as_str(), rest) {
         ("GET", []) => list(world, index, call),
         ("GET", [id]) => get(world, index, id),
@@ -31,15 +31,20 @@ pub(super) fn me(world: &World, index: usize, caller: &Caller) -> Answer {
     Ok(Reply::json(200, &body))
 }
 
-fn list(world: &World, index: usize, call: &Call) -> Answer {
+/// Whether a principal is one of this workspace's; all are the account's.
+fn belongs(principal: &Principal, index: Option<usize>) -> bool {
+    index.is_none_or(|index| principal.workspaces.contains(&index))
+}
+
+fn list(world: &World, index: Option<usize>, call: &Call) -> Answer {
     let bad = |what: &str| error(400, Some("invalidValue"), what);
     let start = number(call, "startIndex", 1).filter(|&at| at > 0).ok_or_else(|| bad("startIndex is 1-based"))?;
     let count = number(call, "count", 100).ok_or_else(|| bad("count must be a number"))?;
     let filter =
         call.asked("filter").map(|text| parse(text).ok_or_else(|| error(400, Some("invalidFilter"), "The filter is invalid")));
     let filter = filter.transpose()?;
-    let of_workspace = world.account.principals.values().filter(|principal| principal.workspaces.contains(&index));
-    let found: Vec<_> = of_workspace.filter(|principal| filter.as_ref().is_none_or(|filter| filter.matches(principal))).collect();
+    let known = world.account.principals.values().filter(|principal| belongs(principal, index));
+    let found: Vec<_> = known.filter(|principal| filter.as_ref().is_none_or(|filter| filter.matches(principal))).collect();
     let page: Vec<Value> =
         found.iter().skip(start - 1).take(count.min(world.settings.page)).map(|principal| shown(principal)).collect();
     let mut body = json!({
@@ -54,15 +59,15 @@ fn list(world: &World, index: usize, call: &Call) -> Answer {
     Ok(scim(200, &body))
 }
 
-fn get(world: &World, index: usize, id: &str) -> Answer {
+fn get(world: &World, index: Option<usize>, id: &str) -> Answer {
     let found = id.parse().ok().and_then(|id: u64| world.account.principals.get(&id));
-    let found = found.filter(|principal| principal.workspaces.contains(&index));
+    let found = found.filter(|principal| belongs(principal, index));
     found
         .map(|principal| scim(200, &shown(principal)))
         .ok_or_else(|| error(404, None, &format!("ServicePrincipal with id {id} not found.")))
 }
 
-fn create(world: &mut World, index: usize, call: &Call) -> Answer {
+fn create(world: &mut World, index: Option<usize>, call: &Call) -> Answer {
     let body = call.object().ok_or_else(|| error(400, Some("invalidSyntax"), "Request is unparsable"))?;
     let is_principal = body["schemas"].as_array().is_some_and(|list| list.iter().any(|schema| schema == SCHEMA));
     let given = text(&body, "applicationId");
@@ -76,7 +81,9 @@ fn create(world: &mut World, index: usize, call: &Call) -> Answer {
         .filter_map(|entry| text(entry, "value"))
         .map(str::to_owned)
         .collect();
-    if entitlements.iter().any(|entitlement| !ENTITLEMENTS.contains(&entitlement.as_str())) {
+    // The account knows no entitlements.
+    let legal = |entitlement: &String| index.is_some() && ENTITLEMENTS.contains(&entitlement.as_str());
+    if !entitlements.iter().all(legal) {
         return Err(error(400, Some("invalidValue"), "Unknown entitlement"));
     }
     if let Some(application_id) = given {
@@ -85,7 +92,7 @@ fn create(world: &mut World, index: usize, call: &Call) -> Answer {
         }
         // One that the account knows already is added to the workspace; one that is here already is a conflict.
         if let Some(known) = world.account.find_mut(application_id) {
-            if !known.workspaces.insert(index) {
+            if !index.is_some_and(|index| known.workspaces.insert(index)) {
                 let message = format!("Service principal with application ID {application_id} already exists.");
                 return Err(error(409, Some("uniqueness"), &message));
             }
@@ -101,7 +108,7 @@ fn create(world: &mut World, index: usize, call: &Call) -> Answer {
         entra_managed: given.is_some(),
         active: body["active"].as_bool().unwrap_or(true),
         entitlements,
-        workspaces: BTreeSet::from([index]),
+        workspaces: index.into_iter().collect(),
         secrets: Vec::new(),
     };
     let reply = scim(201, &shown(&principal));

@@ -1,4 +1,4 @@
-//! OAuth secrets of a service principal, through the workspace's proxy of the account API (facts §2). A create is not
+//! OAuth secrets of a service principal, through the account API or the workspace's proxy of it (facts §2). A create is not
 //! idempotent, gives the value once, and knows no label; that is what lakekey exists for.
 
 use std::time::Duration;
@@ -6,19 +6,21 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use serde_json::{Value, json};
 
-use super::{Caller, Minted, denied, error, invalid, malformed, missing, no_such_api, page};
+use super::{Caller, Minted, Principal, denied, error, invalid, malformed, missing, no_such_api, page};
 use crate::clock::{later, written};
+use crate::history::Happened;
 use crate::settings::CapAnswer;
 use crate::wire::{Answer, Call, Reply, number};
 use crate::world::World;
 
-pub(super) fn answer(world: &mut World, index: usize, caller: &Caller, call: &Call, id: &str, rest: &[&str]) -> Answer {
+pub(super) fn answer(world: &mut World, index: Option<usize>, caller: &Caller, call: &Call, id: &str, rest: &[&str]) -> Answer {
     let id: u64 = id.parse().map_err(|_| invalid(&format!("Could not parse service principal id '{id}' as a number")))?;
     if !caller.admin {
         return Err(denied("Only account admins and workspace admins can manage secrets of a service principal."));
     }
-    if !world.account.principals.get(&id).is_some_and(|principal| principal.workspaces.contains(&index)) {
-        return Err(missing(&format!("Service principal {id} does not exist in this workspace.")));
+    let belongs = |principal: &Principal| index.is_none_or(|index| principal.workspaces.contains(&index));
+    if !world.account.principals.get(&id).is_some_and(belongs) {
+        return Err(missing(&format!("Service principal {id} does not exist here.")));
     }
     match (call.method.as_str(), rest) {
         ("GET", []) => list(world, call, id),
@@ -76,9 +78,16 @@ pub(crate) fn mint(world: &mut World, id: u64, lifetime: Duration, scopes: Vec<S
         scopes,
         made_by: made_by.to_owned(),
     };
-    if let Some(principal) = world.account.principals.get_mut(&id) {
-        principal.secrets.push(secret.clone());
-    }
+    let Some(principal) = world.account.principals.get_mut(&id) else { return secret };
+    principal.secrets.push(secret.clone());
+    let what = Happened::Minted {
+        secret: secret.id.clone(),
+        application_id: principal.application_id.clone(),
+        by: made_by.to_owned(),
+        expires: secret.expires,
+        used: principal.used(world.now, &world.settings),
+    };
+    world.happened(what);
     secret
 }
 
@@ -89,6 +98,8 @@ fn delete(world: &mut World, id: u64, secret: &str) -> Answer {
         .and_then(|principal| principal.secrets.iter_mut().find(|minted| minted.id == secret && minted.deleted.is_none()));
     let found = found.ok_or_else(|| missing(&format!("Secret {secret} does not exist.")))?;
     found.deleted = Some(now);
+    let by = world.caller.clone();
+    world.happened(Happened::Deleted { secret: secret.to_owned(), by });
     Ok(Reply::json(200, &json!({})))
 }
 

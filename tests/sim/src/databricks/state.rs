@@ -16,6 +16,8 @@ pub(crate) struct Account {
     /// By numeric SCIM id, which is not the application id.
     pub(crate) principals: BTreeMap<u64, Principal>,
     pub(crate) workspaces: Vec<Workspace>,
+    /// Application ids of account admins.
+    pub(crate) admins: BTreeSet<String>,
     /// Grants by securable type and full name, then by principal.
     pub(crate) grants: BTreeMap<(String, String), BTreeMap<String, BTreeSet<String>>>,
 }
@@ -102,12 +104,14 @@ pub(crate) struct Warehouse {
     pub(crate) name: String,
     /// When it is, or was, ready; `None` while it is stopped.
     pub(crate) ready: Option<Timestamp>,
+    pub(crate) deleted: bool,
     pub(crate) acl: BTreeMap<Who, Level>,
 }
 
 impl Warehouse {
     pub(crate) fn state(&self, now: Timestamp) -> &'static str {
         match self.ready {
+            _ if self.deleted => "DELETED",
             None => "STOPPED",
             Some(ready) if ready > now => "STARTING",
             Some(_) => "RUNNING",

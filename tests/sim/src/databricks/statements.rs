@@ -64,6 +64,9 @@ fn submit(world: &mut World, index: usize, caller: &Caller, call: &Call) -> Answ
 fn may_run(world: &World, index: usize, caller: &Caller, warehouse_id: &str) -> Result<(), Reply> {
     let warehouse = world.account.workspaces[index].warehouses.get(warehouse_id);
     let warehouse = warehouse.ok_or_else(|| missing(&format!("Warehouse {warehouse_id} does not exist.")))?;
+    if warehouse.deleted {
+        return Err(missing(&format!("Warehouse {warehouse_id} does not exist.")));
+    }
     let entitled = caller.admin || world.account.find(&caller.name).is_some_and(catalog::entitled);
     if !entitled {
         return Err(denied("This API is disabled for users without the databricks-sql-access entitlement."));

@@ -49,6 +49,7 @@ pub(super) fn patch(world: &mut World, caller: &str, call: &Call, id: &str) -> A
         }
     }
     let reply = Reply::json(200, &shown(&new)).after(reply_after);
+    world.written(&new, Some(caller));
     world.bi.sources.insert(id.to_owned(), new);
     Ok(reply)
 }

@@ -14,7 +14,7 @@ pub(super) fn fill(world: &mut World, fleet: &Fleet, cast: &Cast, held: &Minted)
     for at in 0..fleet.targets {
         let shape = SHAPES.get(at).copied().unwrap_or_else(|| SHAPES[maker.world.rng.below(SHAPES.len())]);
         let in_cloud = matches!(shape, Shape::Own | Shape::Persons | Shape::Shared | Shape::Several);
-        maker.target(if fleet.gateways || in_cloud { shape } else { Shape::Own }, &gateways);
+        maker.target(if fleet.gateways || in_cloud { shape } else { Shape::Own }, &gateways, fleet.datasets_each);
     }
     if fleet.decoys {
         maker.decoys(&gateways);
@@ -116,7 +116,7 @@ impl Maker<'_> {
         gateway
     }
 
-    fn target(&mut self, shape: Shape, gateways: &Gateways) {
+    fn target(&mut self, shape: Shape, gateways: &Gateways, datasets_min: usize) {
         let (me, person) = (self.me(), self.person());
         let details = self.databricks();
         let (home, gateway, owner, datasets) = match shape {
@@ -130,7 +130,7 @@ impl Maker<'_> {
         };
         let credential = self.held();
         let source = self.source(details, home, gateway, &owner, credential, true);
-        for _ in 0..datasets {
+        for _ in 0..datasets.max(datasets_min) {
             self.dataset(&owner, &[&source]);
         }
     }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::groups::{dataset, entered};
 use super::{Credential, Dataset, Details, Home, Role, Source, value_list};
+use crate::history::Happened;
 use crate::settings::TakeOver;
 use crate::wire::{Answer, Reply};
 use crate::world::World;
@@ -44,7 +45,12 @@ pub(super) fn take_over(world: &mut World, caller: &str, group: &str, id: &str) 
         let mut uses = old.uses.clone();
         if world.settings.take_over == TakeOver::Rebinds {
             for used in &mut uses {
-                used.source = used.source.take().map(|source| rebound(world, caller, source));
+                let Some(from) = used.source.take() else { continue };
+                let to = rebound(world, caller, from.clone());
+                if from != to {
+                    world.happened(Happened::Rebound { dataset: id.to_owned(), from, to: to.clone() });
+                }
+                used.source = Some(to);
             }
         }
         if let Some(dataset) = world.bi.datasets.get_mut(id) {

@@ -46,6 +46,7 @@ pub(super) fn start(world: &mut World, caller: &str, call: &Call, group: &str, i
     if let Some(dataset) = world.bi.datasets.get_mut(id) {
         dataset.refreshes.push(refresh);
     }
+    world.bi.refreshing.insert(id.to_owned());
     Ok(reply)
 }
 
@@ -80,7 +81,7 @@ pub(super) fn detail(world: &World, caller: &str, (group, id): (&str, &str), ref
 /// Ends what has run its time. It runs before anything else happens, so that the state is that of the end.
 pub(crate) fn settle(world: &mut World) {
     let mut ended = Vec::new();
-    for dataset in world.bi.datasets.values() {
+    for dataset in world.bi.refreshing.iter().filter_map(|id| world.bi.datasets.get(id)) {
         for (at, refresh) in dataset.refreshes.iter().enumerate() {
             if refresh.outcome.is_none() && refresh.end <= world.now {
                 let sources = dataset.uses.iter().map(|used| used.source.as_ref().and_then(|id| world.bi.sources.get(id)));
@@ -94,10 +95,11 @@ pub(crate) fn settle(world: &mut World) {
             }
         }
     }
-    for (dataset, at, outcome) in ended {
-        if let Some(dataset) = world.bi.datasets.get_mut(&dataset) {
+    for (id, at, outcome) in ended {
+        if let Some(dataset) = world.bi.datasets.get_mut(&id) {
             dataset.refreshes[at].outcome = Some(outcome);
         }
+        world.bi.refreshing.remove(&id);
     }
 }
 

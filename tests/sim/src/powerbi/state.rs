@@ -1,7 +1,9 @@
 //! What Power BI and Fabric keep. A data source lives on a gateway, on a virtual network, or in the cloud, where it
 //! belongs to one user; datasets are bound to data sources, several of them maybe to one.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::{Deref, DerefMut};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -13,14 +15,53 @@ use super::{GatewayKey, Refresh};
 #[derive(Default)]
 pub(crate) struct PowerBi {
     pub(crate) groups: BTreeMap<String, Group>,
-    pub(crate) datasets: BTreeMap<String, Dataset>,
+    pub(crate) datasets: Datasets,
     pub(crate) sources: BTreeMap<String, Source>,
     pub(crate) gateways: BTreeMap<String, Gateway>,
+    /// Datasets with a refresh under way.
+    pub(crate) refreshing: BTreeSet<String>,
 }
 
 impl PowerBi {
-    pub(crate) fn users_of<'a>(&'a self, source: &'a str) -> impl Iterator<Item = &'a Dataset> {
-        self.datasets.values().filter(move |dataset| dataset.uses.iter().any(|used| used.source.as_deref() == Some(source)))
+    pub(crate) fn users_of(&self, source: &str) -> impl Iterator<Item = &Dataset> {
+        let users = self.datasets.users.get_or_init(|| self.datasets.index());
+        users.get(source).into_iter().flatten().filter_map(|id| self.datasets.get(id))
+    }
+}
+
+/// Datasets by id, and which of them use a data source: asked at every write, so that a large customer needs an index. Any
+/// change to the datasets makes the index anew.
+#[derive(Default)]
+pub(crate) struct Datasets {
+    known: BTreeMap<String, Dataset>,
+    users: OnceCell<HashMap<String, Vec<String>>>,
+}
+
+impl Datasets {
+    fn index(&self) -> HashMap<String, Vec<String>> {
+        let mut users: HashMap<String, Vec<String>> = HashMap::new();
+        for dataset in self.known.values() {
+            let used: BTreeSet<&String> = dataset.uses.iter().filter_map(|used| used.source.as_ref()).collect();
+            for source in used {
+                users.entry(source.clone()).or_default().push(dataset.id.clone());
+            }
+        }
+        users
+    }
+}
+
+impl Deref for Datasets {
+    type Target = BTreeMap<String, Dataset>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.known
+    }
+}
+
+impl DerefMut for Datasets {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        self.users.take();
+        &mut self.known
     }
 }
 

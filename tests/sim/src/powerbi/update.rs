@@ -37,6 +37,8 @@ pub(super) fn patch(world: &mut World, caller: &str, call: &Call, gateway: &str,
         source.encryption = asked.encryption;
         source.writes += 1;
         source.written_at = Some(now);
+        let source = source.clone();
+        world.written(&source, Some(caller));
     }
     Ok(Reply::empty(200).after(delay))
 }

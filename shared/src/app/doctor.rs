@@ -1,0 +1,51 @@
+//! `doctor`: whether a rotation has all that it needs, thing by thing, and what to do about what it lacks. Reads only, and
+//! goes on where something fails: one missing right does not hide the next.
+
+mod credential;
+mod identities;
+
+use futures::StreamExt;
+
+use super::{App, CREDENTIALS_AT_ONCE};
+use crate::config::Credential;
+use crate::error::Error;
+use crate::journal;
+use crate::report::{Check, DoctorReport};
+
+impl App {
+    pub(super) async fn doctor(&self, credentials: &[&Credential]) -> DoctorReport {
+        let mut checks = self.check_state().await;
+        checks.extend(self.check_identities(credentials).await);
+        let of_credentials: Vec<Vec<Check>> = futures::stream::iter(credentials)
+            .map(|credential| Box::pin(self.check_credential(credential)))
+            .buffered(CREDENTIALS_AT_ONCE)
+            .collect()
+            .await;
+        checks.extend(of_credentials.into_iter().flatten());
+        DoctorReport { checks }
+    }
+
+    async fn check_state(&self) -> Vec<Check> {
+        let storage = &self.surroundings.storage;
+        let location = &self.config.state.location;
+        let readable = match self.state() {
+            Ok(state) => journal::list(&*state).await.map_err(Error::from),
+            Err(error) => Err(error),
+        };
+        let place = readable.and_then(|journals| storage.check_state(location).map(|()| journals.len()));
+        let mut checks = vec![of("state", "state", place.map(|journals| format!("readable and writable, {journals} journals")))];
+        if let Some(reference) = &self.config.state.key {
+            let key = self.state_key().await.map(|_| format!("`{reference}` can be read"));
+            checks.push(of("state-key", "state", key));
+        }
+        checks
+    }
+}
+
+/// Passed with what it says, or failed.
+fn of(check: &str, subject: impl Into<String>, outcome: Result<String, Error>) -> Check {
+    match outcome {
+        Ok(detail) => Check::passed(check, subject, detail),
+        Err(error) => Check::failed(check, subject, error.problem()),
+    }
+}

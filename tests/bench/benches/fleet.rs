@@ -1,0 +1,71 @@
+//! `cargo bench --bench fleet`: how lakekey behaves at the size of a large customer, each figure beside its floor or bound.
+//! `cargo bench --bench fleet -- PART…` prints some of them: `limits`, `memory`.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use lakekey_bench::{Customer, Measured, Process, be_lakekey_if_asked};
+use tokio::runtime::Builder;
+
+fn main() -> anyhow::Result<ExitCode> {
+    if let Some(status) = be_lakekey_if_asked()? {
+        return Ok(status);
+    }
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with('-')).collect();
+    let asked = |part: &str| words.is_empty() || words.iter().any(|word| word == part);
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    if asked("limits") {
+        under_limits()?;
+    }
+    if asked("memory") {
+        runtime.block_on(in_a_process())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// 1,000 data sources where the services answer 200 requests a minute.
+fn under_limits() -> anyhow::Result<()> {
+    let latency = Duration::from_millis(150);
+    let measured = Builder::new_current_thread().enable_all().start_paused(true).build()?.block_on(async {
+        let customer = Customer::in_virtual_time(1_000, latency, Some(PER_MINUTE))?;
+        Measured::second_rotation(&customer, latency).await
+    })?;
+    let floor = measured.limits.floor_seconds(PER_MINUTE).max(measured.floor.seconds());
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "1,000 data sources at 150 ms a request, {PER_MINUTE} requests a minute, in virtual time")?;
+    for (service, limited) in &measured.limits.services {
+        writeln!(out, "  {service:<34} {:>8} answered, {} told to wait", limited.answered, limited.refused)?;
+    }
+    writeln!(out, "  {:<34} {:>8}", "sent although told to wait", measured.limits.inside_retry_after)?;
+    let ratio = measured.seconds / floor;
+    writeln!(out, "  {:.0} s, at least {floor:.0} s: x{ratio:.2} (at most x1.15)\n", measured.seconds)?;
+    Ok(())
+}
+
+/// The second rotation of two sizes, each in a process of its own, over HTTP on loopback.
+async fn in_a_process() -> anyhow::Result<()> {
+    let (small, large) = (second_rotation(1_000).await?, second_rotation(10_000).await?);
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "the second rotation in a process of its own, over HTTP on loopback, 5 datasets a data source")?;
+    for (targets, (process, seconds)) in [(1_000, &small), (10_000, &large)] {
+        writeln!(out, "  {targets:>6} data sources {seconds:>9.1} s {:>9.1} MiB at most", process.peak_mib)?;
+    }
+    let (time, memory) = (large.1 / small.1, large.0.peak_mib / small.0.peak_mib);
+    writeln!(out, "  1,000 of them: {:.1} MiB (at most 64)", small.0.peak_mib)?;
+    writeln!(out, "  ten times as many: x{time:.1} the time (at most x10.5), x{memory:.1} the memory (at most x2)\n")?;
+    Ok(())
+}
+
+async fn second_rotation(targets: usize) -> anyhow::Result<(Process, f64)> {
+    let customer = Customer::large(targets, 5).await?;
+    customer.start(&ROTATE)?.finish()?;
+    let begun = Instant::now();
+    let process = customer.start(&ROTATE)?.finish()?;
+    let seconds = begun.elapsed().as_secs_f64();
+    anyhow::ensure!(process.answer["credentials"][0]["outcome"] == "rotated", "it was not rotated: {}", process.answer);
+    Ok((process, seconds))
+}
+
+const ROTATE: [&str; 4] = ["rotate", "--force", "--output", "json"];
+const PER_MINUTE: u32 = 200;

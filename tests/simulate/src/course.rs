@@ -1,0 +1,121 @@
+//! Runs a plan: trouble first, with every invariant watched; then peace, in which everything must come to rest.
+
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+
+use crate::broken::Variant;
+use crate::counts::Counts;
+use crate::invoke::{Start, invoke, runner_name};
+use crate::people;
+use crate::plan::{Ask, Plan, Shift};
+use crate::process::sleep;
+use crate::rest;
+use crate::setup::{self, Stage};
+use crate::watch::Violation;
+
+/// How a plan went.
+#[derive(Clone, Debug)]
+pub struct Went {
+    /// What was done.
+    pub counts: Counts,
+    /// The first guarantee that did not hold.
+    pub violation: Option<Violation>,
+    /// Every effect, if asked for.
+    pub trace: Vec<String>,
+}
+
+/// Runs a plan in a runtime and a universe of its own.
+pub fn run(plan: &Plan, variant: Option<Variant>, traced: bool) -> anyhow::Result<Went> {
+    in_paused_time(async {
+        let stage = setup::stage(plan, variant, traced)?;
+        course(plan, &stage).await?;
+        let mut counts = stage.universe.watch().counts.clone();
+        counts.seeds = 1;
+        for seen in stage.universe.cloud.requests() {
+            if let Some(fault) = &seen.fault {
+                // `late 52 ms` and `late 7 ms` are one kind.
+                let kind: String = fault.chars().filter(|letter| !letter.is_ascii_digit()).collect();
+                counts.add_fault(kind.trim_end_matches(" ms").trim());
+            }
+        }
+        let passed = stage.universe.clock.now().duration_since(setup::START);
+        counts.virtual_s = u64::try_from(passed.as_secs()).unwrap_or_default();
+        let trace = stage.universe.take_trace();
+        Ok(Went { counts, violation: stage.universe.violation(), trace })
+    })
+}
+
+/// Runs `work` where time passes only when everybody waits.
+pub fn in_paused_time<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    runtime.context("no runtime could be made")?.block_on(work)
+}
+
+async fn course(plan: &Plan, stage: &Stage) -> anyhow::Result<()> {
+    setup::trouble(plan, &stage.universe);
+    let mut rivals = Ok(());
+    let counter = AtomicU64::new(0);
+    {
+        let mut shifts: FuturesUnordered<_> = plan.shifts.iter().map(|shift| shift_at(plan, stage, shift, &counter)).collect();
+        let meanwhile = async {
+            for (at, act) in &plan.acts {
+                wait_until(stage, *at).await;
+                people::act(&stage.universe, *act);
+            }
+            wait_until(stage, plan.calm_at_ms).await;
+            setup::calm(&stage.universe);
+        };
+        let work = async { while shifts.next().await.is_some() && stage.universe.violation().is_none() {} };
+        let rivalry = async { rivals = rivalry(plan, stage).await };
+        futures::join!(meanwhile, work, rivalry);
+    }
+    rivals?;
+    people::tidy(&stage.universe);
+    if stage.universe.violation().is_none() {
+        rest::come_to_rest(stage, plan).await;
+    }
+    Ok(())
+}
+
+/// Another deployment, which knows nothing of the first: what it does must harm neither.
+async fn rivalry(plan: &Plan, stage: &Stage) -> anyhow::Result<()> {
+    if plan.rivals.is_empty() {
+        return Ok(());
+    }
+    let rival = setup::rival(plan, stage)?;
+    for at in &plan.rivals {
+        wait_until(stage, *at).await;
+        drop(invoke(&rival, Start::plain("rival", Ask::Force)).await);
+        if let Some(violation) = rival.universe.violation() {
+            stage.universe.watch().broken(violation.guarantee, violation.at, format!("the rival: {}", violation.what));
+        }
+    }
+    Ok(())
+}
+
+async fn shift_at(plan: &Plan, stage: &Stage, shift: &Shift, counter: &AtomicU64) {
+    wait_until(stage, shift.at_ms).await;
+    if stage.universe.violation().is_some() {
+        return;
+    }
+    let start = Start {
+        runner: runner_name(counter, shift.runner),
+        skew_ms: plan.skews_ms.get(shift.runner).copied().unwrap_or_default(),
+        ask: shift.ask,
+        crash: shift.crash,
+        freeze: shift.freeze,
+        meanwhile: shift.meanwhile,
+        edit: shift.edit,
+    };
+    drop(invoke(stage, start).await);
+}
+
+async fn wait_until(stage: &Stage, at_ms: u64) {
+    let passed = stage.universe.clock.now().duration_since(setup::START).as_millis();
+    let left = u64::try_from(i128::from(at_ms) - passed).unwrap_or_default();
+    sleep(Duration::from_millis(left)).await;
+}
