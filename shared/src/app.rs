@@ -7,6 +7,7 @@ mod moving;
 mod notify;
 mod plan;
 mod principal;
+mod revoke;
 mod rollback;
 mod sharing;
 mod status;
@@ -35,6 +36,7 @@ use crate::rotation::next::Decide;
 use crate::rotation::state::State;
 use crate::storage::Storage;
 use crate::targets::PowerBiTargets;
+pub use revoke::Revocation;
 
 /// What a run takes from outside: no part of the program asks the machine for any of these itself.
 #[derive(Clone)]
@@ -94,6 +96,9 @@ impl App {
                 Box::pin(self.reapply(&self.named(&names)?, refresh, progress)).await.map(Outcome::Moved)
             }
             Command::Rollback { names } => Box::pin(self.rollback(&self.named(&names)?, progress)).await.map(Outcome::Moved),
+            Command::Revoke { names, foreign } => {
+                Box::pin(self.revoke(&self.named(&names)?, foreign, progress)).await.map(Outcome::Moved)
+            }
             Command::Forget { name, target } => Box::pin(self.forget(&name, &target)).await.map(Outcome::Status),
             Command::Status { names } => Box::pin(self.status(&self.named(&names)?)).await.map(Outcome::Status),
             Command::Doctor { names } => Ok(Outcome::Doctor(Box::pin(self.doctor(&self.named(&names)?)).await)),

@@ -35,6 +35,13 @@ pub enum Command {
         /// Of these credentials.
         names: Vec<CredentialName>,
     },
+    /// Mint anew, send it everywhere, and delete every older secret at once, whoever holds it.
+    Revoke {
+        /// Of these credentials.
+        names: Vec<CredentialName>,
+        /// And every secret that lakekey neither made nor adopted.
+        foreign: bool,
+    },
     /// Stop counting a target that is gone or beyond reach; answered as `Status` is.
     Forget {
         /// Of this credential.
@@ -66,7 +73,7 @@ pub enum Command {
 pub enum Outcome {
     /// To [`Command::Plan`].
     Plan(PlanReport),
-    /// To [`Command::Rotate`], [`Command::Reapply`] and [`Command::Rollback`].
+    /// To [`Command::Rotate`], [`Command::Reapply`], [`Command::Rollback`] and [`Command::Revoke`].
     Moved(MoveReport),
     /// To [`Command::Status`].
     Status(StatusReport),

@@ -71,6 +71,9 @@ pub(crate) enum Verb {
     /// Move targets back to the previous secret and hold there until `rotate --force`
     #[command(after_help = ROLLBACK_HELP)]
     Rollback(Names),
+    /// Break glass: rotate now and delete every older secret at once
+    #[command(after_help = REVOKE_HELP)]
+    Revoke(RevokeArgs),
     /// Stop counting a target that is gone or beyond reach
     #[command(after_help = FORGET_HELP)]
     Forget(ForgetArgs),
@@ -146,6 +149,18 @@ pub(crate) struct ReapplyArgs {
     /// Refresh the datasets of the targets too [env: LAKEKEY_REFRESH]
     #[arg(long)]
     pub(crate) refresh: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RevokeArgs {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    /// Delete secrets that lakekey neither made nor adopted too
+    #[arg(long)]
+    pub(crate) foreign: bool,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 #[derive(Args, Debug)]
@@ -250,7 +265,7 @@ the work to `lakekey rotate`.
 
 Examples:
   lakekey reapply sales-bi
-  lakekey reapply sales-bi --refresh";
+  lakekey reapply sales-bi --refresh   and refresh the datasets of its targets";
 
 const ROLLBACK_HELP: &str = "\
 Works while the previous secret lives: during a rotation, and until grace has passed after it.
@@ -260,6 +275,17 @@ the secret that was given up is deleted when grace has passed.
 Examples:
   lakekey rollback sales-bi
   lakekey rotate sales-bi --force      when the reason is mended";
+
+const REVOKE_HELP: &str = "\
+For a secret that has leaked. A rotation that is open is given up; a new secret is made, proved and
+sent to every target, with a few tries for each; then every older secret of lakekey's is deleted,
+whether or not each target has moved. Says first which secrets go and whom that cuts off, and asks.
+Tokens that were issued with an old secret may last up to an hour.
+
+Examples:
+  lakekey revoke sales-bi
+  lakekey revoke sales-bi --yes        without asking, for scripts
+  lakekey revoke sales-bi --foreign    every other secret of the service principal too";
 
 const STATUS_HELP: &str = "\
 Examples:

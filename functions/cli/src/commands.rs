@@ -6,6 +6,7 @@ pub(crate) mod history;
 pub(crate) mod init;
 pub(crate) mod plan;
 pub(crate) mod reapply;
+pub(crate) mod revoke;
 pub(crate) mod rollback;
 pub(crate) mod rotate;
 pub(crate) mod schema;
@@ -71,7 +72,7 @@ impl Session {
         Ok(self.printer.outcome(&outcome, self.settings.output)?)
     }
 
-    fn surroundings(&self) -> Result<Surroundings, Failure> {
+    pub(crate) fn surroundings(&self) -> Result<Surroundings, Failure> {
         let transport = match &self.transport {
             Some(transport) => Arc::clone(transport),
             None => transport::production(&self.environment)?,

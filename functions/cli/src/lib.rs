@@ -111,6 +111,7 @@ async fn perform(verb: &Verb, session: &mut Session) -> ExitStatus {
         Verb::Rotate(args) => commands::rotate::rotate(args, session).await,
         Verb::Reapply(args) => commands::reapply::reapply(args, session).await,
         Verb::Rollback(args) => commands::rollback::rollback(args, session).await,
+        Verb::Revoke(args) => commands::revoke::revoke(args, session).await,
         Verb::Forget(args) => commands::forget::forget(args, session).await,
         Verb::Status(args) => commands::status::status(args, session).await,
         Verb::History(args) => commands::history::history(args, session).await,
@@ -159,7 +160,7 @@ fn usage(error: &clap::Error) -> Error {
 fn stopped(verb: &Verb) -> Error {
     let moved = "stopped; every target still holds a live secret";
     match verb {
-        Verb::Rotate(_) | Verb::Rollback(_) => {
+        Verb::Rotate(_) | Verb::Rollback(_) | Verb::Revoke(_) => {
             Error::unfinished("stopped", moved).hint("`lakekey rotate` goes on where this was stopped")
         }
         Verb::Reapply(_) => Error::unfinished("stopped", moved).hint("`lakekey reapply` sends again what is left"),

@@ -7,7 +7,7 @@ use crate::config::Credential;
 use crate::error::{Error, ErrorKind};
 use crate::ids::Generation;
 use crate::journal::Entry;
-use crate::report::{CredentialHistory, HistoryEntry, HistoryReport};
+use crate::report::{CredentialHistory, HistoryEntry, HistoryReport, RefreshOutcome};
 use crate::rotation::drive::read_aloud;
 use crate::rotation::event::{Event, Fate, PlanKind, Turn};
 
@@ -68,7 +68,9 @@ fn describe(event: &Event) -> (&'static str, Option<Generation>, Option<String>)
             let kind = match plan.kind {
                 PlanKind::Rotate => "planned",
                 PlanKind::Reapply => "reapply-planned",
+                PlanKind::Join => "join-planned",
                 PlanKind::Rollback => "rollback-planned",
+                PlanKind::Revoke => "revoke-planned",
             };
             (
                 kind,
@@ -77,9 +79,12 @@ fn describe(event: &Event) -> (&'static str, Option<Generation>, Option<String>)
             )
         }
         Event::Turned { turn, reason } => {
-            let Turn::Rollback { to, canary } = turn;
-            let word = if canary.is_some() { "canary-failed" } else { "rollback-asked" };
-            (word, *to, Some(reason.clone()))
+            let (word, to) = match turn {
+                Turn::Rollback { to, canary: Some(_) } => ("canary-failed", *to),
+                Turn::Rollback { to, canary: None } => ("rollback-asked", *to),
+                Turn::Revoke { .. } => ("revoke-asked", None),
+            };
+            (word, to, Some(reason.clone()))
         }
         Event::TurnEnded { problem } => ("turn-ended", None, Some(problem.message.clone())),
         Event::Granted => ("granted", None, None),
@@ -114,6 +119,12 @@ fn describe(event: &Event) -> (&'static str, Option<Generation>, Option<String>)
         Event::WaveEnded { results } => {
             let moved = results.iter().filter(|result| result.fate == Fate::Moved).count();
             ("wave-ended", None, Some(format!("{moved} of {} places moved", results.len())))
+        }
+        Event::RefreshesAsked { refreshes } => ("refreshes-asked", None, Some(format!("{} datasets", refreshes.len()))),
+        Event::RefreshesStarted { datasets } => ("refreshes-started", None, Some(format!("{} datasets", datasets.len()))),
+        Event::RefreshesEnded { results } => {
+            let completed = results.iter().filter(|result| result.outcome == RefreshOutcome::Completed).count();
+            ("refreshes-ended", None, Some(format!("{completed} of {} completed", results.len())))
         }
         Event::Parked { targets } => ("parked", None, Some(format!("{} targets", targets.len()))),
         Event::Forgotten { target } => ("forgotten", None, Some(target.to_string())),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 use jiff::Timestamp;
-use tracing::warn;
+
+use tracing::{error, info, warn};
 
 use super::{App, CREDENTIALS_AT_ONCE};
 use crate::command::Progress;
@@ -18,6 +19,8 @@ use crate::rotation::drive::{Ended, Ports, Run, read};
 use crate::rotation::event::PlanKind;
 use crate::rotation::next::{Goal, retire_after};
 use crate::rotation::preflight::{Preflight, Principal};
+use crate::rotation::refresh::RefreshFate;
+use crate::rotation::stake::{Urgency, at_stake};
 use crate::rotation::state::{Holder, State};
 use crate::targets::TargetSpec;
 
@@ -28,7 +31,7 @@ impl App {
         force: bool,
         progress: &Progress,
     ) -> Result<MoveReport, Error> {
-        self.each(credentials, Goal::Rotate { force }, false, progress).await
+        self.each(credentials, Goal::Rotate { force }, progress).await
     }
 
     pub(super) async fn reapply(
@@ -37,22 +40,16 @@ impl App {
         refresh: bool,
         progress: &Progress,
     ) -> Result<MoveReport, Error> {
-        self.each(credentials, Goal::Reapply, refresh, progress).await
+        self.each(credentials, Goal::Reapply { refresh }, progress).await
     }
 
-    async fn each(
-        &self,
-        credentials: &[&Credential],
-        goal: Goal,
-        refresh: bool,
-        progress: &Progress,
-    ) -> Result<MoveReport, Error> {
+    async fn each(&self, credentials: &[&Credential], goal: Goal, progress: &Progress) -> Result<MoveReport, Error> {
         self.surroundings.storage.open_state(&self.config.state.location)?;
         let found: Vec<Result<Principal, Error>> = futures::stream::iter(credentials)
             .map(|credential| async move {
                 match goal {
                     Goal::Rotate { .. } => self.find_or_create(credential).await,
-                    Goal::Reapply | Goal::Rollback => self.find(credential).await,
+                    Goal::Reapply { .. } | Goal::Rollback | Goal::Revoke => self.find(credential).await,
                 }
             })
             .buffered(CREDENTIALS_AT_ONCE)
@@ -68,9 +65,7 @@ impl App {
             async move {
                 let outcome = match (found, shared) {
                     (Ok(_), Some(problem)) => Err(Error::new(ErrorKind::Failed, problem)),
-                    (Ok(principal), None) => {
-                        Box::pin(self.one(credential, (principal, preflight), goal, refresh, progress)).await
-                    }
+                    (Ok(principal), None) => Box::pin(self.one(credential, (principal, preflight), goal, progress)).await,
                     (Err(error), _) => Err(error),
                 };
                 match outcome {
@@ -92,39 +87,36 @@ impl App {
         credential: &Credential,
         (principal, preflight): (Principal, Option<Preflight>),
         goal: Goal,
-        refresh: bool,
         progress: &Progress,
     ) -> Result<CredentialMove, Error> {
         let ports = self.ports(credential, principal, progress).await?;
         self.check_one_owner(&ports).await?;
         let run = Run::open(&ports, goal, preflight).await?;
         let open = run.state.open.as_ref().map(|open| open.plan.kind);
-        if goal == Goal::Reapply && (open.is_some_and(|kind| kind != PlanKind::Reapply) || run.state.turn.is_some()) {
+        if matches!(goal, Goal::Reapply { .. })
+            && (open.is_some_and(|kind| !matches!(kind, PlanKind::Reapply | PlanKind::Join)) || run.state.turn.is_some())
+        {
             let _ = run.close().await;
             return Err(Error::unfinished("rotation-open", format!("a rotation of `{}` is open", credential.name))
                 .hint("`lakekey rotate` finishes it and leaves every target with the same secret"));
         }
-        let (mut report, state) = self.driven(&ports, run, goal).await;
-        if refresh {
-            self.refresh(&ports, &state, &mut report).await;
-        }
-        Ok(report)
+        Ok(self.driven(&ports, run, goal).await)
     }
 
     /// Drives a run to where it ends, gives its lease back, and says what it came to.
-    pub(super) async fn driven(&self, ports: &Ports, mut run: Run<'_>, goal: Goal) -> (CredentialMove, State) {
+    pub(super) async fn driven(&self, ports: &Ports, mut run: Run<'_>, goal: Goal) -> CredentialMove {
         let was_open = run.state.open.is_some() || run.state.turn.is_some();
         let was_sent = run.state.open.as_ref().is_some_and(|open| open.sent);
         let ended = run.drive(goal).await;
         let report = report(ports, &run, (was_open, was_sent), ended);
-        let state = run.state.clone();
+        let notices = self.notices(&run.state, &report);
         match run.close().await {
             Ok(_) => {}
             // The report says what matters; a lease that could not be given back ends by itself.
             Err(error) => warn!(credential = %report.name, code = error.code(), "could not give the lease back"),
         }
-        self.deliver(&self.notices(&state, &report)).await;
-        (report, state)
+        self.deliver(&notices).await;
+        report
     }
 
     pub(super) async fn ports(&self, credential: &Credential, principal: Principal, progress: &Progress) -> Result<Ports, Error> {
@@ -173,32 +165,6 @@ impl App {
                 Err(Error::new(ErrorKind::Failed, principal_shared(name, &owner, journal)))
             }
             Some(_) | None => Ok(()),
-        }
-    }
-
-    /// Starts refreshes. They change no credential, so the lease does not bound them.
-    async fn refresh(&self, ports: &Ports, state: &State, report: &mut CredentialMove) {
-        let Some(targets) = &ports.targets else { return };
-        let mut done: BTreeMap<_, RefreshOutcome> = BTreeMap::new();
-        for target in &mut report.targets {
-            let spec = state.holders.get(&target.id).and_then(|holder| holder.spec.as_ref());
-            for dataset in spec.iter().flat_map(|spec| &spec.datasets) {
-                if !done.contains_key(&dataset.id) {
-                    let outcome = match targets.powerbi.refresh(&dataset.group, &dataset.id, Timestamp::MAX).await {
-                        Ok(()) => RefreshOutcome::Started,
-                        Err(error) => {
-                            warn!(dataset = %dataset.id, error = %Error::from(error), "a refresh could not be started");
-                            RefreshOutcome::Failed
-                        }
-                    };
-                    done.insert(dataset.id.clone(), outcome);
-                }
-                let outcome = done[&dataset.id];
-                target.refresh = Some(match target.refresh {
-                    Some(RefreshOutcome::Failed) => RefreshOutcome::Failed,
-                    Some(RefreshOutcome::Started | RefreshOutcome::Completed) | None => outcome,
-                });
-            }
         }
     }
 }
@@ -257,7 +223,8 @@ fn report(ports: &Ports, run: &Run<'_>, (was_open, was_sent): (bool, bool), ende
         (Ok(Ended::Done), _) if undeleted.is_some() => (MoveOutcome::Incomplete, undeleted),
         (Ok(Ended::Done), Some((PlanKind::Rotate, None))) => (MoveOutcome::Rotated, None),
         (Ok(Ended::Done), Some((PlanKind::Rollback, None))) => (MoveOutcome::RolledBack, None),
-        (Ok(Ended::Done), Some((PlanKind::Reapply, None))) => reapplied(run),
+        (Ok(Ended::Done), Some((PlanKind::Revoke, None))) => (MoveOutcome::Revoked, cut_off(run)),
+        (Ok(Ended::Done), Some((PlanKind::Reapply | PlanKind::Join, None))) => reapplied(run),
         (Ok(Ended::Done), None) => (MoveOutcome::Unchanged, None),
         (Ok(Ended::Waiting { until, why }), _) => (MoveOutcome::Incomplete, Some(waiting(until, why))),
         (Ok(Ended::Stopped(problem)), _) => (
@@ -273,6 +240,7 @@ fn report(ports: &Ports, run: &Run<'_>, (was_open, was_sent): (bool, bool), ende
             (if unfinished { MoveOutcome::Incomplete } else { MoveOutcome::Failed }, Some(error.problem().clone()))
         }
     };
+    let error = error.map(|problem| with_stake(ports, state, problem));
     let known = state.meant().and_then(|generation| state.generations.get(&generation));
     CredentialMove {
         name: ports.credential.name.clone(),
@@ -283,7 +251,7 @@ fn report(ports: &Ports, run: &Run<'_>, (was_open, was_sent): (bool, bool), ende
         expires_at: known.and_then(|known| known.minted.expires_at),
         targets: targets(run),
         retired: run.retired.clone(),
-        retire_after: retire_after(state, &ports.policy(ports.clock.now())).filter(|_| state.is_draining()),
+        retire_after: retire_after(state, &ports.policy()).filter(|_| state.is_draining()),
         error,
     }
 }
@@ -297,6 +265,33 @@ fn reapplied(run: &Run<'_>) -> (MoveOutcome, Option<Problem>) {
             target.error.or_else(|| Some(Problem::new("target-failed", format!("`{}` could not be reached", target.id)))),
         ),
     }
+}
+
+/// Whoever reads why it is not finished also reads what is at stake meanwhile, and how soon.
+fn with_stake(ports: &Ports, state: &State, mut problem: Problem) -> Problem {
+    let Some(stake) = at_stake(state, ports.clock.now()) else { return problem };
+    problem.message = format!("{}; {stake}", problem.message);
+    match stake.urgency {
+        Urgency::Notice => info!(credential = %ports.credential.name, "{stake}"),
+        Urgency::Warning => warn!(credential = %ports.credential.name, "{stake}"),
+        Urgency::Urgent | Urgency::Expired => error!(credential = %ports.credential.name, "{stake}"),
+    }
+    problem
+}
+
+/// Targets that did not take the new secret before the old ones went.
+fn cut_off(run: &Run<'_>) -> Option<Problem> {
+    let behind = targets(run).into_iter().filter(|target| target.outcome != TargetOutcome::Updated).count();
+    (behind > 0).then(|| {
+        Problem::new(
+            "cut-off",
+            format!(
+                "{behind} target{} did not take the new secret, and the older ones are gone",
+                if behind == 1 { "" } else { "s" }
+            ),
+        )
+        .hint("mend them, then run `lakekey reapply`; the table says why each did not take it")
+    })
 }
 
 fn waiting(until: &Timestamp, why: &str) -> Problem {
@@ -317,7 +312,7 @@ fn targets(run: &Run<'_>) -> Vec<TargetMove> {
         .iter()
         .filter_map(|(id, holder)| Some((id, holder, holder.spec.as_ref()?)))
         .filter(|(id, holder, _): &(_, _, &TargetSpec)| wanted(id, holder))
-        .map(|(id, holder, _)| {
+        .map(|(id, holder, spec)| {
             let number = state.open.as_ref().map_or(state.plans, |open| open.number);
             let done = holder.done.is_some_and(|(plan, generation)| plan == number && Some(generation) == state.meant());
             let failures = holder.failures.as_ref();
@@ -331,9 +326,25 @@ fn targets(run: &Run<'_>) -> Vec<TargetMove> {
                 id: id.clone(),
                 outcome,
                 attempts: holder.attempts,
-                error: failures.and_then(|failures| failures.problem.clone()),
-                refresh: None,
+                error: failures.map_or_else(|| holder.busy.as_ref()?.problem.clone(), |failures| failures.problem.clone()),
+                refresh: refreshed(state, spec),
             }
         })
         .collect()
+}
+
+/// What became of the refreshes of a target's datasets: one that failed shows, then one that has not ended.
+fn refreshed(state: &State, spec: &TargetSpec) -> Option<RefreshOutcome> {
+    let known = spec.datasets.iter().filter_map(|dataset| state.refreshes.get(&dataset.id));
+    let shown = known.filter_map(|refresh| match &refresh.fate {
+        RefreshFate::Wanted if refresh.credential_failures > 0 => Some(RefreshOutcome::Failed),
+        RefreshFate::Wanted | RefreshFate::Asked { .. } => None,
+        RefreshFate::Started { .. } => Some(RefreshOutcome::Started),
+        RefreshFate::Over(outcome) => Some(*outcome),
+    });
+    shown.max_by_key(|outcome| match outcome {
+        RefreshOutcome::Completed => 0,
+        RefreshOutcome::Started => 1,
+        RefreshOutcome::Failed => 2,
+    })
 }

@@ -55,7 +55,7 @@ impl App {
 
     async fn plan_one(&self, credential: &Credential) -> Result<CredentialPlan, Error> {
         let now = self.surroundings.clock.now();
-        let policy = policy(credential, &self.config.state, now);
+        let policy = policy(credential, &self.config.state);
         let workspaces = self.workspaces(credential)?;
         let databricks = &workspaces[&credential.workspace];
         let principal = principal::find(databricks, credential).await?;
@@ -151,7 +151,7 @@ impl App {
                 step("copy", copy.to_string(), None);
             }
         }
-        let policy = policy(credential, &self.config.state, self.surroundings.clock.now());
+        let policy = policy(credential, &self.config.state);
         for (generation, known) in state.living().filter(|(generation, _)| Some(*generation) != state.current) {
             if state.open.as_ref().and_then(|open| open.generation) != Some(generation) {
                 let when = retire_after(state, &policy).map(|at| format!("generation {generation}, not before {at:.0}"));

@@ -80,9 +80,12 @@ impl App {
         let will_plan = state.quarantine.is_none()
             && state.open.is_none()
             && match goal {
-                Goal::Reapply => state.current.is_some(),
-                Goal::Rollback => false,
-                Goal::Rotate { force } => due(&state, &policy(credential, &self.config.state, now), None, force, now).due,
+                Goal::Reapply { .. } => state.current.is_some(),
+                Goal::Rollback | Goal::Revoke => false,
+                Goal::Rotate { force } => {
+                    // With nothing due it is looked whether targets were added.
+                    state.current.is_some() || due(&state, &policy(credential, &self.config.state), None, force, now).due
+                }
             };
         if !will_plan || credential.targets.is_none() {
             return Ok(None);

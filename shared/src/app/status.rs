@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures::StreamExt;
+use jiff::Timestamp;
 
 use super::{App, CREDENTIALS_AT_ONCE, principal};
 use crate::config::Credential;
@@ -13,6 +14,7 @@ use crate::rotation::due::due;
 use crate::rotation::event::PlanKind;
 use crate::rotation::preflight;
 use crate::rotation::recover::{self, Listed};
+use crate::rotation::stake::at_stake;
 use crate::rotation::state::{Holder, Open, State};
 
 impl App {
@@ -35,7 +37,7 @@ impl App {
             Err(error) => (None, Some(error)),
         };
         let now = self.surroundings.clock.now();
-        let policy = policy(credential, &self.config.state, now);
+        let policy = policy(credential, &self.config.state);
         let due = due(&state, &policy, listing.as_deref(), false, now);
         let known = state.meant().and_then(|generation| state.generations.get(&generation));
         let quarantined = unread.as_ref().is_some_and(|error| error.kind() == ErrorKind::Quarantined);
@@ -46,12 +48,18 @@ impl App {
             secret_id: known.map(|known| known.minted.secret_id.clone()),
             rotated_at: state.rotated_at,
             expires_at: known.and_then(|known| known.minted.expires_at),
-            next_rotation_at: due.at,
-            reason: Some(match &state.open {
-                Some(open) => open_reason(open),
-                None if state.turn.is_some() => "a rollback was asked for and has not been carried out yet".to_owned(),
-                None => due.reason,
-            }),
+            next_rotation_at: if due.due { due.at } else { due.at.and_then(|at| policy.calendar.next_turn(at)).or(due.at) },
+            reason: Some(with_stake(
+                &state,
+                now,
+                match &state.open {
+                    Some(open) => open_reason(open),
+                    None if state.turn.is_some() => {
+                        "another direction was asked for and has not been gone yet: `lakekey rotate` does so".to_owned()
+                    }
+                    None => due.reason,
+                },
+            )),
             targets: counts(&state),
             secrets: secrets(&state, listing.as_deref()),
             error: unread.or(unlisted).map(|error| error.problem().clone()).or(state.quarantine),
@@ -80,11 +88,21 @@ impl App {
     }
 }
 
+/// The nearer an expiry that somebody must act before, the louder.
+fn with_stake(state: &State, now: Timestamp, reason: String) -> String {
+    match at_stake(state, now) {
+        Some(stake) => format!("{reason}; {stake}"),
+        None => reason,
+    }
+}
+
 fn open_reason(open: &Open) -> String {
     let what = match open.plan.kind {
         PlanKind::Rotate => "a rotation is open",
         PlanKind::Reapply => "a reapply is open",
+        PlanKind::Join => "targets are being sent the current generation",
         PlanKind::Rollback => "targets go back to an older generation",
+        PlanKind::Revoke => "a revoke is under way",
     };
     format!("{what} ({})", open.plan.reason)
 }

@@ -105,6 +105,15 @@ pub struct GatewaySource {
     pub single_sign_on: Option<bool>,
 }
 
+/// Which of the two ways to refresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefreshKind {
+    /// Any capacity has it.
+    Standard,
+    /// Only dedicated capacities have it.
+    Enhanced,
+}
+
 /// One refresh of a dataset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refresh {
@@ -248,15 +257,27 @@ impl PowerBi {
     }
 
     /// Starts a refresh of a dataset.
-    pub async fn refresh(&self, group: &GroupId, dataset: &DatasetId, not_after: Timestamp) -> Result<(), HttpError> {
-        // The one option that shared capacities and service principals are both allowed.
+    pub async fn refresh(
+        &self,
+        group: &GroupId,
+        dataset: &DatasetId,
+        kind: RefreshKind,
+        not_after: Timestamp,
+    ) -> Result<(), HttpError> {
         #[derive(Serialize)]
         #[serde(rename_all = "camelCase")]
         struct Start {
-            notify_option: &'static str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            notify_option: Option<&'static str>,
+            #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+            kind: Option<&'static str>,
         }
         let path = ["groups", group.as_str(), "datasets", dataset.as_str(), "refreshes"];
-        let body = Start { notify_option: "NoNotification" };
+        let body = match kind {
+            // The one option that shared capacities and service principals are both allowed.
+            RefreshKind::Standard => Start { notify_option: Some("NoNotification"), kind: None },
+            RefreshKind::Enhanced => Start { notify_option: None, kind: Some("Full") },
+        };
         let request = json::request_with(Method::POST, self.address(&path, None).as_str(), &body);
         self.send("refresh a dataset", request, Effect::Once, Some(not_after)).await.map(|_| ())
     }

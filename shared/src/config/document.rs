@@ -12,8 +12,8 @@ use serde::Deserialize;
 
 use super::hosts::Cloud;
 pub(super) use credential::{
-    AccountPart, AlwaysName, CredentialPart, GrantPart, PrincipalPart, SecurableName, SelectPart, TakeOverPart, TargetsPart,
-    WindowPart,
+    AccountPart, AlwaysName, CredentialPart, GrantPart, PrincipalPart, RefreshName, SecurableName, SelectPart, TakeOverPart,
+    TargetsPart, WindowPart,
 };
 
 /// Config of lakekey: Databricks service principals whose OAuth secrets are kept fresh, and the Power BI data sources

@@ -240,6 +240,19 @@ pub struct Targets {
     pub concurrency: usize,
     /// How many targets have moved when each wave has ended; the last one is all of them.
     pub waves: Vec<WaveSize>,
+    /// Datasets that are refreshed.
+    pub refresh: Vec<RefreshRow>,
+}
+
+/// A row of `select` whose dataset is refreshed when its data sources have moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefreshRow {
+    /// Power BI workspace, name or id.
+    pub workspace: String,
+    /// Dataset, name or id.
+    pub dataset: String,
+    /// Whether its end is waited for.
+    pub wait: bool,
 }
 
 /// How many targets have moved when a wave has ended.

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use cronexpr::{Crontab, MakeTimestamp};
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{AmbiguousOffset, TimeZone};
@@ -177,6 +178,49 @@ pub fn next_start(window: Option<&Window>, freeze: &[(Date, Date)], now: Timesta
     None
 }
 
+/// When the rotations of one credential may start, and where among the others of its kind.
+#[derive(Clone, Debug, Default)]
+pub struct Calendar {
+    window: Option<Window>,
+    freeze: Vec<(Date, Date)>,
+    /// In thousandths: where in a range this credential's turn is.
+    turn: u16,
+}
+
+impl Calendar {
+    /// The calendar of the credential with this name. The turn is a hash of the name, so that a hundred credentials that were
+    /// set up together do not start in the same minute, and each has the same turn on every machine.
+    pub fn new(window: Option<Window>, freeze: Vec<(Date, Date)>, name: &str) -> Self {
+        let hash = digest::digest(&digest::SHA256, name.as_bytes());
+        let number = hash.as_ref().iter().take(4).fold(0_u32, |number, byte| number << 8 | u32::from(*byte));
+        Self { window, freeze, turn: u16::try_from(number % 1_000).unwrap_or(0) }
+    }
+
+    /// The first moment from `now` on that lies in the window and in no freeze; `None` if there is none.
+    pub fn next(&self, now: Timestamp) -> Option<Timestamp> {
+        next_start(self.window.as_ref(), &self.freeze, now)
+    }
+
+    /// The same, at this credential's turn in its window. An hourly timer still comes by while the window is open.
+    pub fn next_turn(&self, now: Timestamp) -> Option<Timestamp> {
+        let start = self.next(now)?;
+        let Some(window) = &self.window else { return Some(start) };
+        let turn = self.share(window.length.saturating_sub(TIMER).min(WINDOW_SPREAD_MAX));
+        let Some(opened) = window.start_after(start.saturating_sub(window.length).ok()?) else { return Some(start) };
+        Some(opened.saturating_add(turn).ok()?.max(start))
+    }
+
+    /// Where in a range of this length the credential's turn is.
+    pub fn share(&self, range: Duration) -> SignedDuration {
+        SignedDuration::try_from(range * u32::from(self.turn) / 1_000).unwrap_or(SignedDuration::ZERO)
+    }
+}
+
+/// What must be left of a window when a turn begins: an hourly timer, and what it may be late.
+const TIMER: Duration = Duration::from_secs(65 * 60);
+/// Turns in a window lie in its first two hours.
+const WINDOW_SPREAD_MAX: Duration = Duration::from_secs(2 * 3_600);
+
 fn utc(civil: DateTime) -> Option<Timestamp> {
     TimeZone::UTC.to_timestamp(civil).ok()
 }
@@ -235,6 +279,25 @@ mod tests {
         assert_eq!(window("* 2-4 * * *", "UTC", HOUR).longest_gap(), 24 * HOUR - 2 * HOUR - 59 * HOUR / 60 - HOUR);
         assert_eq!(window("* * * * *", "UTC", HOUR).longest_gap(), Duration::ZERO);
         assert_eq!(window("* * * 1 *", "UTC", 24 * HOUR).longest_gap(), (365 - 31) * 24 * HOUR - 24 * HOUR + HOUR / 60);
+    }
+
+    #[test]
+    fn a_hundred_credentials_take_turns_in_a_window_and_an_hour_of_it_is_left() {
+        let nightly = window("0 2 * * *", "UTC", 3 * HOUR);
+        let opens = at("2026-11-23T02:00:00Z");
+        let starts: std::collections::BTreeSet<Timestamp> = (0..100)
+            .map(|number| Calendar::new(Some(nightly.clone()), Vec::new(), &format!("credential-{number}")))
+            .map(|calendar| calendar.next_turn(opens - SignedDuration::from_hours(5)).unwrap())
+            .collect();
+        assert!(starts.len() > 60, "{}", starts.len());
+        assert!(starts.iter().all(|start| (opens..opens + SignedDuration::from_mins(115)).contains(start)), "{starts:?}");
+        let own = Calendar::new(Some(nightly), Vec::new(), "sales-bi");
+        let turn = own.next_turn(opens).unwrap();
+        assert_eq!(own.next_turn(turn), Some(turn), "it stays open from there");
+        assert_eq!(own.next_turn(opens + SignedDuration::from_mins(179)), Some(opens + SignedDuration::from_mins(179)));
+        let short = Calendar::new(Some(window("0 2 * * *", "UTC", HOUR)), Vec::new(), "sales-bi");
+        assert_eq!(short.next_turn(opens), Some(opens), "a timer must be able to meet it");
+        assert_eq!(Calendar::default().next_turn(opens), Some(opens));
     }
 
     #[test]

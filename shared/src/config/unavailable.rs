@@ -20,8 +20,6 @@ enum Use {
     OneOf(&'static [&'static str]),
     /// A text that begins so.
     Begins(&'static str),
-    /// Any text but this one, alone or as the only item of a list.
-    OtherThan(&'static str),
 }
 
 const fn row(path: &'static str, used: Use, feature: &'static str) -> Row {
@@ -62,7 +60,6 @@ const ROWS: &[Row] = &[
     row("credentials.*.copies.*", Use::Begins("awssm:"), "a copy in Secrets Manager"),
     row("credentials.*.targets.mapping", Use::Present, "a mapping list"),
     row("credentials.*.targets.select.*.connection", Use::Present, "selecting a Fabric connection"),
-    row("credentials.*.targets.select.*.refresh", Use::OtherThan("none"), "refreshing datasets"),
 ];
 
 /// Notes every use of a feature that is not available.
@@ -84,11 +81,6 @@ impl Use {
             Self::Present => true,
             Self::OneOf(words) => node.text().is_some_and(|text| words.contains(&text)),
             Self::Begins(start) => node.text().is_some_and(|text| text.starts_with(start)),
-            Self::OtherThan(word) => match node.items() {
-                [] => node.text().is_some_and(|text| text != *word),
-                [only] => only.text() != Some(word),
-                _ => true,
-            },
         }
     }
 }

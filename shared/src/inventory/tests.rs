@@ -106,6 +106,7 @@ impl World {
 fn config(select: Vec<Selector>) -> Targets {
     Targets {
         concurrency: 4,
+        refresh: Vec::new(),
         waves: vec![WaveSize::Percent(100)],
         identity: IdentityName::new("powerbi"),
         select,

@@ -22,7 +22,7 @@ use super::state::State;
 use crate::clients::databricks::Databricks;
 use crate::clock::Clock;
 use crate::command::{Progress, ProgressEvent};
-use crate::config::schedule;
+use crate::config::schedule::Calendar;
 use crate::config::{Credential, StateConfig, StoreLocation};
 use crate::error::{Error, Problem};
 use crate::http::Http;
@@ -84,18 +84,18 @@ impl Ports {
     }
 
     /// What decisions need to know of the config.
-    pub fn policy(&self, now: Timestamp) -> Policy {
-        policy(&self.credential, &self.state_config, now)
+    pub fn policy(&self) -> Policy {
+        policy(&self.credential, &self.state_config)
     }
 }
 
 /// What decisions need to know of the config.
-pub fn policy(credential: &Credential, state: &StateConfig, now: Timestamp) -> Policy {
+pub fn policy(credential: &Credential, state: &StateConfig) -> Policy {
     Policy {
         rotate_every: credential.rotate_every.map(signed),
         grace: signed(credential.grace),
         skew: signed(state.skew),
-        may_start_at: schedule::next_start(credential.window.as_ref(), &credential.freeze, now),
+        calendar: Calendar::new(credential.window.clone(), credential.freeze.clone(), credential.name.as_str()),
     }
 }
 
@@ -222,14 +222,15 @@ impl<'a> Run<'a> {
     /// Works towards `goal` until it is reached, must wait long, or cannot go on.
     #[expect(clippy::wildcard_enum_match_arm, reason = "every other step is performed")]
     pub async fn drive(&mut self, goal: Goal) -> Result<Ended, Error> {
+        let policy = self.ports.policy();
         for _ in 0..STEPS_MAX {
             let now = self.ports.clock.now();
-            let step = (self.ports.decide)(&self.state, &self.seen, goal, &self.ports.policy(now), now);
+            let step = (self.ports.decide)(&self.state, &self.seen, goal, &policy, now);
             match step {
                 Step::Done => return Ok(Ended::Done),
                 Step::Stop(problem) => return Ok(Ended::Stopped(problem)),
-                Step::Wait { until, why } if past(now, PATIENCE) < until => return Ok(Ended::Waiting { until, why }),
-                Step::Look if !self.leased => Box::pin(self.perform(Step::Look)).await?,
+                Step::Wait { until, why } if past(now, self.patience()) < until => return Ok(Ended::Waiting { until, why }),
+                Step::Look | Step::Survey if !self.leased => Box::pin(self.perform(step)).await?,
                 _ if !self.leased => self.begin_work().await?,
                 Step::Wait { until, why } => {
                     self.say(format!("waiting until {until:.0}: {why}"), 0, 0);
@@ -245,6 +246,14 @@ impl<'a> Run<'a> {
         }
         Err(Error::unfinished("too-many-steps", format!("the rotation did not come to rest within {STEPS_MAX} steps"))
             .hint("this is a defect of lakekey; every target still holds a live secret; please report it with `lakekey history`"))
+    }
+
+    /// Who has asked for another direction waits for what is in flight, rather than come again.
+    fn patience(&self) -> SignedDuration {
+        match self.state.turn {
+            Some(_) => PATIENCE.max(self.ports.landing().saturating_add(SignedDuration::from_secs(10))),
+            None => PATIENCE,
+        }
     }
 
     /// Takes the lease. If others have written meanwhile, what was seen before counts no more: lakekey changes nothing that the

@@ -1,5 +1,7 @@
 //! Whether a rotation is due, and why. Pure.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 
 use super::next::{Policy, past};
@@ -10,8 +12,16 @@ use crate::ids::Generation;
 /// A list may lag behind a create for this long; before that, an unlisted current secret means nothing.
 pub(super) const LISTED_AFTER: SignedDuration = SignedDuration::from_mins(10);
 
-/// Two runs of an hourly timer may fail, and the secret still has not expired.
-const EXPIRY_MARGIN: SignedDuration = SignedDuration::from_hours(3);
+/// A run that fails is repeated by an hourly timer.
+const RETRY: SignedDuration = SignedDuration::from_hours(1);
+/// What must be left of a secret when the last try begins: time to move everything.
+const EXPIRY_MARGIN: SignedDuration = SignedDuration::from_hours(1);
+/// Two tries may fail, and a third still has the margin.
+const TRIES: i32 = 3;
+/// By how much rotations are moved forward, at most, so that credentials of one age take turns: a share of their age…
+const SPREAD_SHARE: u32 = 20;
+/// …and no more than this.
+const SPREAD_MAX: Duration = Duration::from_secs(4 * 3_600);
 
 /// The answer, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +42,7 @@ pub fn due(state: &State, policy: &Policy, listing: Option<&[Listed]>, force: bo
         return yes("forced".to_owned(), Some(now));
     }
     let Some((generation, known)) = state.current.and_then(|current| Some((current, state.generations.get(&current)?))) else {
-        return within_window(policy, now, now, "no generation has been minted yet");
+        return within_window(policy, now, "no generation has been minted yet");
     };
     if let Some(held) = state.held {
         let why = format!("held at generation {} after a rollback: `lakekey rotate --force` ends that", held.generation);
@@ -50,16 +60,63 @@ pub fn due(state: &State, policy: &Policy, listing: Option<&[Listed]>, force: bo
     let Some(rotate_every) = policy.rotate_every else {
         return no("rotation is manual: `lakekey rotate --force` starts one".to_owned(), None);
     };
-    let by_age = past(created_at, rotate_every);
-    let by_expiry = known.minted.expires_at.map(|expires_at| past(expires_at, -EXPIRY_MARGIN));
-    let (at, why) = match by_expiry {
-        Some(by_expiry) if by_expiry < by_age => (by_expiry, "its expiry comes near"),
-        Some(_) | None => (by_age, "it has reached `rotate_every`"),
-    };
-    if at > now {
-        return no(format!("generation {generation} is fresh"), Some(at));
+    let age = Duration::try_from(rotate_every).unwrap_or_default();
+    let by_age = past(created_at, rotate_every.saturating_sub(policy.calendar.share((age / SPREAD_SHARE).min(SPREAD_MAX))));
+    let expires_at = known.minted.expires_at;
+    let last_chance = expires_at.map(|expires_at| past(expires_at, -(RETRY * TRIES + EXPIRY_MARGIN)));
+    if let Some(expires_at) = expires_at
+        && expires_soon(policy, expires_at, now)
+    {
+        return before_expiry(policy, generation, expires_at, now);
     }
-    within_window(policy, at, now, &format!("generation {generation}: {why}"))
+    if by_age <= now {
+        return within_window(policy, now, &format!("generation {generation}: it has reached `rotate_every`"));
+    }
+    match last_chance.filter(|last_chance| *last_chance < by_age) {
+        Some(at) => no(format!("generation {generation} is fresh; it is rotated before it expires"), Some(at)),
+        None => no(
+            format!("generation {generation} is fresh; it reaches `rotate_every` at {by_age:.0}, less this credential's turn"),
+            Some(by_age),
+        ),
+    }
+}
+
+/// Whether a rotation that waited for the next chance, and then failed twice, would have no third one in time. Windows and
+/// freezes decide when the chances are.
+fn expires_soon(policy: &Policy, expires_at: Timestamp, now: Timestamp) -> bool {
+    let limit = past(expires_at, -EXPIRY_MARGIN);
+    if past(now, RETRY * TRIES) >= limit {
+        return true;
+    }
+    let mut chance = now;
+    for _ in 0..TRIES {
+        match policy.calendar.next(past(chance, RETRY)) {
+            Some(next) if next < limit => chance = next,
+            Some(_) | None => return true,
+        }
+    }
+    false
+}
+
+/// With no chance left before it expires, no window or freeze is waited for: that would be an outage in the making.
+fn before_expiry(policy: &Policy, generation: Generation, expires_at: Timestamp, now: Timestamp) -> Due {
+    let reason = format!("generation {generation}: its expiry comes near ({expires_at:.0})");
+    let limit = past(expires_at, -EXPIRY_MARGIN);
+    let last_chance = past(limit, -(RETRY * TRIES));
+    match policy.calendar.next(now) {
+        Some(start) if start <= now => Due { due: true, reason, at: Some(now) },
+        Some(start) if start < limit => {
+            Due { due: false, reason: format!("{reason}; the next window opens at {start:.0}"), at: Some(start) }
+        }
+        Some(_) | None if last_chance <= now => {
+            Due { due: true, reason: format!("{reason}, before a window opens or the freeze ends"), at: Some(now) }
+        }
+        Some(_) | None => {
+            let reason =
+                format!("{reason}, before a window opens or the freeze ends: it is rotated at {last_chance:.0} all the same");
+            Due { due: false, reason, at: Some(last_chance) }
+        }
+    }
 }
 
 /// Whether a rotation that ended early may have moved targets to a secret that is gone: also one whose runner died before
@@ -73,10 +130,12 @@ fn stranded(state: &State) -> bool {
     held.any(|generation| Some(*generation) > state.current && dead(generation))
 }
 
-fn within_window(policy: &Policy, at: Timestamp, now: Timestamp, reason: &str) -> Due {
-    match policy.may_start_at {
-        Some(start) if start <= now => Due { due: true, reason: reason.to_owned(), at: Some(at) },
-        Some(start) => Due { due: false, reason: format!("{reason}; the next window opens at {start}"), at: Some(start) },
+fn within_window(policy: &Policy, now: Timestamp, reason: &str) -> Due {
+    match policy.calendar.next_turn(now) {
+        Some(start) if start <= now => Due { due: true, reason: reason.to_owned(), at: Some(now) },
+        Some(start) => {
+            Due { due: false, reason: format!("{reason}; its turn in the next window is at {start:.0}"), at: Some(start) }
+        }
         None => Due { due: false, reason: format!("{reason}, but no window ever opens"), at: None },
     }
 }

@@ -6,9 +6,12 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::refresh::{RefreshResult, RefreshWanted};
 use crate::config::StoreLocation;
 use crate::error::Problem;
-use crate::ids::{ApplicationId, CredentialName, Generation, SecretId, ServicePrincipalId, TargetId, WarehouseId, Workspace};
+use crate::ids::{
+    ApplicationId, CredentialName, DatasetId, Generation, SecretId, ServicePrincipalId, TargetId, WarehouseId, Workspace,
+};
 use crate::targets::{DatasetRef, TargetSpec};
 
 /// One fact.
@@ -112,6 +115,21 @@ pub enum Event {
         /// One for each target of the start.
         results: Vec<WaveResult>,
     },
+    /// Refreshes of these datasets are about to be started.
+    RefreshesAsked {
+        /// Each with the newest refresh before it.
+        refreshes: Vec<RefreshAsked>,
+    },
+    /// These were started, and are waited for.
+    RefreshesStarted {
+        /// Which.
+        datasets: Vec<DatasetId>,
+    },
+    /// What became of refreshes.
+    RefreshesEnded {
+        /// Each.
+        results: Vec<RefreshResult>,
+    },
     /// These targets kept failing for a day; the rotation goes on without them.
     Parked {
         /// Which.
@@ -170,6 +188,11 @@ pub enum Turn {
         /// The canaries that failed; `None` when a person asked.
         canary: Option<FailedCanary>,
     },
+    /// A new secret at once, and every older one of lakekey's is deleted.
+    Revoke {
+        /// And every other one.
+        foreign: bool,
+    },
 }
 
 /// Why a rotation turned back by itself.
@@ -181,6 +204,15 @@ pub struct FailedCanary {
     pub problem: Problem,
 }
 
+/// A refresh that is about to be started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshAsked {
+    /// Of this dataset.
+    pub dataset: DatasetId,
+    /// The newest refresh in its history until then.
+    pub before: Option<String>,
+}
+
 /// What a plan does with its targets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -189,8 +221,12 @@ pub enum PlanKind {
     Rotate,
     /// Send the current generation again.
     Reapply,
+    /// Send the current generation to targets that have been selected since, or lack it.
+    Join,
     /// Send an older generation and make it current.
     Rollback,
+    /// Mint, move, promote, and delete what was before at once.
+    Revoke,
 }
 
 /// What a rotation is bound to from here to its end, whatever the config says meanwhile.
@@ -228,6 +264,9 @@ pub struct Planned {
     pub verify_tables: Vec<String>,
     /// The targets, wave by wave.
     pub waves: Vec<Vec<TargetSpec>>,
+    /// Datasets to refresh when their data sources have moved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refresh: Vec<RefreshWanted>,
 }
 
 /// A store's place, as frozen in a plan.
@@ -344,6 +383,8 @@ pub enum Condemnation {
     Retired,
     /// It has expired.
     Expired,
+    /// A person has revoked it, whoever holds it.
+    Revoked,
 }
 
 /// How one take-over ended.
@@ -380,6 +421,8 @@ pub enum Fate {
     Moved,
     /// Nothing was written, and that is the target's own doing.
     NotWritten,
+    /// Nothing was written, since a dataset that uses it is being refreshed.
+    Busy,
     /// Nothing was written, since the lease was too near its end.
     NotTried,
     /// A definite refusal.

@@ -4,6 +4,7 @@
 
 mod drain;
 mod open;
+mod refresh;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,8 +18,9 @@ use super::event::{Condemnation, PlanKind, Turn};
 use super::recover::{self, Listed};
 pub(super) use super::state::past;
 use super::state::{Holder, State};
+use crate::config::schedule::Calendar;
 use crate::error::Problem;
-use crate::ids::{Generation, SecretId, TargetId};
+use crate::ids::{DatasetId, Generation, SecretId, TargetId};
 use crate::targets::DatasetRef;
 
 /// lakekey mints only while the secrets listed and its own attempts that may still land number at most this.
@@ -35,9 +37,14 @@ pub enum Goal {
         force: bool,
     },
     /// Send the current generation again.
-    Reapply,
+    Reapply {
+        /// And refresh the datasets of its targets.
+        refresh: bool,
+    },
     /// Carry out the rollback that was asked for.
     Rollback,
+    /// Carry out the revoke that was asked for.
+    Revoke,
 }
 
 /// The part of the config that decisions need, and what follows from it.
@@ -49,8 +56,8 @@ pub struct Policy {
     pub grace: SignedDuration,
     /// By how much clocks may differ.
     pub skew: SignedDuration,
-    /// When rotations may start next: now or earlier when a window is open and no freeze holds; `None` is never.
-    pub may_start_at: Option<Timestamp>,
+    /// When rotations may start.
+    pub calendar: Calendar,
 }
 
 /// What this run has seen. Gone when the run ends: nothing that matters later may be kept only here.
@@ -72,6 +79,10 @@ pub struct Observed {
     pub undeleted: Option<Problem>,
     /// A generation whose value turned out to be in no slot just when it was needed.
     pub lost: Option<Generation>,
+    /// What is selected now, where that was looked at.
+    pub selected: Option<BTreeSet<TargetId>>,
+    /// When the refreshes under way were last looked at, and how often.
+    pub polled: Option<(Timestamp, u32)>,
     /// Whether it was this run that quarantined the credential: no `--force` from before speaks to that.
     pub quarantined: bool,
     /// Plans settled in this run, and why early.
@@ -96,6 +107,8 @@ pub enum Step {
     Begin,
     /// List the secrets and the slots.
     Look,
+    /// See what is selected now.
+    Survey,
     /// Go on after quarantine.
     Unquarantine {
         /// Whether a person decided.
@@ -109,6 +122,8 @@ pub enum Step {
         kind: PlanKind,
         /// Why now.
         reason: String,
+        /// Whether every dataset of its targets is refreshed.
+        refresh: bool,
     },
     /// Add the plan's permissions.
     Grant,
@@ -182,6 +197,16 @@ pub enum Step {
         turn: Turn,
         /// Why.
         reason: String,
+    },
+    /// Start refreshes.
+    Refresh {
+        /// Of these datasets.
+        datasets: Vec<DatasetId>,
+    },
+    /// See how far refreshes are.
+    PollRefreshes {
+        /// Of these datasets.
+        datasets: Vec<DatasetId>,
     },
     /// Give a change of direction up.
     EndTurn(Problem),
@@ -258,10 +283,13 @@ fn cover_bare(state: &State, seen: &Observed, now: Timestamp) -> Option<Step> {
 
 fn start(state: &State, seen: &Observed, listing: &[Listed], goal: Goal, policy: &Policy, now: Timestamp) -> Step {
     match goal {
-        Goal::Rollback => Step::Done,
-        Goal::Reapply if !seen.settled.is_empty() => Step::Done,
-        Goal::Reapply => match state.current {
-            Some(_) => Step::Plan { kind: PlanKind::Reapply, reason: "reapply was asked for".to_owned() },
+        Goal::Rollback | Goal::Revoke => Step::Done,
+        Goal::Reapply { .. } if !seen.settled.is_empty() => Step::Done,
+        Goal::Reapply { .. } => match state.current {
+            Some(_) => {
+                let refresh = goal == Goal::Reapply { refresh: true };
+                Step::Plan { kind: PlanKind::Reapply, reason: "reapply was asked for".to_owned(), refresh }
+            }
             None => Step::Stop(
                 Problem::new("nothing-to-reapply", "no generation has been promoted yet, so there is nothing to send again")
                     .hint("run `lakekey rotate` first"),
@@ -270,10 +298,39 @@ fn start(state: &State, seen: &Observed, listing: &[Listed], goal: Goal, policy:
         // An interrupted reapply was not what was asked for; a rotation was, and one in a run is enough.
         Goal::Rotate { .. } if seen.settled.iter().any(|(kind, _)| *kind != PlanKind::Reapply) => Step::Done,
         Goal::Rotate { force } => match due(state, policy, Some(listing), force, now) {
-            Due { due: true, reason, .. } => Step::Plan { kind: PlanKind::Rotate, reason },
-            Due { due: false, .. } => Step::Done,
+            Due { due: true, reason, .. } => Step::Plan { kind: PlanKind::Rotate, reason, refresh: false },
+            Due { due: false, .. } => join(state, seen, now),
         },
     }
+}
+
+/// With nothing due, targets that were selected since the last plan get the current generation without a rotation, and those
+/// that a reapply or a revoke could not reach get it again.
+fn join(state: &State, seen: &Observed, now: Timestamp) -> Step {
+    let Some(current) = state.current else { return Step::Done };
+    let Some(selected) = &seen.selected else { return Step::Survey };
+    let lacking = lacking(state, current, selected, now).len();
+    match lacking {
+        0 => Step::Done,
+        count => {
+            let reason =
+                format!("{count} selected target{} the current generation", if count == 1 { " lacks" } else { "s lack" });
+            Step::Plan { kind: PlanKind::Join, reason, refresh: false }
+        }
+    }
+}
+
+/// Targets that are selected but not known to have been sent the current generation. Parked ones wait for a rotation.
+pub fn lacking(state: &State, current: Generation, selected: &BTreeSet<TargetId>, now: Timestamp) -> BTreeSet<TargetId> {
+    let lacks_it = |id: &&TargetId| match state.holders.get(*id) {
+        None => true,
+        Some(holder) if !holder.planned => may_send(holder, current, now),
+        Some(holder) => {
+            let failed = holder.failures.as_ref().is_some_and(|failures| !failures.parked);
+            failed && holder.confirmed != Some(current) && may_send(holder, current, now)
+        }
+    };
+    selected.iter().filter(lacks_it).cloned().collect()
 }
 
 /// Whether a write of this generation may start there now.
@@ -288,7 +345,11 @@ fn ready_at(holder: &Holder, generation: Generation) -> Timestamp {
         Some(_) | None => Timestamp::MIN,
     };
     let retry = holder.failures.as_ref().map_or(Timestamp::MIN, |failures| past(failures.last, pause_after(failures.count)));
-    landed.max(retry)
+    let quiet = holder.busy.as_ref().map_or(Timestamp::MIN, |busy| {
+        let waited = busy.last.duration_since(busy.since);
+        past(busy.last, (waited / 2).clamp(SignedDuration::from_secs(30), SignedDuration::from_mins(15)))
+    });
+    landed.max(retry).max(quiet)
 }
 
 /// How long a place is left alone after so many failures.

@@ -3,7 +3,9 @@
 //! Each effect is either safe to repeat (list, delete, grant, take-over, write to a target or a store) or has an intent
 //! recorded before it (the create of a secret).
 
+mod busy;
 mod mint;
+mod refreshes;
 mod wave;
 
 use std::collections::BTreeSet;
@@ -12,9 +14,9 @@ use tracing::warn;
 
 use super::drive::Run;
 use super::event::{Begun, Condemnation, Event, Minted, Permission, Place, PlanKind, Planned, Turn};
-use super::next::{DeleteSent, Step};
+use super::next::{self, DeleteSent, Step};
 use super::preflight::{self, Preflight};
-use super::waves;
+use super::{refresh, waves};
 use crate::config::{Securable, StoreLocation};
 use crate::credential::{StoredCredential, StoredValue};
 use crate::error::{Error, ErrorKind, Problem};
@@ -28,12 +30,13 @@ impl Run<'_> {
         match step {
             Step::Begin => self.begin().await,
             Step::Look => self.look().await,
+            Step::Survey => self.survey().await,
             Step::Unquarantine { forced } => self.record(Event::Unquarantined { forced }).await.map(drop),
             Step::Quarantine(problem) => {
                 self.seen.quarantined = true;
                 self.record(Event::Quarantined { problem }).await.map(drop)
             }
-            Step::Plan { kind, reason } => self.plan(kind, reason).await,
+            Step::Plan { kind, reason, refresh } => self.plan(kind, reason, refresh).await,
             Step::Grant => self.grant().await,
             Step::Mint => self.mint().await,
             Step::Adopt { secret_id, attempt } => self.adopt(&secret_id, attempt).await,
@@ -58,6 +61,8 @@ impl Run<'_> {
                 self.seen.settled.push((kind, problem));
                 Ok(())
             }
+            Step::Refresh { datasets } => self.refresh(datasets).await,
+            Step::PollRefreshes { datasets } => self.poll_refreshes(datasets).await,
             Step::Turn { turn, reason } => {
                 self.say(format!("turning back: {reason}"), 0, 0);
                 self.record(Event::Turned { turn, reason }).await.map(drop)
@@ -147,19 +152,31 @@ impl Run<'_> {
         Ok(())
     }
 
-    async fn plan(&mut self, kind: PlanKind, reason: String) -> Result<(), Error> {
+    async fn plan(&mut self, kind: PlanKind, reason: String, refresh: bool) -> Result<(), Error> {
         let credential = &self.ports.credential;
-        let found = match (kind, self.preflight.take()) {
+        let mut found = match (kind, self.preflight.take()) {
             // What may hold another generation is known; nothing is asked for, so that nothing is in the way.
             (PlanKind::Rollback, _) => self.going_back(),
-            (PlanKind::Rotate | PlanKind::Reapply, Some(found)) => found,
-            (PlanKind::Rotate | PlanKind::Reapply, None) => self.check_everything().await?,
+            (PlanKind::Revoke, _) => self.whatever_can_be_found().await,
+            (PlanKind::Rotate | PlanKind::Reapply | PlanKind::Join, Some(found)) => found,
+            (PlanKind::Rotate | PlanKind::Reapply | PlanKind::Join, None) => self.check_everything().await?,
         };
         if let Some(problem) = found.problems.first() {
             return Err(Error::new(ErrorKind::Failed, problem.clone()));
         }
+        if let (PlanKind::Join, Some(current)) = (kind, self.state.current) {
+            let selected = found.selection.targets.iter().map(|target| target.id.clone()).collect();
+            let lacking = next::lacking(&self.state, current, &selected, self.ports.clock.now());
+            found.selection.targets.retain(|target| lacking.contains(&target.id));
+        }
         let superseded = self.state.current.and_then(|current| self.state.generations.get(&current));
+        let rows = credential.targets.as_ref().map_or(&[][..], |targets| &targets.refresh);
         let plan = Planned {
+            refresh: match kind {
+                PlanKind::Rotate | PlanKind::Join => refresh::wanted(rows, &found.selection.targets, false),
+                PlanKind::Reapply if refresh => refresh::wanted(rows, &found.selection.targets, true),
+                PlanKind::Reapply | PlanKind::Rollback | PlanKind::Revoke => Vec::new(),
+            },
             kind,
             credential: credential.name.clone(),
             workspace: credential.workspace.clone(),
@@ -182,10 +199,28 @@ impl Run<'_> {
                 .collect(),
             waves: match kind {
                 PlanKind::Rotate => waves::planned(&self.state, credential, found.selection.targets),
-                PlanKind::Reapply | PlanKind::Rollback => vec![found.selection.targets],
+                PlanKind::Reapply | PlanKind::Join | PlanKind::Rollback | PlanKind::Revoke => vec![found.selection.targets],
             },
         };
         self.record(Event::Planned(Box::new(plan))).await.map(drop)
+    }
+
+    /// What is selected now. A look that fails is for the next run to repeat: nothing is due.
+    async fn survey(&mut self) -> Result<(), Error> {
+        let selected = match (&self.preflight, &self.ports.targets) {
+            (Some(found), _) => Ok(found.selection.targets.iter().map(|target| target.id.clone()).collect()),
+            (None, None) => Ok(BTreeSet::new()),
+            (None, Some(_)) => self.check_everything().await.map(|found| {
+                let ids = found.selection.targets.iter().map(|target| target.id.clone()).collect();
+                self.preflight = Some(found);
+                ids
+            }),
+        };
+        self.seen.selected = Some(selected.unwrap_or_else(|error: Error| {
+            warn!(credential = %self.ports.credential.name, code = error.code(), "could not see whether targets were added");
+            BTreeSet::new()
+        }));
+        Ok(())
     }
 
     /// The places that may hold another generation than the one to go back to.
@@ -194,6 +229,27 @@ impl Run<'_> {
         let targets = self.state.holders.values().filter(|holder| holder.planned && holder.may_hold_other_than(*to));
         let targets = targets.filter_map(|holder| holder.spec.clone()).collect();
         Preflight { selection: Selection { targets, ..Selection::default() }, ..Preflight::default() }
+    }
+
+    /// The selection as far as it can be read, and what was planned last. Nothing that is wrong with it keeps a leaked secret
+    /// alive, and no permission is added on the way.
+    async fn whatever_can_be_found(&self) -> Preflight {
+        let mut found = match self.check_everything().await {
+            Ok(found) => found,
+            Err(error) => {
+                warn!(credential = %self.ports.credential.name, code = error.code(), "could not read the selection; what was planned last is moved");
+                Preflight::default()
+            }
+        };
+        for problem in &found.problems {
+            warn!(credential = %self.ports.credential.name, code = problem.code, "{}", problem.message);
+        }
+        let planned = self.state.holders.values().filter(|holder| holder.planned).filter_map(|holder| holder.spec.as_ref());
+        let missing = planned.filter(|spec| !found.selection.targets.iter().any(|target| target.id == spec.id));
+        let missing: Vec<_> = missing.cloned().collect();
+        found.selection.targets.extend(missing);
+        (found.problems, found.missing) = (Vec::new(), Vec::new());
+        found
     }
 
     async fn check_everything(&self) -> Result<Preflight, Error> {

@@ -2,6 +2,7 @@
 //! an error, so that replaying a journal checks it.
 
 mod fold;
+mod refreshes;
 mod take_over;
 mod turn;
 
@@ -10,8 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::event::{Begun, Condemnation, Minted, PlanKind, Planned, Turn};
+use super::refresh::RefreshState;
 use crate::error::Problem;
-use crate::ids::{Generation, RunnerId, SecretId, TargetId};
+use crate::ids::{DatasetId, Generation, RunnerId, SecretId, TargetId};
 use crate::report::Phase;
 use crate::targets::{DatasetRef, TargetSpec};
 
@@ -45,6 +47,8 @@ pub struct State {
     pub plans: u32,
     /// Every place that was ever sent a generation or is meant to be.
     pub holders: BTreeMap<TargetId, Holder>,
+    /// The refreshes of the last plan.
+    pub refreshes: BTreeMap<DatasetId, RefreshState>,
     /// Datasets whose take-over has begun and not ended.
     pub taking_over: Vec<DatasetRef>,
     /// The wave under way.
@@ -182,8 +186,21 @@ pub struct Holder {
     pub attempts: u32,
     /// Failures since it last moved.
     pub failures: Option<Failures>,
+    /// A dataset that uses it was being refreshed, so that it was left for a while.
+    pub busy: Option<Busy>,
     /// Whether it was taken over and has not been written since: first in line.
     pub bare: bool,
+}
+
+/// A place that is left while a dataset that uses it is being refreshed.
+#[derive(Clone, Debug)]
+pub struct Busy {
+    /// Since when.
+    pub since: Timestamp,
+    /// When it was last looked.
+    pub last: Timestamp,
+    /// Which dataset.
+    pub problem: Option<Problem>,
 }
 
 /// Failures of one place since it last moved.
@@ -278,7 +295,7 @@ impl State {
             return if self.is_draining() { Phase::Draining } else { Phase::Idle };
         };
         match open.generation.and_then(|generation| self.generations.get(&generation)) {
-            _ if open.plan.kind != PlanKind::Rotate => Phase::Applying,
+            _ if matches!(open.plan.kind, PlanKind::Reapply | PlanKind::Join | PlanKind::Rollback) => Phase::Applying,
             _ if open.promoted => Phase::Promoted,
             _ if open.sent => Phase::Applying,
             None => Phase::Planned,

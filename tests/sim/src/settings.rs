@@ -31,6 +31,8 @@ pub struct Settings {
     pub scopes_readable: bool,
     pub warehouse_start: Duration,
     pub refresh_time: Duration,
+    /// Whether workspaces are on a dedicated capacity; a shared one refuses enhanced refreshes.
+    pub dedicated_capacity: bool,
     /// Requests a minute for each service and identity.
     pub rate_limit: Option<u32>,
 }
@@ -53,6 +55,7 @@ impl Default for Settings {
             scopes_readable: true,
             warehouse_start: Duration::from_secs(4),
             refresh_time: Duration::from_secs(5),
+            dedicated_capacity: true,
             rate_limit: None,
         }
     }

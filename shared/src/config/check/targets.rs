@@ -1,8 +1,8 @@
 //! Targets: who signs in to Power BI, and what each row of `select` means.
 
 use super::Checker;
-use crate::config::document::{AlwaysName, AuthName, IdText, SelectPart, TakeOverPart, TargetsPart};
-use crate::config::model::{Selector, TakeOver, Targets, WaveSize};
+use crate::config::document::{AlwaysName, AuthName, IdText, RefreshName, SelectPart, TakeOverPart, TargetsPart};
+use crate::config::model::{RefreshRow, Selector, TakeOver, Targets, WaveSize};
 use crate::config::tree::Place;
 use crate::ids::IdentityName;
 
@@ -35,6 +35,7 @@ impl Checker<'_> {
             privacy_level: part.privacy_level.map(|level| format!("{level:?}")),
             concurrency: usize::try_from(part.concurrency.unwrap_or(CONCURRENCY_DEFAULT)).unwrap_or(1),
             waves,
+            refresh: part.select.iter().flatten().filter_map(refresh_row).collect(),
         })
     }
 
@@ -138,6 +139,15 @@ impl Checker<'_> {
         }
         sizes
     }
+}
+
+fn refresh_row(row: &SelectPart) -> Option<RefreshRow> {
+    let wait = match row.refresh? {
+        RefreshName::None => return None,
+        RefreshName::Start => false,
+        RefreshName::Wait => true,
+    };
+    Some(RefreshRow { workspace: row.workspace.clone()?, dataset: row.dataset.clone()?, wait })
 }
 
 fn wave_size(text: &str) -> Option<WaveSize> {

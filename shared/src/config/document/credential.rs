@@ -166,7 +166,6 @@ pub(in crate::config) struct SelectPart {
     /// Dataset (semantic model).
     pub(in crate::config) dataset: Option<String>,
     /// Whether the dataset is refreshed afterwards. Default none.
-    #[expect(dead_code, reason = "`unavailable.rs` refuses what it can't do")]
     pub(in crate::config) refresh: Option<RefreshName>,
     /// Every data source on this warehouse that the identity can see.
     pub(in crate::config) warehouse: Option<IdText>,

@@ -277,7 +277,7 @@ credentials:
     copies: [▶awssm:sales, databricks:s/k]
     targets:
       identity: pbi
-      select: [{ connection: ▶abc }, { workspace: a, dataset: b, refresh: ▶wait }]
+      select: [{ connection: ▶abc }, { workspace: a, dataset: b, refresh: wait }]
       mapping: ▶m.csv
 ",
         &["not-available-yet"; 10],

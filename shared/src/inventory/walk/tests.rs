@@ -68,6 +68,7 @@ async fn run(service: &Arc<Scripted>, rows: Vec<Selector>) -> Result<Selection, 
         take_over,
         convert: false,
         privacy_level: None,
+        refresh: Vec::new(),
         waves: vec![WaveSize::Percent(100)],
     };
     select(&powerbi, &fabric, &[Workspace::parse(HOST).unwrap()], &targets).await

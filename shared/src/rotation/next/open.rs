@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::drain::send_copies;
+use super::refresh::follow;
 use super::turn::failed_canary;
 use super::{Observed, Policy, SLOTS, SLOTS_USED_MAX, Step, may_send, past, ready_at};
 use crate::error::Problem;
@@ -17,6 +18,8 @@ use crate::targets::DatasetRef;
 
 /// A sign-in seen this recently need not be repeated before a wave.
 const SIGN_IN_FRESH: SignedDuration = SignedDuration::from_secs(60);
+/// How long a list may go on showing a secret that was just deleted.
+const DELETED_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 /// Secrets that one plan may discard before it gives up.
 const DISCARDS_MAX: usize = 3;
 /// Datasets taken over before their data sources are written: keeps the gap between the two short.
@@ -51,7 +54,7 @@ pub(super) fn continue_open(scene: Scene<'_>) -> Step {
     }
     if !known.verified {
         // Somebody else minted at the same moment: ours goes, so that a slot stays free.
-        if recover::used_slots(state, listing, now) >= SLOTS {
+        if recover::used_slots(state, listing, now) >= SLOTS && open.plan.kind != PlanKind::Revoke {
             return Step::Condemn { secret_id: secret_id.clone(), reason: Condemnation::OverCap };
         }
         return refused(scene, generation, known).unwrap_or(Step::Verify { generation });
@@ -64,7 +67,8 @@ pub(super) fn continue_open(scene: Scene<'_>) -> Step {
     }
     let copies = match open.plan.kind {
         PlanKind::Rotate | PlanKind::Rollback => send_copies(state, seen, now),
-        PlanKind::Reapply => None,
+        PlanKind::Revoke => send_copies(state, seen, now).or_else(|| revoke_next(scene)),
+        PlanKind::Reapply | PlanKind::Join => None,
     };
     copies.unwrap_or(Step::Settle(None))
 }
@@ -108,8 +112,17 @@ fn mint(scene: Scene<'_>) -> Step {
             AttemptFate::Refused | AttemptFate::Minted => None,
         })
         .collect();
-    if recover::used_slots(state, listing, now) + landing.len() <= SLOTS_USED_MAX {
+    let used_max = match open.plan.kind {
+        PlanKind::Revoke => SLOTS - 1,
+        PlanKind::Rotate | PlanKind::Reapply | PlanKind::Join | PlanKind::Rollback => SLOTS_USED_MAX,
+    };
+    if recover::used_slots(state, listing, now) + landing.len() <= used_max {
         return Step::Mint;
+    }
+    if open.plan.kind == PlanKind::Revoke
+        && let Some(step) = free_a_slot(scene)
+    {
+        return step;
     }
     match landing.iter().min() {
         Some(until) => Step::Wait {
@@ -118,6 +131,31 @@ fn mint(scene: Scene<'_>) -> Step {
         },
         None => Step::Settle(Some(recover::slots_full(state, listing, now))),
     }
+}
+
+/// With every slot full, a revoke first deletes its own oldest that no target is meant to hold.
+fn free_a_slot(scene: Scene<'_>) -> Option<Step> {
+    let Scene { state, seen, listing, now, .. } = scene;
+    let going = state.undeleted().any(|(id, _)| listing.iter().any(|listed| listed.id == *id));
+    match &seen.undeleted {
+        Some(problem) if going => Some(Step::Settle(Some(problem.clone()))),
+        None if going => Some(Step::Wait { until: past(now, DELETED_WITHIN), why: "a secret is being deleted".to_owned() }),
+        Some(_) | None => revoke_next(scene),
+    }
+}
+
+/// The next secret that a revoke deletes, oldest generation first, then foreign ones where asked. Never the current one,
+/// which goes only when its successor has been promoted.
+fn revoke_next(scene: Scene<'_>) -> Option<Step> {
+    let Scene { state, open, seen, listing, .. } = scene;
+    let kept = [state.current, open.generation];
+    let own = state.living().find(|(generation, _)| !kept.contains(&Some(*generation)));
+    let own = own.map(|(_, known)| known.minted.secret_id.clone());
+    let wants_foreign = matches!(state.turn, Some(Turn::Revoke { foreign: true }));
+    let is_foreign = |listed: &&Listed| recover::origin(state, &seen.values, listed) == recover::Origin::Foreign;
+    let foreign = || listing.iter().filter(|_| wants_foreign).find(is_foreign).map(|listed| listed.id.clone());
+    let secret_id = own.or_else(foreign)?;
+    Some(Step::Condemn { secret_id, reason: Condemnation::Revoked })
 }
 
 /// A plan that has discarded secrets goes on only where a fresh one can do better.
@@ -146,6 +184,7 @@ fn why_not_again(open: &Open, seen: &Observed) -> Option<Problem> {
         | Condemnation::ValueLost
         | Condemnation::Stray
         | Condemnation::Retired
+        | Condemnation::Revoked
         | Condemnation::Expired => None,
     }
 }
@@ -161,7 +200,11 @@ fn apply(scene: Scene<'_>, generation: Generation, known: &GenerationState) -> O
             .filter(|(_, holder)| !done(holder) && !given_up(state, open, holder))
             .collect();
         if pending.is_empty() {
-            continue;
+            // A dataset is refreshed while the wave that moved the last of its data sources is not yet confirmed.
+            match follow(scene) {
+                Some(step) => return Some(step),
+                None => continue,
+            }
         }
         if let Some(turn) = failed_canary(state, open, wave, now) {
             return Some(turn);
@@ -185,9 +228,15 @@ fn apply(scene: Scene<'_>, generation: Generation, known: &GenerationState) -> O
     None
 }
 
+/// Whether the plan does no more for this place.
+pub(super) fn is_over(scene: Scene<'_>, holder: &Holder) -> bool {
+    given_up(scene.state, scene.open, holder)
+}
+
 fn given_up(state: &State, open: &Open, holder: &Holder) -> bool {
     let tries = match (open.plan.kind, &state.turn) {
-        (PlanKind::Reapply, _) => FEW_TRIES,
+        // What a revoke cannot move in a few tries is cut off: that is what it is for.
+        (PlanKind::Reapply | PlanKind::Join | PlanKind::Revoke, _) => FEW_TRIES,
         // A failed canary may take nothing at all: it keeps what it has, and both secrets live.
         (PlanKind::Rollback, Some(Turn::Rollback { canary: Some(_), .. })) => FEW_TRIES,
         (PlanKind::Rotate | PlanKind::Rollback, _) => u32::MAX,
@@ -253,7 +302,10 @@ fn wait_for(pending: &[(&TargetId, &Holder)], generation: Generation, now: Times
     let until = pending.iter().map(|(_, holder)| ready_at(holder, generation)).min().unwrap_or(now);
     let example = pending
         .iter()
-        .find_map(|(_, holder)| holder.failures.as_ref()?.problem.as_ref())
+        .find_map(|(_, holder)| {
+            let failed = holder.failures.as_ref().and_then(|failures| failures.problem.as_ref());
+            failed.or_else(|| holder.busy.as_ref()?.problem.as_ref())
+        })
         .map_or_else(|| "an earlier write may still land there".to_owned(), |problem| problem.message.clone());
     let count = pending.len();
     Step::Wait { until, why: format!("{count} target{} not moved yet: {example}", if count == 1 { " has" } else { "s have" }) }

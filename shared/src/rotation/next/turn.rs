@@ -27,11 +27,12 @@ pub(super) fn carry_out(state: &State, turn: &Turn, scene: Option<open::Scene<'_
                 None => format!("a rollback to generation {to} was asked for"),
             };
             match living {
-                true => Step::Plan { kind: PlanKind::Rollback, reason },
+                true => Step::Plan { kind: PlanKind::Rollback, reason, refresh: false },
                 false => Step::EndTurn(nowhere()),
             }
         }
         Turn::Rollback { to: None, .. } => Step::EndTurn(nowhere()),
+        Turn::Revoke { .. } => Step::Plan { kind: PlanKind::Revoke, reason: "a revoke was asked for".to_owned(), refresh: false },
     }
 }
 
@@ -44,6 +45,7 @@ fn given_up(turn: &Turn) -> Problem {
     match turn {
         Turn::Rollback { canary: Some(canary), .. } => canary.problem.clone(),
         Turn::Rollback { canary: None, .. } => Problem::new("turned-back", "it was given up because a rollback was asked for"),
+        Turn::Revoke { .. } => Problem::new("turned-back", "it was given up because a revoke was asked for"),
     }
 }
 

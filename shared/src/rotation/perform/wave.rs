@@ -3,6 +3,7 @@
 
 use futures::StreamExt;
 
+use super::busy::Looks;
 use crate::credential::StoredCredential;
 use crate::error::{Error, Problem};
 use crate::ids::{Generation, TargetId, Workspace};
@@ -33,7 +34,8 @@ impl Run<'_> {
         let at_once = self.ports.credential.targets.as_ref().map_or(1, |targets| targets.concurrency);
         let mut results = Vec::with_capacity(total);
         {
-            let mut writes = futures::stream::iter(&targets).map(|id| self.write(id, &value)).buffer_unordered(at_once);
+            let looks = Looks::default();
+            let mut writes = futures::stream::iter(&targets).map(|id| self.write(id, &value, &looks)).buffer_unordered(at_once);
             while let Some(result) = writes.next().await {
                 let moved = result.fate == Fate::Moved;
                 results.push(result);
@@ -50,7 +52,13 @@ impl Run<'_> {
         self.record(Event::WaveEnded { results }).await.map(drop)
     }
 
-    async fn write(&self, id: &TargetId, value: &StoredCredential) -> WaveResult {
+    async fn write(&self, id: &TargetId, value: &StoredCredential, looks: &Looks) -> WaveResult {
+        if let Some(targets) = &self.ports.targets
+            && let Some(problem) = self.in_the_way(targets, id, looks).await
+        {
+            let at = self.ports.clock.now();
+            return WaveResult { target: id.clone(), at, fate: Fate::Busy, earlier_may_land: false, problem: Some(problem) };
+        }
         let outcome = match self.state.holders.get(id).and_then(|holder| holder.spec.as_ref()) {
             Some(spec) => match &self.ports.targets {
                 Some(targets) => targets.apply(spec, &value.client_id, &value.client_secret, self.not_after()).await,

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Attempt, AttemptFate, Condemned, Failures, GenerationState, Holder, IllegalEvent, Lease, Open, State, Wave, past};
+use super::{
+    Attempt, AttemptFate, Busy, Condemned, Failures, GenerationState, Holder, IllegalEvent, Lease, Open, State, Wave, past,
+};
 use crate::error::Problem;
 use crate::ids::{Generation, RunnerId, SecretId, TargetId};
 use crate::rotation::event::{Begun, Condemnation, Event, Fate, Minted, PlanKind, Planned, Turn, WaveResult};
@@ -60,6 +62,9 @@ impl State {
             Event::TakenOver { results } => self.taken_over(at, results),
             Event::WaveStarted { generation, targets } => self.wave_started(at, *generation, targets)?,
             Event::WaveEnded { results } => self.wave_ended(at, results)?,
+            Event::RefreshesAsked { refreshes } => self.refreshes_asked(at, refreshes)?,
+            Event::RefreshesStarted { datasets } => self.refreshes_started(datasets)?,
+            Event::RefreshesEnded { results } => self.refreshes_ended(at, results),
             Event::Parked { targets } => self.park(targets),
             Event::Forgotten { target } => self.forget(at, target)?,
             Event::Promoted { generation } => self.promote(at, *generation)?,
@@ -142,25 +147,27 @@ impl State {
         self.plans += 1;
         self.grace_s = plan.grace_s;
         let generation = match plan.kind {
-            PlanKind::Rotate => None,
-            PlanKind::Reapply => self.current,
+            PlanKind::Rotate | PlanKind::Revoke => None,
+            PlanKind::Reapply | PlanKind::Join => self.current,
             PlanKind::Rollback => {
                 let Some(Turn::Rollback { to: Some(to), .. }) = self.turn else { return Err("a rollback that nobody asked for") };
                 Some(to)
             }
         };
         let own: BTreeSet<&TargetId> = plan.waves.iter().flatten().map(|spec| &spec.id).collect();
-        // A rollback is about those that may hold another generation; the others stay as they are.
-        let others = plan.kind != PlanKind::Rollback;
+        // These are about some targets only; the others stay as they are.
+        let others = !matches!(plan.kind, PlanKind::Rollback | PlanKind::Join);
         for (_, holder) in self.holders.iter_mut().filter(|(id, _)| others || own.contains(id)) {
             // Each plan includes parked targets again and gives them a day of their own.
             holder.failures = None;
             holder.attempts = 0;
             holder.planned = false;
+            holder.busy = None;
         }
+        self.plan_refreshes(plan);
         match plan.kind {
-            PlanKind::Rotate => self.held = None,
-            PlanKind::Reapply | PlanKind::Rollback => {}
+            PlanKind::Rotate | PlanKind::Revoke => self.held = None,
+            PlanKind::Reapply | PlanKind::Join | PlanKind::Rollback => {}
         }
         for spec in plan.waves.iter().flatten() {
             self.holder_of(&spec.id).spec = Some(spec.clone());
@@ -229,6 +236,9 @@ impl State {
             return Err("a secret is condemned twice");
         }
         let generation = self.generation_of(secret_id);
+        if reason == Condemnation::Revoked {
+            self.revocable(generation)?;
+        }
         if let Some(generation) = generation {
             if Some(generation) == self.current {
                 return Err("the current generation is condemned");
@@ -238,7 +248,7 @@ impl State {
                 Condemnation::Stray => false,
                 Condemnation::ValueLost | Condemnation::OverCap => !sent,
                 Condemnation::Retired => self.gates(generation).next().is_none(),
-                Condemnation::VerificationFailed | Condemnation::Expired => true,
+                Condemnation::VerificationFailed | Condemnation::Expired | Condemnation::Revoked => true,
             };
             if !allowed {
                 return Err("a secret is condemned that a place may hold");
@@ -280,8 +290,10 @@ impl State {
         let plan = self.open.as_ref().map_or(self.plans, |open| open.number);
         let landing = self.landing();
         for result in results {
+            let unproven = self.has_failed_to_refresh(&result.target);
             let Some(holder) = self.holders.get_mut(&result.target) else { continue };
-            holder.attempts += u32::from(result.fate != Fate::NotTried);
+            holder.attempts += u32::from(!matches!(result.fate, Fate::NotTried | Fate::Busy));
+            let busy = holder.busy.take();
             // The answer to one request says nothing of an earlier one, which may outlive its sender.
             holder.in_flight = holder.in_flight.filter(|(_, until)| *until > result.at);
             if result.fate == Fate::Unknown || (result.fate == Fate::Moved && result.earlier_may_land) {
@@ -293,12 +305,17 @@ impl State {
                     holder.may_hold = BTreeSet::from([wave.generation]);
                     holder.confirmed = Some(wave.generation);
                     holder.done = Some((plan, wave.generation));
-                    holder.failures = None;
+                    // Where a refresh has told against it, the next refresh tells whether it is well.
+                    holder.failures = holder.failures.take().filter(|_| unproven);
                     holder.bare = false;
                     self.last_move = Some(self.last_move.map_or(result.at, |last| last.max(result.at)));
                 }
                 Fate::Refused | Fate::NotWritten | Fate::Unknown => self.fail(&result.target, at, result.problem.as_ref()),
-                Fate::NotTried => {}
+                Fate::Busy => {
+                    let since = busy.map_or(at, |busy| busy.since);
+                    holder.busy = Some(Busy { since, last: at, problem: result.problem.clone() });
+                }
+                Fate::NotTried => holder.busy = busy,
             }
         }
         Ok(())
@@ -345,7 +362,7 @@ impl State {
         open.promoted = true;
         self.before = match open.plan.kind {
             PlanKind::Rotate => self.current,
-            PlanKind::Reapply | PlanKind::Rollback => None,
+            PlanKind::Reapply | PlanKind::Join | PlanKind::Rollback | PlanKind::Revoke => None,
         };
         self.current = Some(generation);
         self.last_move = Some(self.last_move.map_or(at, |last| last.max(at)));

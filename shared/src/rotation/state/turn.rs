@@ -2,6 +2,7 @@
 
 use super::{Held, Open, State};
 use crate::error::Problem;
+use crate::ids::Generation;
 use crate::rotation::event::{PlanKind, Turn};
 
 impl State {
@@ -9,9 +10,11 @@ impl State {
     pub(super) fn turned(&mut self, turn: &Turn) -> Result<(), &'static str> {
         match (&self.turn, turn) {
             (Some(Turn::Rollback { .. }), Turn::Rollback { .. }) => return Err("a rollback is asked for while one is under way"),
-            (None, Turn::Rollback { .. }) => {}
+            (Some(Turn::Revoke { .. }), _) => return Err("a change of direction is asked for while a revoke is under way"),
+            (None, Turn::Rollback { .. }) | (_, Turn::Revoke { .. }) => {}
         }
         match turn {
+            Turn::Revoke { .. } => {}
             Turn::Rollback { to: Some(to), .. } => drop(self.alive(*to)?),
             Turn::Rollback { to: None, canary } if canary.is_none() => return Err("a rollback to nowhere"),
             Turn::Rollback { to: None, .. } => {}
@@ -24,8 +27,8 @@ impl State {
     pub(super) fn settled(&mut self, problem: Option<&Problem>) -> Result<(), &'static str> {
         let open = self.open.take().ok_or("nothing is open that could be settled")?;
         let moved = match open.plan.kind {
-            PlanKind::Rotate | PlanKind::Rollback => true,
-            PlanKind::Reapply => false,
+            PlanKind::Rotate | PlanKind::Rollback | PlanKind::Revoke => true,
+            PlanKind::Reapply | PlanKind::Join => false,
         };
         self.draining |= problem.is_none() && moved;
         if self.is_its_turn(&open) {
@@ -45,7 +48,23 @@ impl State {
 
     /// Whether the open plan is the one that carries out the change of direction.
     pub fn is_its_turn(&self, open: &Open) -> bool {
-        matches!((&self.turn, open.plan.kind), (Some(Turn::Rollback { .. }), PlanKind::Rollback))
+        match (&self.turn, open.plan.kind) {
+            (Some(Turn::Rollback { .. }), PlanKind::Rollback) | (Some(Turn::Revoke { .. }), PlanKind::Revoke) => true,
+            (_, PlanKind::Rotate | PlanKind::Reapply | PlanKind::Join | PlanKind::Rollback | PlanKind::Revoke) => false,
+        }
+    }
+
+    /// What a revoke that is under way may delete: whatever is not its own new secret, foreign ones only where asked.
+    pub(super) fn revocable(&self, generation: Option<Generation>) -> Result<(), &'static str> {
+        let Some(Turn::Revoke { foreign }) = self.turn else { return Err("a secret is revoked although nobody asked for that") };
+        let Some(open) = self.open.as_ref().filter(|open| open.plan.kind == PlanKind::Revoke) else {
+            return Err("a secret is revoked outside a revoke");
+        };
+        match generation {
+            None if !foreign => Err("a foreign secret is revoked although nobody asked for that"),
+            Some(_) if generation == open.generation => Err("a revoke condemns its own secret"),
+            Some(_) | None => Ok(()),
+        }
     }
 
     fn end_turn(&mut self, well: bool) {
@@ -55,7 +74,7 @@ impl State {
                 self.failed_canaries = canary.targets;
             }
             Some(Turn::Rollback { canary: None, .. }) if well => self.held = self.current.map(|generation| Held { generation }),
-            Some(Turn::Rollback { .. }) | None => {}
+            Some(Turn::Rollback { .. } | Turn::Revoke { .. }) | None => {}
         }
     }
 }

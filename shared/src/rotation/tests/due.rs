@@ -1,15 +1,35 @@
 //! When a rotation is due.
 
+use std::time::Duration;
+
+use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
 
 use super::runner::{End, policy};
 use super::world::By;
 use super::{FORCE, ROTATE, Sim, World};
+use crate::config::schedule::{Calendar, Window};
 use crate::ids::{Generation, TargetId};
 use crate::rotation::due::{Due, due};
 use crate::rotation::next::Policy;
 
-const NEVER: Policy = Policy { may_start_at: None, rotate_every: None, grace: SignedDuration::ZERO, skew: SignedDuration::ZERO };
+/// No window, and a freeze for ever.
+fn never() -> Calendar {
+    Calendar::new(None, vec![("2000-01-01".parse().unwrap(), Date::MAX)], "")
+}
+
+fn never_due() -> Policy {
+    Policy { calendar: never(), rotate_every: None, ..policy() }
+}
+
+/// A calendar whose turn comes first in its window.
+fn window(cron: &str, hours: u64, freeze: &[(&str, &str)]) -> Calendar {
+    let window = Window::new(cron, "UTC", Duration::from_secs(hours * 3_600)).unwrap();
+    let freeze = freeze.iter().map(|(first, last)| (first.parse().unwrap(), last.parse().unwrap())).collect();
+    let first = |name: &String| Calendar::new(None, Vec::new(), name).share(Duration::from_secs(1_000)).is_zero();
+    let name = (0..).map(|number| number.to_string()).find(first).unwrap();
+    Calendar::new(Some(window), freeze, &name)
+}
 
 fn asked(sim: &Sim, policy: &Policy, now: Timestamp) -> Due {
     due(&sim.state(), policy, Some(&sim.world.list(SignedDuration::ZERO)), false, now)
@@ -32,15 +52,61 @@ fn it_is_due_at_the_age_of_rotate_every() {
 }
 
 #[test]
-fn it_is_due_three_hours_before_expiry() {
+fn it_is_due_while_three_tries_an_hour_apart_leave_an_hour() {
     let sim = Sim::rotated(&["a"]);
     let seldom = Policy { rotate_every: Some(SignedDuration::from_hours(24 * 30)), ..policy() };
     let expires_at = sim.state().generations[&Generation(1)].minted.expires_at.unwrap();
-    let at = expires_at - SignedDuration::from_hours(3);
-    assert!(!asked(&sim, &seldom, at - SignedDuration::from_secs(1)).due);
+    let at = expires_at - SignedDuration::from_hours(4);
+    let early = asked(&sim, &seldom, at - SignedDuration::from_secs(1));
+    assert_eq!((early.due, early.at), (false, Some(at)));
     let now = asked(&sim, &seldom, at);
-    assert_eq!((now.due, now.at), (true, Some(at)));
-    assert_eq!(now.reason, "generation 1: its expiry comes near");
+    assert!(now.due && now.reason.starts_with("generation 1: its expiry comes near"), "{}", now.reason);
+}
+
+#[test]
+fn with_windows_it_is_due_in_time_for_two_more_of_them() {
+    let sim = Sim::rotated(&["a"]);
+    // It expires on 2026-11-16, a little before 08:00; windows are an hour from 02:00, and a run in one fails once.
+    let daily =
+        Policy { rotate_every: Some(SignedDuration::from_hours(24 * 30)), calendar: window("0 2 * * *", 1, &[]), ..policy() };
+    let due = |text: &str| asked(&sim, &daily, text.parse().unwrap()).due;
+    assert!(!due("2026-11-13T02:00:00Z"), "three more windows follow");
+    assert!(due("2026-11-14T02:00:00Z"), "two more follow");
+    let between = asked(&sim, &daily, "2026-11-14T12:00:00Z".parse().unwrap());
+    assert_eq!((between.due, between.at), (false, Some("2026-11-15T02:00:00Z".parse().unwrap())), "{}", between.reason);
+}
+
+#[test]
+fn a_freeze_is_met_by_rotating_before_it_and_broken_only_at_the_last_moment() {
+    let sim = Sim::rotated(&["a"]);
+    let frozen = |freeze: &[(&str, &str)]| Policy {
+        rotate_every: Some(SignedDuration::from_hours(24 * 30)),
+        calendar: window("0 2 * * *", 3, freeze),
+        ..policy()
+    };
+    let early = frozen(&[("2026-11-12", "2026-11-20")]);
+    assert!(!asked(&sim, &early, "2026-11-10T02:00:00Z".parse().unwrap()).due);
+    assert!(asked(&sim, &early, "2026-11-11T02:00:00Z".parse().unwrap()).due, "the last window before the freeze");
+    // A freeze that has begun before anybody could rotate.
+    let long = frozen(&[("2026-11-01", "2026-11-30")]);
+    let waits = asked(&sim, &long, "2026-11-15T12:00:00Z".parse().unwrap());
+    assert!(!waits.due && waits.reason.contains("all the same"), "{}", waits.reason);
+    let breaks = asked(&sim, &long, waits.at.unwrap());
+    assert!(breaks.due && breaks.reason.contains("before a window opens or the freeze ends"), "{}", breaks.reason);
+}
+
+#[test]
+fn credentials_of_one_age_take_turns() {
+    let sim = Sim::rotated(&["a"]);
+    let at = |name: &str| {
+        let calendar = Calendar::new(None, Vec::new(), name);
+        asked(&sim, &Policy { calendar, ..policy() }, created(&sim)).at.unwrap()
+    };
+    let turns: std::collections::BTreeSet<Timestamp> = (0..100).map(|number| at(&format!("credential-{number}"))).collect();
+    let latest = created(&sim) + SignedDuration::from_hours(7 * 24);
+    assert!(turns.len() > 80, "{}", turns.len());
+    assert!(turns.iter().all(|turn| *turn <= latest && *turn > latest - SignedDuration::from_hours(4)), "{turns:?}");
+    assert_eq!(at("sales-bi"), at("sales-bi"));
 }
 
 #[test]
@@ -59,23 +125,25 @@ fn a_window_is_waited_for_but_not_by_force() {
     let mut sim = Sim::rotated(&["a"]);
     sim.days(8);
     let now = sim.world.now;
-    let opens = now + SignedDuration::from_hours(2);
-    let closed = Policy { may_start_at: Some(opens), ..policy() };
+    let opens: Timestamp = "2026-11-10T12:00:00Z".parse().unwrap();
+    assert!(now < opens && now > opens - SignedDuration::from_hours(5));
+    let closed = Policy { calendar: window("0 12 * * *", 3, &[]), ..policy() };
     let no = asked(&sim, &closed, now);
     assert_eq!((no.due, no.at), (false, Some(opens)));
     assert!(asked(&sim, &closed, opens).due);
-    let never = Policy { may_start_at: None, ..policy() };
-    assert_eq!((asked(&sim, &never, now).due, asked(&sim, &never, now).at), (false, None));
-    let ran = sim.run_with(ROTATE, |runner| runner.policy.may_start_at = Some(opens));
+    let never = Policy { calendar: never(), ..policy() };
+    let frozen = asked(&sim, &never, now);
+    assert!(!frozen.due && frozen.reason.contains("all the same"), "{}", frozen.reason);
+    let ran = sim.run_with(ROTATE, |runner| runner.policy.calendar = window("0 12 * * *", 3, &[]));
     assert_eq!((ran.end, sim.world.creates), (End::Done, 1));
-    assert_eq!(sim.run_with(FORCE, |runner| runner.policy.may_start_at = None).state.current, Some(Generation(2)));
+    assert_eq!(sim.run_with(FORCE, |runner| runner.policy.calendar = self::never()).state.current, Some(Generation(2)));
 }
 
 #[test]
 fn a_first_rotation_waits_for_its_window_too() {
     let sim = Sim::new(&["a"]);
     assert!(asked(&sim, &policy(), sim.world.now).due);
-    assert!(!asked(&sim, &NEVER, sim.world.now).due);
+    assert!(!asked(&sim, &never_due(), sim.world.now).due);
 }
 
 #[test]
@@ -84,9 +152,12 @@ fn a_missing_current_secret_waits_for_nothing_but_a_list_that_may_lag() {
     let current = sim.secret(1);
     sim.world.person_deletes(&current);
     let soon = created(&sim) + SignedDuration::from_mins(10);
-    assert!(!asked(&sim, &NEVER, soon).due);
-    assert!(asked(&sim, &NEVER, soon + SignedDuration::from_secs(1)).due);
-    assert!(!due(&sim.state(), &NEVER, None, false, sim.world.now + SignedDuration::from_hours(1)).due, "nobody has looked");
+    assert!(!asked(&sim, &never_due(), soon).due);
+    assert!(asked(&sim, &never_due(), soon + SignedDuration::from_secs(1)).due);
+    assert!(
+        !due(&sim.state(), &never_due(), None, false, sim.world.now + SignedDuration::from_hours(1)).due,
+        "nobody has looked"
+    );
     sim.minutes(11);
     let ran = sim.run(ROTATE);
     assert_eq!((ran.end, sim.holds("a")), (End::Done, Some(sim.secret(2))));

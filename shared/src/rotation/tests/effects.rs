@@ -8,10 +8,12 @@ use super::faults::{Faults, chance_of_create, chance_of_take_over};
 use super::runner::{Did, End, Runner, minted};
 use super::world::{LIFETIME_S, Manner, REQUEST_TIMEOUT, SKEW, World};
 use crate::error::Problem;
-use crate::ids::{Generation, SecretId, TargetId};
-use crate::rotation::event::{Event, Fate, TakenOver, WaveResult};
+use crate::ids::{DatasetId, Generation, SecretId, TargetId};
+use crate::report::RefreshOutcome;
+use crate::rotation::event::{Event, Fate, PlanKind, RefreshAsked, TakenOver, WaveResult};
 use crate::rotation::next::{DeleteSent, SLOTS_USED_MAX};
 use crate::rotation::recover;
+use crate::rotation::refresh::{RefreshFate, RefreshResult};
 use crate::rotation::state::AttemptFate;
 use crate::targets::DatasetRef;
 
@@ -22,7 +24,9 @@ impl Runner {
             AttemptFate::Unanswered { until } => until > world.now + self.off,
             AttemptFate::UnderWay | AttemptFate::Refused | AttemptFate::Minted => false,
         });
-        assert!(listing.len() + may_land.count() <= SLOTS_USED_MAX, "G4: minted with too few slots: {listing:?}");
+        let revoke = self.state.open.as_ref().is_some_and(|open| open.plan.kind == PlanKind::Revoke);
+        let used = listing.len() + may_land.count();
+        assert!(used <= SLOTS_USED_MAX + usize::from(revoke), "G4: minted with too few slots: {listing:?}");
         let lost = self.seen.values.iter().find(|id| !world.is_condemned(id) && self.state.generation_of(id).is_none());
         assert!(lost.is_none(), "G2: {lost:?} is staged, and another is minted");
         let attempt = self.state.attempts.last().map_or(1, |last| last.number + 1);
@@ -119,6 +123,33 @@ impl Runner {
         }
         Self::point(faults)?;
         self.record(world, Event::TakenOver { results })
+    }
+
+    /// As `perform` does: first the intents, then, in a step of its own, the starts.
+    pub(super) fn refresh(&mut self, world: &mut World, faults: &mut Faults, datasets: Vec<DatasetId>) -> Did {
+        let fresh = |id: &&DatasetId| self.state.refreshes[*id].fate == RefreshFate::Wanted;
+        let asked: Vec<RefreshAsked> =
+            datasets.iter().filter(fresh).map(|id| RefreshAsked { dataset: id.clone(), before: None }).collect();
+        if !asked.is_empty() {
+            return self.record(world, Event::RefreshesAsked { refreshes: asked });
+        }
+        Self::point(faults)?;
+        world.refreshes += u32::try_from(datasets.len()).unwrap();
+        self.record(world, Event::RefreshesStarted { datasets })
+    }
+
+    pub(super) fn poll(&mut self, world: &mut World, faults: &mut Faults, datasets: Vec<DatasetId>) -> Did {
+        let looks = self.seen.polled.map_or(0, |(_, looks)| looks);
+        self.seen.polled = Some((world.now + self.off, looks + 1));
+        Self::point(faults)?;
+        let by_chance = match faults.dice.percent(faults.chance) {
+            true => Some((RefreshOutcome::Failed, faults.dice.percent(50))),
+            false => faults.refreshes,
+        };
+        let Some((outcome, credential)) = by_chance else { return Ok(()) };
+        let problem = Problem::new("refresh-failed", "it failed");
+        let result = |dataset| RefreshResult { dataset, outcome, credential, problem: Some(problem.clone()) };
+        self.record(world, Event::RefreshesEnded { results: datasets.into_iter().map(result).collect() })
     }
 
     pub(super) fn wave(&mut self, world: &mut World, faults: &mut Faults, generation: Generation, targets: &[TargetId]) -> Did {

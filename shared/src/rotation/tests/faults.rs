@@ -2,6 +2,8 @@
 
 use jiff::SignedDuration;
 
+use crate::report::RefreshOutcome;
+
 use super::world::{Create, REQUEST_TIMEOUT, SKEW, TakeOver};
 
 /// SplitMix64.
@@ -45,6 +47,8 @@ pub(super) struct Faults {
     pub(super) undeletable: bool,
     /// Whether what refuses a write is a service in trouble.
     pub(super) passing: bool,
+    /// What becomes of refreshes that are looked at; `None` while they run.
+    pub(super) refreshes: Option<(RefreshOutcome, bool)>,
 }
 
 impl Faults {
@@ -59,6 +63,7 @@ impl Faults {
             unreadable: false,
             undeletable: false,
             passing: false,
+            refreshes: Some((RefreshOutcome::Completed, false)),
         }
     }
 }

@@ -6,10 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::faults::Faults;
 use super::world::{By, LANDING, LEASE, LIFETIME_S, SKEW, World};
+use crate::config::schedule::Calendar;
 use crate::error::Problem;
 use crate::ids::{ApplicationId, CredentialName, Generation, RunnerId, SecretId, ServicePrincipalId, Workspace};
 use crate::rotation::event::{Begun, Condemnation, Event, Minted, Place, PlanKind, Planned, Turn};
-use crate::rotation::next::{Goal, Observed, Policy, Step, next, past};
+use crate::rotation::next::{Goal, Observed, Policy, Step, lacking, next, past};
 use crate::rotation::recover::Listed;
 use crate::rotation::state::State;
 use crate::rotation::waves;
@@ -50,7 +51,7 @@ pub(super) struct Runner {
 
 pub(super) fn policy() -> Policy {
     let hours = SignedDuration::from_hours;
-    Policy { rotate_every: Some(hours(7 * 24)), grace: hours(24), skew: SKEW, may_start_at: Some(Timestamp::MIN) }
+    Policy { rotate_every: Some(hours(7 * 24)), grace: hours(24), skew: SKEW, calendar: Calendar::default() }
 }
 
 impl Runner {
@@ -149,12 +150,16 @@ impl Runner {
         match step {
             Step::Begin => self.begin(world),
             Step::Look => self.look(world, faults),
+            Step::Survey => {
+                self.seen.selected = Some(world.selection.clone());
+                Ok(())
+            }
             Step::Unquarantine { forced } => self.record(world, Event::Unquarantined { forced }),
             Step::Quarantine(problem) => {
                 self.seen.quarantined = true;
                 self.record(world, Event::Quarantined { problem })
             }
-            Step::Plan { kind, reason } => {
+            Step::Plan { kind, reason, .. } => {
                 let plan = plan(world, &self.state, kind, reason);
                 self.record(world, Event::Planned(Box::new(plan)))
             }
@@ -165,7 +170,10 @@ impl Runner {
                 self.minted(world, &secret_id, attempt)
             }
             Step::Condemn { secret_id, reason } => {
-                assert!(world.secrets[&secret_id].by == By::Lakekey, "G3: foreign `{secret_id}` is condemned");
+                assert!(
+                    reason == Condemnation::Revoked || world.secrets[&secret_id].by == By::Lakekey,
+                    "G3: foreign `{secret_id}` is condemned"
+                );
                 self.record(world, Event::Condemned { secret_id, reason })
             }
             Step::Delete { secret_id, condemned_by } => self.delete(world, faults, &secret_id, condemned_by),
@@ -205,6 +213,8 @@ impl Runner {
                 self.seen.settled.push((kind, problem));
                 Ok(())
             }
+            Step::Refresh { datasets } => self.refresh(world, faults, datasets),
+            Step::PollRefreshes { datasets } => self.poll(world, faults, datasets),
             Step::Turn { turn, reason } => self.record(world, Event::Turned { turn, reason }),
             Step::EndTurn(problem) => {
                 self.record(world, Event::TurnEnded { problem: problem.clone() })?;
@@ -272,6 +282,7 @@ pub(super) fn plan(world: &World, state: &State, kind: PlanKind, reason: String)
         verify_warehouse: None,
         verify_tables: Vec::new(),
         waves: waves(world, state, kind),
+        refresh: if kind == PlanKind::Rotate { world.refresh.clone() } else { Vec::new() },
     }
 }
 
@@ -287,7 +298,11 @@ fn waves(world: &World, state: &State, kind: PlanKind) -> Vec<Vec<TargetSpec>> {
             let holders = state.holders.values().filter(|holder| holder.planned && holder.may_hold_other_than(*to));
             vec![holders.filter_map(|holder| holder.spec.clone()).collect()]
         }
-        (PlanKind::Reapply | PlanKind::Rollback, _) => vec![selected()],
+        (PlanKind::Join, _) => {
+            let lacking = lacking(state, state.current.unwrap(), &world.selection, world.now);
+            vec![lacking.iter().map(|id| world.spec(id)).collect()]
+        }
+        (PlanKind::Reapply | PlanKind::Rollback | PlanKind::Revoke, _) => vec![selected()],
     }
 }
 

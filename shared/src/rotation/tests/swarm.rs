@@ -7,10 +7,11 @@ use super::runner::{End, Runner};
 use super::world::{By, Manner, World};
 use super::{FORCE, ROTATE};
 use crate::config::WaveSize;
-use crate::ids::{DatasetId, RunnerId, SecretId, TargetId};
+use crate::ids::{DatasetId, GroupId, RunnerId, SecretId, TargetId};
 use crate::report::Phase;
 use crate::rotation::event::{Event, PlanKind, Turn};
 use crate::rotation::next::Goal;
+use crate::rotation::refresh::RefreshWanted;
 use crate::rotation::state::{Holder, State};
 
 const SEEDS: u64 = 2_000;
@@ -47,13 +48,21 @@ fn swarm(seed: u64) {
     if dice.percent(50) {
         world.waves = vec![WaveSize::Count(1), WaveSize::Percent(50), WaveSize::Percent(100)];
     }
+    if dice.percent(50) {
+        let wanted = |id: &str, wait| RefreshWanted {
+            group: GroupId::new("group"),
+            dataset: DatasetId::new(format!("dataset-{id}")),
+            wait,
+        };
+        world.refresh = vec![wanted("c", true), wanted("d", false)];
+    }
     let mut faults = Faults { dice: dice.clone(), chance: 5 + dice.below(40), ..Faults::none() };
     let locks = dice.percent(50);
     let mut runners: [Option<Runner>; 2] = [None, None];
     for run in 0..RUNS_IN_TROUBLE {
         meddle(&mut world, &mut dice);
         let goal = match dice.below(8) {
-            0 => Goal::Reapply,
+            0 => Goal::Reapply { refresh: false },
             1 | 2 => FORCE,
             _ => ROTATE,
         };
@@ -62,6 +71,9 @@ fn swarm(seed: u64) {
         }
         if dice.percent(8) {
             roll_back(&mut world, run);
+        }
+        if dice.percent(4) {
+            revoke(&mut world, run, dice.percent(30));
         }
         interleaved(&mut world, &mut faults, &mut dice, (&mut runners, goal, locks, run));
         let pause = match dice.below(4) {
@@ -130,6 +142,15 @@ fn roll_back(world: &mut World, run: u64) {
     if let Some(to) = living.filter(|_| state.turn.is_none()) {
         let turn = Turn::Rollback { to: Some(to), canary: None };
         world.append(world.now, &RunnerId::new(format!("person-{run}")), Event::Turned { turn, reason: String::new() });
+    }
+}
+
+/// A person breaks the glass.
+fn revoke(world: &mut World, run: u64, foreign: bool) {
+    let state = world.fold();
+    if state.begun.is_some() && !matches!(state.turn, Some(Turn::Revoke { .. })) {
+        let turn = Turn::Revoke { foreign };
+        world.append(world.now, &RunnerId::new(format!("glass-{run}")), Event::Turned { turn, reason: String::new() });
     }
 }
 

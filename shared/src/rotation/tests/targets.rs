@@ -219,7 +219,7 @@ fn loses_its_value(sim: &mut Sim) {
     let ran = sim.run(ROTATE);
     assert_eq!((ran.code(), ran.state.phase()), (Some("value-lost"), Phase::Quarantined));
     assert!(sim.world.alive(&second));
-    assert_eq!(sim.run(Goal::Reapply).code(), Some("value-lost"));
+    assert_eq!(sim.run(Goal::Reapply { refresh: false }).code(), Some("value-lost"));
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn reapply_sends_the_current_generation_again_and_restarts_grace() {
     sim.world.site("a").holds = None;
     sim.world.site("b").manner = Manner::Refuses;
     sim.minutes(23 * 60);
-    let ran = sim.run(Goal::Reapply);
+    let ran = sim.run(Goal::Reapply { refresh: false });
     assert_eq!((ran.end, &ran.settled[..]), (End::Done, &[(PlanKind::Reapply, None)][..]));
     assert_eq!(sim.holds("a"), Some(sim.secret(2)));
     let holder = ran.state.holders[&TargetId::new("b")].clone();
@@ -298,7 +298,7 @@ fn reapply_sends_the_current_generation_again_and_restarts_grace() {
 #[test]
 fn rotate_finishes_an_interrupted_reapply_and_then_does_its_own_work() {
     let mut sim = Sim::rotated(&["a"]);
-    sim.dies(Goal::Reapply, 2);
+    sim.dies(Goal::Reapply { refresh: false }, 2);
     assert_eq!(sim.state().phase(), Phase::Applying);
     sim.days(8);
     let ran = sim.run(ROTATE);
@@ -308,13 +308,13 @@ fn rotate_finishes_an_interrupted_reapply_and_then_does_its_own_work() {
 #[test]
 fn reapply_needs_a_current_generation_that_signs_in() {
     let mut sim = Sim::new(&["a"]);
-    assert_eq!(sim.run(Goal::Reapply).code(), Some("nothing-to-reapply"));
+    assert_eq!(sim.run(Goal::Reapply { refresh: false }).code(), Some("nothing-to-reapply"));
     sim.rotates();
     sim.faults.locked_out = true;
-    let ran = sim.run(Goal::Reapply);
+    let ran = sim.run(Goal::Reapply { refresh: false });
     assert_eq!((ran.end.clone(), ran.code()), (End::Done, Some("verification-failed")));
     assert!(sim.world.alive(&sim.secret(1)));
     sim.faults.locked_out = false;
     (sim.world.stored, sim.world.slots) = (None, [].into());
-    assert_eq!(sim.run(Goal::Reapply).code(), Some("value-lost"));
+    assert_eq!(sim.run(Goal::Reapply { refresh: false }).code(), Some("value-lost"));
 }

@@ -1,7 +1,7 @@
-//! Rollback: back to the generation before, and held there.
+//! Changes of direction: rollback, back to the generation before and held there; revoke, a new secret and none of the old.
 
 use super::runner::{End, condemnations};
-use super::world::Manner;
+use super::world::{By, Manner};
 use super::{FORCE, ROTATE, Sim};
 use crate::ids::{Generation, TargetId};
 use crate::report::Phase;
@@ -154,4 +154,141 @@ fn a_target_that_never_held_the_other_generation_is_not_written_by_a_rollback() 
     }
     assert_eq!(sent.len(), 1, "{:?}", ran.trace);
     assert!(all_hold(&sim, 1));
+}
+
+fn revokes(sim: &mut Sim, foreign: bool) -> super::Ran {
+    sim.asks(Turn::Revoke { foreign });
+    sim.run(Goal::Revoke)
+}
+
+#[test]
+fn a_revoke_moves_everything_to_a_new_secret_and_deletes_every_older_one_of_its_own() {
+    let mut sim = moved();
+    let theirs = sim.world.make(By::Person, None).unwrap().id;
+    let ran = revokes(&mut sim, false);
+    assert_eq!((ran.end.clone(), &ran.settled[..]), (End::Done, &[(PlanKind::Revoke, None)][..]), "{:?}", ran.trace);
+    assert!(all_hold(&sim, 3) && sim.holds("file:copy") == Some(sim.secret(3)));
+    assert_eq!((sim.world.existing(By::Lakekey), sim.world.existing(By::Person)), (vec![sim.secret(3)], vec![theirs]));
+    assert_eq!(condemnations(&sim.world)[&sim.secret(2)], Condemnation::Revoked);
+    assert_eq!((ran.state.turn, ran.state.before), (None, None));
+    assert_eq!(sim.run(ROTATE).end, End::Done);
+    assert_eq!(sim.world.creates, 3);
+}
+
+#[test]
+fn a_revoke_of_foreign_ones_too_leaves_one_secret() {
+    let mut sim = moved();
+    for _ in 0..2 {
+        sim.world.make(By::Person, None).unwrap();
+    }
+    let ran = revokes(&mut sim, true);
+    assert_eq!((ran.end, ran.settled), (End::Done, vec![(PlanKind::Revoke, None)]));
+    assert!(all_hold(&sim, 3) && sim.world.existing(By::Person).is_empty());
+    assert_eq!(sim.world.existing(By::Lakekey), [sim.secret(3)]);
+}
+
+#[test]
+fn a_revoke_does_not_wait_for_a_target_that_does_not_move() {
+    let mut sim = moved();
+    sim.world.site("b").manner = Manner::Refuses;
+    let ran = revokes(&mut sim, false);
+    assert_eq!(ran.end, End::Done, "{:?}", ran.trace);
+    assert_eq!(sim.holds("a"), Some(sim.secret(3)));
+    assert_eq!(sim.holds("b"), Some(sim.secret(2)), "it is cut off");
+    assert!(!sim.world.exists(&sim.secret(2)));
+}
+
+#[test]
+fn a_revoke_supersedes_an_open_rotation_and_what_it_made() {
+    let mut sim = Sim::rotated(&["a", "b"]);
+    sim.world.site("b").manner = Manner::Refuses;
+    sim.days(8);
+    assert!(matches!(sim.run(ROTATE).end, End::Waiting(_)));
+    sim.world.site("b").manner = Manner::Takes;
+    let ran = revokes(&mut sim, false);
+    assert_eq!(ran.settled.last(), Some(&(PlanKind::Revoke, None)), "{:?}", ran.trace);
+    assert!(all_hold(&sim, 3));
+    assert_eq!(sim.world.existing(By::Lakekey), [sim.secret(3)]);
+}
+
+#[test]
+fn with_four_slots_used_a_revoke_mints_and_with_five_it_first_deletes_its_own_oldest() {
+    for foreign in [2, 3] {
+        let mut sim = moved();
+        for _ in 0..foreign {
+            sim.world.make(By::Person, None).unwrap();
+        }
+        let (first, second) = (sim.secret(1), sim.secret(2));
+        let ran = revokes(&mut sim, false);
+        assert_eq!(ran.settled.last(), Some(&(PlanKind::Revoke, None)), "{foreign}: {:?}", ran.trace);
+        assert!(all_hold(&sim, 3) && !sim.world.exists(&first) && !sim.world.exists(&second));
+        let minted = ran.trace.iter().position(|step| matches!(step, Step::Mint)).unwrap();
+        let deleted = ran.trace.iter().position(|step| matches!(step, Step::Delete { .. })).unwrap();
+        assert_eq!(deleted < minted, foreign == 3, "{:?}", ran.trace);
+        assert_eq!(sim.world.existing(By::Person).len(), foreign);
+    }
+}
+
+#[test]
+fn with_five_slots_of_others_a_revoke_says_so_and_deletes_nothing() {
+    let mut sim = Sim::rotated(&["a"]);
+    for _ in 0..4 {
+        sim.world.make(By::Person, None).unwrap();
+    }
+    let ran = revokes(&mut sim, false);
+    assert_eq!(ran.code(), Some("slots-full"));
+    assert_eq!((ran.state.turn, sim.world.deletes), (None, 0));
+    assert!(all_hold(&sim, 1));
+    // Where those may go too, one makes room.
+    let ran = revokes(&mut sim, true);
+    assert_eq!(ran.settled.last(), Some(&(PlanKind::Revoke, None)), "{:?}", ran.trace);
+    assert!(all_hold(&sim, 2) && sim.world.existing(By::Person).is_empty());
+}
+
+#[test]
+fn a_revoke_whose_secret_does_not_pass_deletes_nothing_else() {
+    let mut sim = moved();
+    sim.faults.unreadable = true;
+    let ran = revokes(&mut sim, false);
+    assert_eq!(ran.code(), Some("verification-failed"));
+    assert!(sim.world.alive(&sim.secret(2)) && all_hold(&sim, 2));
+}
+
+#[test]
+fn a_runner_may_die_at_any_point_of_a_revoke() {
+    for point in 0.. {
+        let mut sim = moved();
+        sim.asks(Turn::Revoke { foreign: false });
+        let died = sim.dies(Goal::Revoke, point);
+        for _ in 0..3 {
+            sim.run(ROTATE);
+            sim.minutes(6);
+        }
+        let state = sim.state();
+        let current = sim.secret(state.current.unwrap().0);
+        assert_eq!((state.turn, state.open.is_none()), (None, true), "point {point}");
+        assert_eq!(sim.world.existing(By::Lakekey), [current], "point {point}");
+        assert!(all_hold(&sim, state.current.unwrap().0), "point {point}");
+        if !died {
+            assert!(point > 15, "{point}");
+            return;
+        }
+    }
+}
+
+#[test]
+fn the_fold_revokes_nothing_that_nobody_asked_to() {
+    let condemned = |generation: u32, turn: Option<Turn>| {
+        let mut sim = moved();
+        let id = sim.secret(generation);
+        if let Some(turn) = turn {
+            sim.asks(turn);
+        }
+        let runner = sim.open(ROTATE).unwrap();
+        let mut state = runner.state.clone();
+        let event = Event::Condemned { secret_id: id, reason: Condemnation::Revoked };
+        state.apply(99, sim.world.now, &runner.id, &event).map_err(|illegal| illegal.reason).err()
+    };
+    assert_eq!(condemned(1, None), Some("a secret is revoked although nobody asked for that"));
+    assert_eq!(condemned(1, Some(Turn::Revoke { foreign: false })), Some("a secret is revoked outside a revoke"));
 }

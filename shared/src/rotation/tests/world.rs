@@ -8,8 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use crate::clients::powerbi::DatabricksSource;
 use crate::config::WaveSize;
 use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId, RunnerId, SecretId, TargetId};
-use crate::rotation::event::{Event, Place};
+use crate::rotation::event::{Condemnation, Event, Place};
 use crate::rotation::recover::Listed;
+use crate::rotation::refresh::RefreshWanted;
 use crate::rotation::state::State;
 use crate::targets::{DatasetRef, SourceKind, TargetKind, TargetSpec};
 
@@ -95,11 +96,16 @@ pub(super) struct World {
     pub(super) selection: BTreeSet<TargetId>,
     pub(super) copies: Vec<Place>,
     pub(super) waves: Vec<WaveSize>,
+    pub(super) refresh: Vec<RefreshWanted>,
+    /// Refreshes that were started.
+    pub(super) refreshes: u32,
     late: Vec<(Timestamp, Late)>,
     pub(super) journal: Vec<(Timestamp, RunnerId, Event)>,
     /// The fold of the journal up to there, so that not every run folds all of it.
     folded: (usize, State),
     condemned: BTreeSet<SecretId>,
+    /// Those that a person has revoked, whoever holds them.
+    revoked: BTreeSet<SecretId>,
     /// How old a list may be.
     pub(super) list_age: SignedDuration,
     /// Whether Databricks keeps lifetimes to the minute only.
@@ -122,10 +128,13 @@ impl World {
             sites,
             copies: Vec::new(),
             waves: vec![WaveSize::Percent(100)],
+            refresh: Vec::new(),
+            refreshes: 0,
             late: Vec::new(),
             journal: Vec::new(),
             folded: (0, State::default()),
             condemned: BTreeSet::new(),
+            revoked: BTreeSet::new(),
             list_age: SignedDuration::ZERO,
             rounds: false,
             creates: 0,
@@ -244,6 +253,7 @@ impl World {
     pub(super) fn put(&mut self, place: &TargetId, id: &SecretId) {
         let was_alive = self.sites[place].holds.as_ref().is_some_and(|held| self.alive(held));
         let ours = self.secrets[id].gone.is_some_and(|(_, by)| by == By::Lakekey);
+        let ours = ours && !self.revoked.contains(id);
         assert!(!(was_alive && ours), "G1: `{place}` gets `{id}`, which lakekey has deleted");
         self.sites.get_mut(place).unwrap().holds = Some(id.clone());
     }
@@ -253,8 +263,9 @@ impl World {
         self.deletes += 1;
         assert!(self.is_condemned(id), "deletion discipline: `{id}` is deleted but not condemned");
         let Some(made) = self.secrets.get(id) else { return };
-        assert_eq!(made.by, By::Lakekey, "G3: `{id}` is foreign and deleted");
-        if self.alive(id) {
+        let revoked = self.revoked.contains(id);
+        assert!(revoked || made.by == By::Lakekey, "G3: `{id}` is foreign and deleted");
+        if self.alive(id) && !revoked {
             let cut_off = self.sites.iter().find(|(_, site)| site.holds.as_ref() == Some(id));
             assert!(cut_off.is_none(), "G1: `{id}` is deleted, but {cut_off:?}");
         }
@@ -267,8 +278,11 @@ impl World {
     }
 
     pub(super) fn append(&mut self, at: Timestamp, by: &RunnerId, event: Event) {
-        if let Event::Condemned { secret_id, .. } = &event {
+        if let Event::Condemned { secret_id, reason } = &event {
             self.condemned.insert(secret_id.clone());
+            if *reason == Condemnation::Revoked {
+                self.revoked.insert(secret_id.clone());
+            }
         }
         self.journal.push((at, by.clone(), event));
     }

@@ -29,6 +29,9 @@ pub(super) fn start(world: &mut World, caller: &str, call: &Call, group: &str, i
     if option.is_some_and(|option| option != "NoNotification") || (enhanced && option.is_some()) {
         return Err(error(400, "BadRequest", "notifyOption does not apply to service principals or enhanced refreshes"));
     }
+    if enhanced && !world.settings.dedicated_capacity {
+        return Err(error(400, "BadRequest", "enhanced refresh needs a dedicated capacity"));
+    }
     if dataset.refreshes.iter().any(|refresh| refresh.outcome.is_none()) {
         let text = "Invalid dataset refresh request. Another refresh request is already executing";
         return Err(error(400, "RefreshInProgressException", text));
