@@ -81,7 +81,7 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let asked = Asked {
         first,
-        seeds: args.seeds.unwrap_or(if args.seed.is_some() { 1 } else { SEEDS_DEFAULT }),
+        seeds: args.seeds.unwrap_or_else(|| if args.seed.is_some() { 1 } else { SEEDS_DEFAULT }),
         time: args.minutes.map(|minutes| Duration::from_secs(minutes * 60)),
         threads,
         keep_going: args.keep_going,

@@ -1,4 +1,5 @@
 //! The short run: seeds of the swarm, a stride through the crash matrix, and that one seed is one course.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use lakekey_simulate::course;
 use lakekey_simulate::matrix::{self, Cell, MOMENTS, RESUMED};
