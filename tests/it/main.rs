@@ -6,6 +6,7 @@
 mod arrange;
 mod budget;
 mod config;
+mod connections;
 mod crashes;
 mod docs;
 mod doors;

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::reference::Reference;
 use super::schedule::Window;
-use crate::ids::{ApplicationId, CredentialName, IdentityName, WarehouseId, Workspace};
+use crate::ids::{ApplicationId, CredentialName, DatasourceId, IdentityName, WarehouseId, Workspace};
 
 /// A whole, valid config.
 #[derive(Clone, Debug)]
@@ -219,13 +219,15 @@ pub enum Selector {
     Warehouse(WarehouseId),
     /// Every data source on the credential's workspaces.
     All,
-    /// One data source of an on-premises gateway.
+    /// One data source of an on-premises or virtual network gateway.
     Gateway {
         /// Gateway, name or id.
         gateway: String,
         /// Data source, name or id.
         datasource: String,
     },
+    /// One Fabric connection, written through Fabric.
+    Connection(DatasourceId),
 }
 
 impl std::fmt::Display for Selector {
@@ -235,6 +237,7 @@ impl std::fmt::Display for Selector {
             Self::Warehouse(warehouse) => write!(f, "warehouse `{warehouse}`"),
             Self::All => f.write_str("all"),
             Self::Gateway { gateway, datasource } => write!(f, "gateway `{gateway}`, data source `{datasource}`"),
+            Self::Connection(connection) => write!(f, "connection `{connection}`"),
         }
     }
 }

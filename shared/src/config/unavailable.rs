@@ -64,7 +64,6 @@ const ROWS: &[Row] = &[
     row("credentials.*.account", Use::Present, "account-level calls"),
     row("credentials.*.targets.mapping", Use::Present, "a mapping list"),
     row("credentials.*.targets.waves", Use::OtherThan("100%"), "canary waves other than `[100%]`"),
-    row("credentials.*.targets.select.*.connection", Use::Present, "selecting a Fabric connection"),
     row("credentials.*.targets.select.*.refresh", Use::OtherThan("none"), "refreshing datasets"),
 ];
 

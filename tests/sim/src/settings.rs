@@ -29,6 +29,8 @@ pub struct Settings {
     pub scopes_readable: bool,
     pub warehouse_start: Duration,
     pub refresh_time: Duration,
+    /// How long a test of a connection takes; what takes any time becomes an operation to follow.
+    pub connection_test_time: Duration,
     /// Requests a minute for each service and identity.
     pub rate_limit: Option<u32>,
 }
@@ -50,6 +52,7 @@ impl Default for Settings {
             scopes_readable: true,
             warehouse_start: Duration::from_secs(4),
             refresh_time: Duration::from_secs(5),
+            connection_test_time: Duration::ZERO,
             rate_limit: None,
         }
     }

@@ -1,10 +1,12 @@
 //! Targets: who signs in to Power BI, and what each row of `select` means.
 
+use uuid::Uuid;
+
 use super::Checker;
 use crate::config::document::{AlwaysName, AuthName, IdText, SelectPart, TakeOverPart, TargetsPart};
 use crate::config::model::{Selector, TakeOver, Targets};
 use crate::config::tree::Place;
-use crate::ids::IdentityName;
+use crate::ids::{DatasourceId, IdentityName};
 
 const CONCURRENCY_DEFAULT: u64 = 16;
 
@@ -94,11 +96,19 @@ impl Checker<'_> {
             });
         }
         if has(&["connection"]) {
-            // `unavailable.rs` has said so.
-            return None;
+            return self.connection(row.connection.as_deref()?, place.key("connection")).map(Selector::Connection);
         }
         self.problem(place.at(), "bad-selector", "the row is of no known form", ROW_FORMS);
         None
+    }
+
+    fn connection(&mut self, text: &str, place: Place<'_>) -> Option<DatasourceId> {
+        let id = Uuid::try_parse(text.trim()).ok();
+        if id.is_none() {
+            let hint = "take it from the connection's settings in Manage connections and gateways";
+            self.problem(place.at(), "bad-id", "the id of a connection is a UUID", hint);
+        }
+        id.map(|id| DatasourceId::new(id.to_string()))
     }
 
     fn named(&mut self, text: Option<&String>, place: Place<'_>) -> Option<String> {

@@ -176,8 +176,7 @@ pub(in crate::config) struct SelectPart {
     pub(in crate::config) gateway: Option<String>,
     /// Data source of the gateway.
     pub(in crate::config) datasource: Option<String>,
-    /// Fabric connection.
-    #[expect(dead_code, reason = "`unavailable.rs` refuses it")]
+    /// Fabric connection, by its id.
     pub(in crate::config) connection: Option<String>,
 }
 

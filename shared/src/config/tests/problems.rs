@@ -278,12 +278,19 @@ credentials:
     account: ▶{ host: https://accounts.azuredatabricks.net, id: 7a3a0000-0000-4000-8000-000000000000 }
     targets:
       identity: pbi
-      select: [{ connection: ▶abc }, { workspace: a, dataset: b, refresh: ▶wait }]
+      select: [{ workspace: a, dataset: b, refresh: ▶wait }]
       mapping: ▶m.csv
       waves: ▶[1, 100%]
 ",
-        &["not-available-yet"; 12],
+        &["not-available-yet"; 11],
     );
     assert!(problems.iter().all(|problem| problem.message.contains("does not have")));
     expect(&small("      identity: pbi", "      identity: pbi\n      waves: [100%]"), &[]);
+}
+
+#[test]
+fn a_connection_is_named_by_its_id() {
+    let with = |row: &str| small("{ workspace: Sales, dataset: Orders }", row);
+    expect(&with("{ connection: 6952a7b2-aea3-414f-9d85-6c0fe5d34539 }"), &[]);
+    expect(&with("{ connection: ▶Sales }"), &["bad-id"]);
 }
