@@ -6,6 +6,7 @@
 
 mod connections;
 mod decide;
+mod mapped;
 mod ownership;
 mod rows;
 mod walk;

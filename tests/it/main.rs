@@ -13,6 +13,7 @@ mod doors;
 mod fuse;
 mod interrupts;
 mod journal;
+mod mapping;
 mod network;
 mod pace;
 mod people;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::civil::Date;
 use url::Url;
 
+use super::mapping::{MappedRow, Mapping};
 use super::reference::Reference;
 use super::schedule::Window;
 use crate::ids::{ApplicationId, CredentialName, DatasourceId, IdentityName, WarehouseId, Workspace};
@@ -195,6 +196,8 @@ pub struct Targets {
     pub identity: IdentityName,
     /// The rows of `select`.
     pub select: Vec<Selector>,
+    /// The mapping list, whose rows select too.
+    pub mapping: Option<Mapping>,
     /// Whether a dataset may be taken over to update a cloud data source.
     pub take_over: TakeOver,
     /// Whether another kind of credential may be replaced.
@@ -228,6 +231,8 @@ pub enum Selector {
     },
     /// One Fabric connection, written through Fabric.
     Connection(DatasourceId),
+    /// One row of the mapping list.
+    Mapped(Box<MappedRow>),
 }
 
 impl std::fmt::Display for Selector {
@@ -238,6 +243,7 @@ impl std::fmt::Display for Selector {
             Self::All => f.write_str("all"),
             Self::Gateway { gateway, datasource } => write!(f, "gateway `{gateway}`, data source `{datasource}`"),
             Self::Connection(connection) => write!(f, "connection `{connection}`"),
+            Self::Mapped(row) => write!(f, "{}, data source `{}`", row.at, row.source),
         }
     }
 }

@@ -62,7 +62,6 @@ const ROWS: &[Row] = &[
     row("credentials.*.copies.*", Use::Begins("awssm:"), "a copy in Secrets Manager"),
     row("notify", Use::Present, "notifications"),
     row("credentials.*.account", Use::Present, "account-level calls"),
-    row("credentials.*.targets.mapping", Use::Present, "a mapping list"),
     row("credentials.*.targets.waves", Use::OtherThan("100%"), "canary waves other than `[100%]`"),
     row("credentials.*.targets.select.*.refresh", Use::OtherThan("none"), "refreshing datasets"),
 ];

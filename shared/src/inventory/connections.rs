@@ -45,7 +45,11 @@ impl Connections {
         }
         let named = rows.iter().filter_map(|row| match row {
             Selector::Connection(id) => Some(id.clone()),
-            Selector::Dataset { .. } | Selector::Warehouse(_) | Selector::All | Selector::Gateway { .. } => None,
+            Selector::Dataset { .. }
+            | Selector::Warehouse(_)
+            | Selector::All
+            | Selector::Gateway { .. }
+            | Selector::Mapped(_) => None,
         });
         connections.ask(fabric, named.collect()).await?;
         Ok(connections)

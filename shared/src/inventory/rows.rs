@@ -80,6 +80,7 @@ impl Matched {
                 Selector::Dataset { workspace, dataset } => matched.dataset(walk, row, workspace, dataset),
                 Selector::Gateway { gateway, datasource } => matched.gateway(walk, connections, row, (gateway, datasource)),
                 Selector::Connection(id) => matched.connection(connections, row, id),
+                Selector::Mapped(wanted) => matched.mapped(walk, connections, workspaces, (row, wanted)),
             }
         }
         matched.unbound(walk, workspaces, rows);
@@ -115,7 +116,7 @@ impl Matched {
         }
     }
 
-    fn name(&mut self, row: usize, is_meant: impl Fn(&Candidate) -> bool) {
+    pub(super) fn name(&mut self, row: usize, is_meant: impl Fn(&Candidate) -> bool) {
         for candidate in self.candidates.values_mut().filter(|candidate| is_meant(candidate)) {
             candidate.rows.insert(row);
             candidate.named = true;
@@ -199,7 +200,7 @@ impl Matched {
         }
     }
 
-    fn answer(&mut self, row: usize, problem: Problem) {
+    pub(super) fn answer(&mut self, row: usize, problem: Problem) {
         self.answered.insert(row);
         self.problems.push(problem);
     }
@@ -218,7 +219,7 @@ impl Matched {
                         is_named(workspace, dataset.group.as_str(), &dataset.workspace)
                             && is_named(name, dataset.id.as_str(), &dataset.name)
                     }
-                    Selector::Gateway { .. } | Selector::Connection(_) => false,
+                    Selector::Gateway { .. } | Selector::Connection(_) | Selector::Mapped(_) => false,
                 });
                 if meant {
                     let reason = format!(
@@ -242,7 +243,7 @@ impl Matched {
             let meant = rows.iter().any(|row| match row {
                 Selector::All => true,
                 Selector::Warehouse(id) => is_on(source, id),
-                Selector::Dataset { .. } | Selector::Gateway { .. } | Selector::Connection(_) => false,
+                Selector::Dataset { .. } | Selector::Gateway { .. } | Selector::Connection(_) | Selector::Mapped(_) => false,
             });
             if meant && Holding::of(connection.credential_type.as_deref()).may_be_replaced(false) {
                 let id = TargetId::of(connection.gateway.as_ref(), &connection.id).to_string();
@@ -286,7 +287,9 @@ pub(super) fn names_unknown_gateway(walk: &Walk, rows: &[Selector]) -> bool {
         Selector::Gateway { gateway, .. } => {
             !walk.gateways.values().any(|found| is_named(gateway, found.id.as_str(), found.name.as_deref().unwrap_or_default()))
         }
-        Selector::Dataset { .. } | Selector::Warehouse(_) | Selector::All | Selector::Connection(_) => false,
+        Selector::Dataset { .. } | Selector::Warehouse(_) | Selector::All | Selector::Connection(_) | Selector::Mapped(_) => {
+            false
+        }
     })
 }
 

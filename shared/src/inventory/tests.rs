@@ -111,6 +111,7 @@ fn config(select: Vec<Selector>) -> Targets {
         concurrency: 4,
         identity: IdentityName::new("powerbi"),
         select,
+        mapping: None,
         take_over: TakeOver::Never,
         convert: false,
         privacy_level: Some("Organizational".to_owned()),

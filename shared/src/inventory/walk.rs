@@ -75,7 +75,11 @@ impl Walk {
             is_wide(rows)
                 || rows.iter().any(|row| match row {
                     Selector::Dataset { workspace, .. } => is_named(workspace, group.id.as_str(), &group.name),
-                    Selector::Warehouse(_) | Selector::All | Selector::Gateway { .. } | Selector::Connection(_) => false,
+                    Selector::Warehouse(_)
+                    | Selector::All
+                    | Selector::Gateway { .. }
+                    | Selector::Connection(_)
+                    | Selector::Mapped(_) => false,
                 })
         };
         self.groups.values().filter(wanted).map(|group| group.id.clone()).collect()
@@ -92,7 +96,11 @@ impl Walk {
                             self.groups.get(*group).is_some_and(|group| is_named(workspace, group.id.as_str(), &group.name));
                         known && is_named(name, dataset.id.as_str(), &dataset.name)
                     }
-                    Selector::Warehouse(_) | Selector::All | Selector::Gateway { .. } | Selector::Connection(_) => false,
+                    Selector::Warehouse(_)
+                    | Selector::All
+                    | Selector::Gateway { .. }
+                    | Selector::Connection(_)
+                    | Selector::Mapped(_) => false,
                 })
         };
         all.filter(wanted).map(|(group, dataset)| (group.clone(), dataset.id.clone())).collect()
@@ -107,7 +115,11 @@ impl Walk {
                     Selector::Gateway { gateway: name, .. } => {
                         is_named(name, gateway.id.as_str(), gateway.name.as_deref().unwrap_or_default())
                     }
-                    Selector::Warehouse(_) | Selector::All | Selector::Dataset { .. } | Selector::Connection(_) => false,
+                    Selector::Warehouse(_)
+                    | Selector::All
+                    | Selector::Dataset { .. }
+                    | Selector::Connection(_)
+                    | Selector::Mapped(_) => false,
                 })
         };
         self.gateways.values().filter(wanted).map(|gateway| gateway.id.clone()).collect()
@@ -123,7 +135,7 @@ impl Walk {
 }
 
 pub(super) fn is_wide(rows: &[Selector]) -> bool {
-    rows.iter().any(|row| matches!(row, Selector::Warehouse(_) | Selector::All))
+    rows.iter().any(|row| matches!(row, Selector::Warehouse(_) | Selector::All | Selector::Mapped(_)))
 }
 
 /// Asks the same of every key, some at a time; a refusal is `None`.

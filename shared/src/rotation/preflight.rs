@@ -7,7 +7,7 @@ use futures::stream::{self, StreamExt};
 use super::event::Permission;
 use super::recover::Listed;
 use crate::clients::databricks::{Access, Databricks};
-use crate::config::{Credential, Securable};
+use crate::config::{Credential, PrincipalSelector, Securable};
 use crate::error::{Error, Problem};
 use crate::ids::{ApplicationId, ServicePrincipalId, WarehouseId, Workspace};
 use crate::inventory::{self, Selection};
@@ -34,6 +34,20 @@ pub struct Principal {
     pub id: ServicePrincipalId,
     /// Application id.
     pub application_id: ApplicationId,
+    /// Display name.
+    pub display_name: String,
+}
+
+/// What a mapping list may call the principal.
+fn names<'a>(credential: &'a Credential, principal: Option<&'a Principal>) -> Vec<&'a str> {
+    let configured = match &credential.service_principal {
+        PrincipalSelector::DisplayName(name) => name.as_str(),
+        PrincipalSelector::ApplicationId(id) => id.as_str(),
+    };
+    let found = principal.into_iter().flat_map(|found| [found.application_id.as_str(), found.display_name.as_str()]);
+    let mut names = vec![configured];
+    names.extend(found.filter(|name| *name != configured && !name.is_empty()));
+    names
 }
 
 /// Reads the selection and the permissions of one credential.
@@ -46,7 +60,9 @@ pub async fn preflight(
     let mut found = Preflight::default();
     if let (Some(targets), Some(wanted)) = (targets, &credential.targets) {
         let hosts: Vec<Workspace> = workspaces.keys().cloned().collect();
-        found.selection = inventory::select(&targets.powerbi, &targets.fabric, &hosts, wanted).await?;
+        let (wanted, unmapped) = wanted.of_principal(&names(credential, principal));
+        found.selection = inventory::select(&targets.powerbi, &targets.fabric, &hosts, &wanted).await?;
+        found.problems.extend(unmapped);
         found.problems.extend(found.selection.problems.iter().cloned());
     }
     permissions(credential, workspaces, principal, &mut found).await?;

@@ -4,7 +4,9 @@ use uuid::Uuid;
 
 use super::Checker;
 use crate::config::document::{AlwaysName, AuthName, IdText, SelectPart, TakeOverPart, TargetsPart};
+use crate::config::mapping::{self, Mapping};
 use crate::config::model::{Selector, TakeOver, Targets};
+use crate::config::reference;
 use crate::config::tree::Place;
 use crate::ids::{DatasourceId, IdentityName};
 
@@ -34,9 +36,11 @@ impl Checker<'_> {
             Some(TakeOverPart::Flag(true)) => TakeOver::Allowed,
             Some(TakeOverPart::Word(AlwaysName::Always)) => TakeOver::Always,
         };
+        let mapping = part.mapping.as_deref().and_then(|file| self.mapping(file, place.key("mapping")));
         Some(Targets {
             identity: identity?,
             select,
+            mapping,
             take_over,
             convert: part.convert.unwrap_or(false),
             privacy_level: part.privacy_level.map(|level| format!("{level:?}")),
@@ -100,6 +104,14 @@ impl Checker<'_> {
         }
         self.problem(place.at(), "bad-selector", "the row is of no known form", ROW_FORMS);
         None
+    }
+
+    fn mapping(&mut self, file: &str, place: Place<'_>) -> Option<Mapping> {
+        let Some(path) = reference::absolute(file, self.base) else {
+            self.problem(place.at(), "no-value", "the path of the mapping list is empty", "write the path of a CSV file");
+            return None;
+        };
+        mapping::read(file, &path, self.problems)
     }
 
     fn connection(&mut self, text: &str, place: Place<'_>) -> Option<DatasourceId> {

@@ -279,10 +279,9 @@ credentials:
     targets:
       identity: pbi
       select: [{ workspace: a, dataset: b, refresh: ▶wait }]
-      mapping: ▶m.csv
       waves: ▶[1, 100%]
 ",
-        &["not-available-yet"; 11],
+        &["not-available-yet"; 10],
     );
     assert!(problems.iter().all(|problem| problem.message.contains("does not have")));
     expect(&small("      identity: pbi", "      identity: pbi\n      waves: [100%]"), &[]);

@@ -62,7 +62,8 @@ async fn run(service: &Arc<Scripted>, rows: Vec<Selector>) -> Result<Selection, 
     let powerbi = PowerBi::new(http.clone(), endpoints.powerbi, signer.clone());
     let fabric = Fabric::new(http, endpoints.fabric, signer);
     let (identity, take_over) = (IdentityName::new("powerbi"), TakeOver::Never);
-    let targets = Targets { concurrency: 4, identity, select: rows, take_over, convert: false, privacy_level: None };
+    let targets =
+        Targets { concurrency: 4, identity, select: rows, mapping: None, take_over, convert: false, privacy_level: None };
     select(&powerbi, &fabric, &[Workspace::parse(HOST).unwrap()], &targets).await
 }
 
