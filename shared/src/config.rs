@@ -8,6 +8,7 @@ pub mod duration;
 pub mod env_vars;
 pub mod hosts;
 mod load;
+pub mod mapping;
 pub mod model;
 mod problem;
 pub mod reference;

@@ -66,6 +66,14 @@ impl TargetId {
     pub fn powerbi(gateway: &GatewayId, datasource: &DatasourceId) -> Self {
         Self(format!("powerbi:{gateway}/{datasource}"))
     }
+
+    /// The same wherever the gateway is known, be it a virtual one; else the id of a connection.
+    pub fn of(gateway: Option<&GatewayId>, datasource: &DatasourceId) -> Self {
+        match gateway {
+            Some(gateway) => Self::powerbi(gateway, datasource),
+            None => Self(format!("fabric:{datasource}")),
+        }
+    }
 }
 
 /// One minted secret of a credential, counted 1, 2, 3….

@@ -4,7 +4,9 @@
 //! The walk asks each question once and shares the answer between rows. Everything after it is a pure function of what
 //! was seen, so the result is the same whatever the order of the answers.
 
+mod connections;
 mod decide;
+mod mapped;
 mod ownership;
 mod rows;
 mod walk;
@@ -20,9 +22,10 @@ use crate::config;
 use crate::error::{Error, Problem};
 use crate::ids::Workspace;
 use crate::targets::TargetSpec;
+use connections::Connections;
 use decide::Decided;
 use rows::Matched;
-use walk::{Connections, Walk};
+use walk::Walk;
 
 /// What the rows select.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,12 +55,15 @@ pub async fn select(
     workspaces: &[Workspace],
     targets: &config::Targets,
 ) -> Result<Selection, Error> {
-    // Nearly every selection asks Fabric in the end; a sign-in that fails here fails again, with its reason, when it does.
-    let (walk, _) = join(Walk::run(powerbi, workspaces, &targets.select), fabric.signer().token()).await;
-    let walk = walk?;
-    let matched = Matched::new(&walk, workspaces, &targets.select);
-    let mut connections = Connections::default();
+    let (walk, connections) =
+        join(Walk::run(powerbi, workspaces, &targets.select), Connections::begin(fabric, &targets.select)).await;
+    let (walk, mut connections) = (walk?, connections?);
+    if rows::names_unknown_gateway(&walk, &targets.select) {
+        connections.find_networks(fabric).await?;
+    }
+    let matched = Matched::new(&walk, &connections, workspaces, &targets.select);
     connections.read(fabric, matched.unexplained(&walk)).await?;
+    connections.read_members(fabric, matched.sealed_by_member(&connections)).await?;
     let mut decided = Decided::new(&walk, matched, &connections, targets);
     if decided.has_cloud() {
         let known_as = powerbi.signer().known_as().await?;

@@ -1,6 +1,7 @@
 //! Targets: the places outside lakekey that hold a credential, and how one is moved to a new generation.
 
 pub(crate) mod condition;
+mod connection;
 pub mod datasource;
 mod failure;
 pub mod gateway_seal;

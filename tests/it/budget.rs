@@ -12,6 +12,8 @@ use crate::support::{Bench, days};
 const GATEWAY_SOURCE_REQUESTS: usize = 3;
 /// A read through a dataset, a read of the connection for what must stay as it is, and the write, which connects.
 const CLOUD_SOURCE_REQUESTS: usize = 3;
+/// A read, the write, and the test.
+const VNET_SOURCE_REQUESTS: usize = 3;
 /// Its key, however many sources it has.
 const GATEWAY_REQUESTS: usize = 1;
 
@@ -37,6 +39,8 @@ async fn a_target_takes_three_requests_and_a_gateway_one_more_whatever_the_size(
     for targets in [8, 40] {
         let bench = bench(targets).await;
         let moved = bench.targets();
+        let (on_vnets, moved): (Vec<SourceTruth>, Vec<SourceTruth>) =
+            moved.into_iter().partition(|source| source.connectivity == "VirtualNetworkGateway");
         let (cloud, on_gateways): (Vec<SourceTruth>, Vec<SourceTruth>) =
             moved.into_iter().partition(|source| source.connectivity.ends_with("Cloud"));
         let gateways: std::collections::BTreeSet<&str> = on_gateways.iter().map(|source| source.gateway.as_str()).collect();
@@ -50,11 +54,14 @@ async fn a_target_takes_three_requests_and_a_gateway_one_more_whatever_the_size(
             bench.targets().into_iter().flat_map(|source| source.datasets).collect();
         assert!(looks <= datasets.len(), "{looks} looks at {} datasets", datasets.len());
         sent.retain(|seen| !seen.path.contains("/refreshes?"));
-        let allowed =
-            cloud.len() * CLOUD_SOURCE_REQUESTS + on_gateways.len() * GATEWAY_SOURCE_REQUESTS + gateways.len() * GATEWAY_REQUESTS;
+        let allowed = cloud.len() * CLOUD_SOURCE_REQUESTS
+            + on_gateways.len() * GATEWAY_SOURCE_REQUESTS
+            + on_vnets.len() * VNET_SOURCE_REQUESTS
+            + gateways.len() * GATEWAY_REQUESTS;
+        assert!(!on_vnets.is_empty());
         assert_eq!(sent.len(), allowed, "{} cloud, {} on {} gateways", cloud.len(), on_gateways.len(), gateways.len());
         let writes = sent.iter().filter(|seen| seen.method == "PATCH").count();
-        assert_eq!(writes, cloud.len() + on_gateways.len(), "one write for each");
+        assert_eq!(writes, cloud.len() + on_gateways.len() + on_vnets.len(), "one write for each");
     }
 }
 

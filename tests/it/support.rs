@@ -156,10 +156,9 @@ impl Bench {
         self.cloud.advance(time);
     }
 
-    /// The data sources that a rotation of everything must move; those on virtual networks are not covered yet.
+    /// The data sources that a rotation of everything must move.
     pub fn targets(&self) -> Vec<SourceTruth> {
-        let covered = |source: &SourceTruth| source.target && source.connectivity != "VirtualNetworkGateway";
-        self.cloud.sources().into_iter().filter(covered).collect()
+        self.cloud.sources().into_iter().filter(|source| source.target).collect()
     }
 
     /// Ids of the principal's living secrets.

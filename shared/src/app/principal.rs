@@ -9,7 +9,7 @@ use crate::rotation::preflight::{self, Principal};
 
 impl From<ServicePrincipal> for Principal {
     fn from(found: ServicePrincipal) -> Self {
-        Self { id: found.id, application_id: found.application_id }
+        Self { id: found.id, application_id: found.application_id, display_name: found.display_name }
     }
 }
 

@@ -1,9 +1,17 @@
 //! The Fabric REST API, as far as lakekey uses it: connections, which tell what Power BI does not about cloud sources
-//! (how they are reached, their privacy level, their single sign-on).
+//! (how they are reached, their privacy level, their single sign-on) and are the only way to virtual network gateways.
+//! Operations that take time are followed in `operations.rs`, gateways are in `gateways.rs`, the write is in `update.rs`.
+
+mod connectivity;
+mod gateways;
+mod operations;
+mod update;
 
 use std::sync::Arc;
 
-use http::Method;
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use jiff::Timestamp;
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -11,7 +19,12 @@ use serde_json::Value;
 use url::Url;
 
 use super::powerbi::DatabricksSource;
-use super::powerbi::request::{address, id, target};
+use super::powerbi::request::{address, flag, id, target};
+pub use connectivity::{ConnectionType, Connectivity};
+pub use gateways::{FabricGateway, Member, NetworkKind};
+pub use operations::ConnectionStatus;
+pub use update::{ConnectionUpdate, NewCredentials, SealedFor, UpdateDetails};
+
 use crate::http::{Call, Effect, Http, HttpError, Service, json, page};
 use crate::identity::Signer;
 use crate::ids::{DatasourceId, GatewayId};
@@ -43,21 +56,10 @@ pub struct Connection {
     pub credential_type: Option<String>,
     /// `None`, `MicrosoftEntraID` and others, in the service's spelling.
     pub single_sign_on: Option<String>,
-}
-
-/// How a connection is reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Connectivity {
-    /// Through the cloud.
-    Cloud,
-    /// Through an on-premises gateway.
-    Gateway,
-    /// Through somebody's personal gateway.
-    PersonalGateway,
-    /// Through a virtual network gateway.
-    Vnet,
-    /// In a way that is not known yet, or was not said.
-    Other(Option<String>),
+    /// `Encrypted`, `Any`, `NotEncrypted` and maybe others, in the service's spelling.
+    pub encryption: Option<String>,
+    /// Whether the service leaves out the attempt to connect when a credential is written.
+    pub skip_test: Option<bool>,
 }
 
 impl Fabric {
@@ -83,17 +85,32 @@ impl Fabric {
         let list = target(&Method::GET, &address(&self.base, &["v1", "connections"], None));
         page::collect(WHAT, &list, async |token: Option<String>| {
             let query = token.as_deref().map(continuation);
-            let page: Page = self.get(WHAT, &["connections"], query.as_deref()).await?;
+            let page: Page<ConnectionRow> = self.get(WHAT, &["connections"], query.as_deref()).await?;
             Ok((page.value.into_iter().filter_map(ConnectionRow::connection).collect(), page.continuation_token))
         })
         .await
     }
 
     async fn get<T: DeserializeOwned>(&self, what: &'static str, path: &[&str], query: Option<&str>) -> Result<T, HttpError> {
-        let url = address(&self.base, &[&["v1"], path].concat(), query);
-        let (request, signer) = (json::request(Method::GET, url.as_str()), Some(&self.signer));
-        let call = Call { service: Service::Fabric, what, request, signer, effect: Effect::Repeatable, not_after: None };
-        json::read(what, &target(&Method::GET, &url), &self.http.send(call).await?)
+        let url = self.address(path, query);
+        let answer = self.send(what, json::request(Method::GET, url.as_str()), None).await?;
+        json::read(what, &target(&Method::GET, &url), &answer)
+    }
+
+    /// Everything that is asked of Fabric may be asked twice.
+    async fn send(
+        &self,
+        what: &'static str,
+        request: Request<Bytes>,
+        not_after: Option<Timestamp>,
+    ) -> Result<Response<Bytes>, HttpError> {
+        let effect = Effect::Repeatable;
+        let call = Call { service: Service::Fabric, what, request, signer: Some(&self.signer), effect, not_after };
+        self.http.send(call).await
+    }
+
+    fn address(&self, path: &[&str], query: Option<&str>) -> Url {
+        address(&self.base, &[&["v1"], path].concat(), query)
     }
 }
 
@@ -105,8 +122,8 @@ fn continuation(token: &str) -> String {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Page {
-    value: Vec<ConnectionRow>,
+struct Page<T> {
+    value: Vec<T>,
     continuation_token: Option<String>,
 }
 
@@ -128,6 +145,9 @@ struct ConnectionRow {
 struct CredentialRow {
     credential_type: Option<String>,
     single_sign_on_type: Option<String>,
+    connection_encryption: Option<String>,
+    #[serde(default, deserialize_with = "flag")]
+    skip_test_connection: Option<bool>,
 }
 
 impl ConnectionRow {
@@ -147,19 +167,8 @@ impl ConnectionRow {
             privacy_level: self.privacy_level.filter(|level| !level.is_empty()),
             credential_type: credential.credential_type,
             single_sign_on: credential.single_sign_on_type,
-        }
-    }
-}
-
-impl Connectivity {
-    fn parse(text: Option<String>) -> Self {
-        match text.as_deref() {
-            Some("ShareableCloud" | "PersonalCloud") => Self::Cloud,
-            // The second spelling stands in an official example.
-            Some("OnPremisesGateway" | "OnPremisesDataGateway") => Self::Gateway,
-            Some("OnPremisesGatewayPersonal") => Self::PersonalGateway,
-            Some("VirtualNetworkGateway" | "StreamingVirtualNetworkGateway") => Self::Vnet,
-            _ => Self::Other(text),
+            encryption: credential.connection_encryption,
+            skip_test: credential.skip_test_connection,
         }
     }
 }
@@ -184,10 +193,11 @@ mod tests {
              "connectionDetails":{"type":"Databricks","path":"{\"host\":\"h.azuredatabricks.net\",\"httpPath\":\"/sql/1.0/warehouses/w\"}"},
              "credentialDetails":{"credentialType":"Basic","singleSignOnType":"MicrosoftEntraID","connectionEncryption":"Any"}},
             {"id":"C2","connectivityType":"Telepathy"},{"connectivityType":"Automatic"}]}"#;
-        let page: Page = serde_json::from_str(body).unwrap();
+        let page: Page<ConnectionRow> = serde_json::from_str(body).unwrap();
         let connections: Vec<_> = page.value.into_iter().filter_map(ConnectionRow::connection).collect();
         assert_eq!(connections.len(), 2);
-        assert_eq!(connections[0].connectivity, Connectivity::Cloud);
+        assert_eq!(connections[0].connectivity, Connectivity::Writable(ConnectionType::ShareableCloud));
+        assert_eq!((connections[0].encryption.as_deref(), connections[0].skip_test), (Some("Any"), None));
         assert_eq!(connections[0].databricks.as_ref().unwrap().http_path, "/sql/1.0/warehouses/w");
         assert_eq!(connections[0].single_sign_on.as_deref(), Some("MicrosoftEntraID"));
         assert_eq!(connections[1].connectivity, Connectivity::Other(Some("Telepathy".to_owned())));

@@ -8,9 +8,10 @@ use std::time::Duration;
 use jiff::civil::Date;
 use url::Url;
 
+use super::mapping::{MappedRow, Mapping};
 use super::reference::Reference;
 use super::schedule::Window;
-use crate::ids::{AccountId, ApplicationId, CredentialName, IdentityName, WarehouseId, Workspace};
+use crate::ids::{AccountId, ApplicationId, CredentialName, DatasourceId, IdentityName, WarehouseId, Workspace};
 
 /// A whole, valid config.
 #[derive(Clone, Debug)]
@@ -230,6 +231,8 @@ pub struct Targets {
     pub identity: IdentityName,
     /// The rows of `select`.
     pub select: Vec<Selector>,
+    /// The mapping list, whose rows select too.
+    pub mapping: Option<Mapping>,
     /// Whether a dataset may be taken over to update a cloud data source.
     pub take_over: TakeOver,
     /// Whether another kind of credential may be replaced.
@@ -278,13 +281,17 @@ pub enum Selector {
     Warehouse(WarehouseId),
     /// Every data source on the credential's workspaces.
     All,
-    /// One data source of an on-premises gateway.
+    /// One data source of an on-premises or virtual network gateway.
     Gateway {
         /// Gateway, name or id.
         gateway: String,
         /// Data source, name or id.
         datasource: String,
     },
+    /// One Fabric connection, written through Fabric.
+    Connection(DatasourceId),
+    /// One row of the mapping list.
+    Mapped(Box<MappedRow>),
 }
 
 impl std::fmt::Display for Selector {
@@ -294,6 +301,8 @@ impl std::fmt::Display for Selector {
             Self::Warehouse(warehouse) => write!(f, "warehouse `{warehouse}`"),
             Self::All => f.write_str("all"),
             Self::Gateway { gateway, datasource } => write!(f, "gateway `{gateway}`, data source `{datasource}`"),
+            Self::Connection(connection) => write!(f, "connection `{connection}`"),
+            Self::Mapped(row) => write!(f, "{}, data source `{}`", row.at, row.source),
         }
     }
 }

@@ -68,16 +68,19 @@ impl Problems {
 
     /// Takes over a problem that lies elsewhere than in the document.
     pub(super) fn push(&mut self, problem: ConfigProblem) {
-        self.found.push(problem);
+        if !self.found.contains(&problem) {
+            self.found.push(problem);
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.found.is_empty()
     }
 
-    /// Everything found, in the order of the document.
+    /// Everything found, in the order of the document; what lies elsewhere comes last.
     pub(super) fn into_sorted(mut self) -> Vec<ConfigProblem> {
-        self.found.sort_by_key(|problem| (problem.line, problem.column));
+        let own = self.file;
+        self.found.sort_by_key(|problem| (problem.file != own, problem.line, problem.column));
         self.found
     }
 }

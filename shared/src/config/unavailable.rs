@@ -58,8 +58,6 @@ const ROWS: &[Row] = &[
     row("credentials.*.store", Use::Begins("awssm:"), "a store in Secrets Manager"),
     row("credentials.*.copies.*", Use::Begins("akv:"), "a copy in Key Vault"),
     row("credentials.*.copies.*", Use::Begins("awssm:"), "a copy in Secrets Manager"),
-    row("credentials.*.targets.mapping", Use::Present, "a mapping list"),
-    row("credentials.*.targets.select.*.connection", Use::Present, "selecting a Fabric connection"),
 ];
 
 /// Notes every use of a feature that is not available.

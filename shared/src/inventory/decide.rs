@@ -2,16 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::connections::Connections;
+use super::ownership::no_fabric_right;
 use super::rows::{Candidate, Matched};
-use super::walk::{Connections, Walk};
+use super::walk::Walk;
 use super::{Left, Selection};
+use crate::clients::fabric::ConnectionType;
 use crate::clients::powerbi::{DatasetSource, Gateway};
 use crate::config::{self, Selector};
 use crate::error::Problem;
 use crate::ids::{GatewayId, TargetId};
 use crate::targets::condition::{Holding, Reach};
 use crate::targets::datasource::privacy_level_unknown;
-use crate::targets::{DatasetRef, TargetKind, TargetSpec, gateway_seal};
+use crate::targets::gateway_seal::{self, SealError};
+use crate::targets::{DatasetRef, TargetKind, TargetSpec};
 
 /// The candidates, decided.
 #[derive(Debug)]
@@ -25,6 +29,8 @@ pub(super) struct Decided {
     gateways: BTreeSet<GatewayId>,
     /// Targets whose privacy level nobody says.
     without_level: BTreeSet<TargetId>,
+    /// Nobody could say: Fabric is closed to the identity.
+    is_closed: bool,
 }
 
 impl Decided {
@@ -37,6 +43,7 @@ impl Decided {
             answered,
             gateways: BTreeSet::new(),
             without_level: BTreeSet::new(),
+            is_closed: connections.is_closed,
         };
         for (id, candidate) in candidates {
             decided.decide(walk, connections, config, id, candidate);
@@ -56,7 +63,13 @@ impl Decided {
     pub(super) fn finish(mut self, rows: &[Selector]) -> Selection {
         // A connection of somebody else's shows its level only once its dataset has been taken over.
         let taken_over = |id: &TargetId| self.targets.get(id).is_some_and(|target| target.take_over.is_some());
-        let unknown: Vec<Problem> = self.without_level.iter().filter(|id| !taken_over(id)).map(privacy_level_unknown).collect();
+        let problem = |id: &TargetId| match self.targets.get(id) {
+            Some(target) if self.is_closed => no_fabric_right(target),
+            Some(_) | None => privacy_level_unknown(id),
+        };
+        let mut unknown: Vec<Problem> = self.without_level.iter().filter(|id| !taken_over(id)).map(problem).collect();
+        // What is closed for one is closed for all: once is enough.
+        unknown.truncate(if self.is_closed { 1 } else { usize::MAX });
         self.problems.extend(unknown);
         let empty = rows.iter().enumerate().filter(|(row, _)| !self.answered.contains(row));
         for (_, row) in empty {
@@ -76,7 +89,7 @@ impl Decided {
     }
 
     fn decide(&mut self, walk: &Walk, connections: &Connections, config: &config::Targets, id: TargetId, candidate: Candidate) {
-        let gateway = walk.gateways.get(&candidate.gateway);
+        let gateway = candidate.gateway.as_ref().and_then(|gateway| walk.gateways.get(gateway));
         let connection = connections.get(&candidate.datasource);
         let reach = match (gateway, connection) {
             (None, None) if is_behind_hidden_gateway(walk, connections, &candidate) => Reach::ForeignGateway,
@@ -86,30 +99,65 @@ impl Decided {
             Some(source) => source.credential_type.as_deref(),
             None => connection.and_then(|connection| connection.credential_type.as_deref()),
         };
+        let through_fabric = connection.filter(|_| candidate.by_connection || reach == Reach::Vnet);
         let kind = match reach {
-            Reach::Vnet => return self.leave(&id, "virtual network gateway: not covered yet"),
             Reach::PersonalGateway => return self.leave(&id, "personal gateway: only its owner can enter credentials"),
+            Reach::Unknown => {
+                let way = connection.map(|connection| format!("{:?}", connection.connectivity)).unwrap_or_default();
+                return self.leave(&id, &format!("reached in a way that this version does not know: {way}"));
+            }
+            Reach::Vnet => TargetKind::Vnet,
+            _ if through_fabric.is_some() => TargetKind::Connection,
             Reach::Gateway | Reach::ForeignGateway => TargetKind::Gateway,
             Reach::Cloud => TargetKind::Cloud,
         };
         if !Holding::of(credential_type).may_be_replaced(config.convert) {
             return self.other_kind(&id, &candidate, credential_type.unwrap_or_default());
         }
-        if reach == Reach::ForeignGateway {
-            self.no_gateway_right(&candidate);
-        } else {
-            if let Some(gateway) = gateway {
-                self.check_key(gateway);
+        let place = (candidate.gateway.as_ref(), &candidate.datasource);
+        let spec = match (through_fabric.and_then(|connection| connection.connectivity.writable()), &candidate.gateway) {
+            (Some(connectivity), gateway) => {
+                if let (ConnectionType::OnPremisesGateway, Some(gateway)) = (connectivity, gateway) {
+                    self.check_members(gateway, connections);
+                }
+                TargetSpec::connection(kind, connectivity, place, &candidate.source, candidate.datasets)
             }
-            let on_gateway = candidate.on_gateway.as_ref().and_then(|source| source.privacy_level.as_ref());
-            let level = on_gateway.or_else(|| connection?.privacy_level.as_ref()).or(config.privacy_level.as_ref());
-            if level.is_none() {
-                self.without_level.insert(id.clone());
+            (None, Some(gateway_id)) => {
+                if reach == Reach::ForeignGateway {
+                    self.no_gateway_right(gateway_id);
+                } else {
+                    if let Some(gateway) = gateway {
+                        self.check_key(gateway);
+                    }
+                    let on_gateway = candidate.on_gateway.as_ref().and_then(|source| source.privacy_level.as_ref());
+                    let level = on_gateway.or_else(|| connection?.privacy_level.as_ref()).or(config.privacy_level.as_ref());
+                    if level.is_none() {
+                        self.without_level.insert(id.clone());
+                    }
+                }
+                TargetSpec::new(kind, (gateway_id, &candidate.datasource), &candidate.source, candidate.datasets)
+            }
+            (None, None) => return self.leave(&id, "a connection without a gateway that the rows do not name"),
+        };
+        self.answered.extend(&candidate.rows);
+        self.targets.insert(id, spec);
+    }
+
+    /// Every member must be able to read its own ciphertext.
+    fn check_members(&mut self, gateway: &GatewayId, connections: &Connections) {
+        let Some(Some(members)) = connections.members.get(gateway) else { return self.no_gateway_right(gateway) };
+        for member in members {
+            let unusable = member
+                .public_key
+                .as_ref()
+                .map_or(Some(SealError::Key { part: "modulus" }), |key| gateway_seal::check_key(key).err());
+            if let Some(error) = unusable.filter(|_| self.gateways.insert(gateway.clone())) {
+                let mut problem = error.problem();
+                let name = member.name.as_deref().unwrap_or(&member.id);
+                problem.message = format!("member `{name}` of gateway `{gateway}`: {}", problem.message);
+                self.problems.push(problem);
             }
         }
-        self.answered.extend(&candidate.rows);
-        let place = (&candidate.gateway, &candidate.datasource);
-        self.targets.insert(id, TargetSpec::new(kind, place, &candidate.source, candidate.datasets));
     }
 
     fn leave(&mut self, id: &TargetId, reason: &str) {
@@ -138,10 +186,9 @@ impl Decided {
         }
     }
 
-    fn no_gateway_right(&mut self, candidate: &Candidate) {
-        if self.gateways.insert(candidate.gateway.clone()) {
-            let message =
-                format!("the identity does not administer gateway `{}`, which serves selected data sources", candidate.gateway);
+    fn no_gateway_right(&mut self, gateway: &GatewayId) {
+        if self.gateways.insert(gateway.clone()) {
+            let message = format!("the identity does not administer gateway `{gateway}`, which serves selected data sources");
             self.problems.push(Problem::new("no-gateway-right", message).hint(
                 "make the identity an administrator of the gateway (Manage connections and gateways, Manage users), or narrow targets.select",
             ));
@@ -160,7 +207,8 @@ fn is_behind_hidden_gateway(walk: &Walk, connections: &Connections, candidate: &
     let is_on_gateway = |source: &DatasetSource| {
         let administered = source.gateway.as_ref().is_some_and(|gateway| walk.gateways.contains_key(gateway));
         let said = source.datasource.as_ref().and_then(|source| connections.get(source));
-        administered || matches!(Reach::of(None, said), Reach::ForeignGateway | Reach::PersonalGateway | Reach::Vnet)
+        administered
+            || matches!(Reach::of(None, said), Reach::ForeignGateway | Reach::PersonalGateway | Reach::Vnet | Reach::Unknown)
     };
     let is_unexplained = |dataset: &DatasetRef| {
         let sources = walk.sources.get(&(dataset.group.clone(), dataset.id.clone())).and_then(Option::as_ref);

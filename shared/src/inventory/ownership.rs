@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::walk::{Connections, Walk};
+use super::connections::Connections;
+use super::walk::Walk;
 use crate::clients::powerbi::DatasetSource;
 use crate::config::TakeOver;
 use crate::error::Problem;
@@ -49,7 +50,7 @@ pub(super) fn settle(
         let is_safe = |dataset: &&DatasetRef| {
             !others(walk, targets, dataset).any(|source| {
                 let said = source.datasource.as_ref().and_then(|source| connections.get(source));
-                Reach::of(None, said) == Reach::Cloud
+                matches!(Reach::of(None, said), Reach::Cloud | Reach::Unknown)
             })
         };
         // One take-over may serve several targets.
@@ -58,6 +59,8 @@ pub(super) fn settle(
         let safe = datasets.iter().copied().find(is_safe);
         let choice = match take_over {
             TakeOver::Never => Err(not_owner(target)),
+            // It may stand on a virtual network, where a take-over would be for nothing.
+            TakeOver::Allowed | TakeOver::Always if connections.is_closed => Err(no_fabric_right(target)),
             TakeOver::Allowed => safe.ok_or_else(|| take_over_unsafe(target)),
             TakeOver::Always => safe.or_else(|| datasets.first().copied()).ok_or_else(|| not_owner(target)),
         };
@@ -100,7 +103,17 @@ fn not_owner(target: &TargetSpec) -> Problem {
     let datasets: Vec<_> = target.datasets.iter().map(described).collect();
     let message = format!("`{}` can be written by the owner of a dataset only: {}", target.id, datasets.join("; "));
     Problem::new("not-owner", message)
-        .hint("have the identity take over the dataset in its settings, or set targets.take_over: true")
+        .hint("have the identity take over the dataset in its settings, set targets.take_over: true, or make it an owner of the connection and select that by `{ connection: ID }`")
+}
+
+pub(super) fn no_fabric_right(target: &TargetSpec) -> Problem {
+    let message = format!(
+        "how `{}` is reached, and its privacy level, can be read through Fabric only, which is closed to the identity",
+        target.id
+    );
+    Problem::new("no-fabric-right", message).hint(
+        "let service principals call Fabric APIs (Fabric admin portal, Tenant settings, Developer settings); where it is a cloud data source of the identity's own dataset, targets.privacy_level will do",
+    )
 }
 
 fn take_over_unsafe(target: &TargetSpec) -> Problem {

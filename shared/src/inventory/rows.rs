@@ -3,17 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Left;
+use super::connections::{Connections, is_on_network};
 use super::walk::Walk;
-use crate::clients::powerbi::{DatabricksSource, Gateway, GatewaySource};
+use crate::clients::fabric::{Connection, ConnectionType};
+use crate::clients::powerbi::{DatabricksSource, GatewaySource};
 use crate::config::Selector;
 use crate::error::Problem;
 use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId, TargetId, WarehouseId, Workspace};
 use crate::targets::DatasetRef;
+use crate::targets::condition::Holding;
 
 /// A data source on one of the credential's workspaces.
 #[derive(Clone, Debug)]
 pub(super) struct Candidate {
-    pub(super) gateway: GatewayId,
+    /// `None` for a connection that shows none.
+    pub(super) gateway: Option<GatewayId>,
     pub(super) datasource: DatasourceId,
     pub(super) source: DatabricksSource,
     pub(super) datasets: Vec<DatasetRef>,
@@ -23,6 +27,23 @@ pub(super) struct Candidate {
     pub(super) rows: BTreeSet<usize>,
     /// Whether one of them names it or a dataset that uses it.
     pub(super) named: bool,
+    /// Whether one of them names it as a Fabric connection.
+    pub(super) by_connection: bool,
+}
+
+impl Candidate {
+    fn new(gateway: Option<&GatewayId>, datasource: &DatasourceId, source: &DatabricksSource) -> Self {
+        Self {
+            gateway: gateway.cloned(),
+            datasource: datasource.clone(),
+            source: source.clone(),
+            datasets: Vec::new(),
+            on_gateway: None,
+            rows: BTreeSet::new(),
+            named: false,
+            by_connection: false,
+        }
+    }
 }
 
 /// What the rows mean.
@@ -49,19 +70,23 @@ fn is_on(source: &DatabricksSource, warehouse: &WarehouseId) -> bool {
 }
 
 impl Matched {
-    pub(super) fn new(walk: &Walk, workspaces: &[Workspace], rows: &[Selector]) -> Self {
-        let mut matched = Self { candidates: candidates(walk, workspaces), ..Self::default() };
+    pub(super) fn new(walk: &Walk, connections: &Connections, workspaces: &[Workspace], rows: &[Selector]) -> Self {
+        let candidates = candidates(walk, connections, workspaces, rows);
+        let mut matched = Self { candidates, ..Self::default() };
         for (row, selector) in rows.iter().enumerate() {
             match selector {
                 Selector::All => matched.mark(row, |_| true),
                 Selector::Warehouse(id) => matched.mark(row, |candidate| is_on(&candidate.source, id)),
                 Selector::Dataset { workspace, dataset } => matched.dataset(walk, row, workspace, dataset),
-                Selector::Gateway { gateway, datasource } => matched.gateway(walk, row, gateway, datasource),
+                Selector::Gateway { gateway, datasource } => matched.gateway(walk, connections, row, (gateway, datasource)),
+                Selector::Connection(id) => matched.connection(connections, row, id),
+                Selector::Mapped(wanted) => matched.mapped(walk, connections, workspaces, (row, wanted)),
             }
         }
         matched.unbound(walk, workspaces, rows);
         if rows.iter().any(|row| matches!(row, Selector::All | Selector::Warehouse(_))) {
             matched.unseen(walk);
+            matched.unused(connections, workspaces, rows);
         }
         matched.candidates.retain(|_, candidate| !candidate.rows.is_empty());
         matched
@@ -70,10 +95,19 @@ impl Matched {
     /// Candidates of which only Fabric can tell how they are reached, or what they must keep.
     pub(super) fn unexplained(&self, walk: &Walk) -> BTreeSet<DatasourceId> {
         let is_unexplained = |candidate: &&Candidate| {
-            !walk.gateways.contains_key(&candidate.gateway)
+            candidate.gateway.as_ref().is_none_or(|gateway| !walk.gateways.contains_key(gateway))
                 || candidate.on_gateway.as_ref().is_none_or(|source| source.privacy_level.is_none())
         };
         self.candidates.values().filter(is_unexplained).map(|candidate| candidate.datasource.clone()).collect()
+    }
+
+    /// Gateways of named connections, whose members each need a ciphertext.
+    pub(super) fn sealed_by_member(&self, connections: &Connections) -> BTreeSet<GatewayId> {
+        let is_sealed = |candidate: &&Candidate| {
+            let connection = connections.get(&candidate.datasource).filter(|_| candidate.by_connection);
+            connection.and_then(|found| found.connectivity.writable()) == Some(ConnectionType::OnPremisesGateway)
+        };
+        self.candidates.values().filter(is_sealed).filter_map(|candidate| candidate.gateway.clone()).collect()
     }
 
     fn mark(&mut self, row: usize, is_meant: impl Fn(&Candidate) -> bool) {
@@ -82,7 +116,7 @@ impl Matched {
         }
     }
 
-    fn name(&mut self, row: usize, is_meant: impl Fn(&Candidate) -> bool) {
+    pub(super) fn name(&mut self, row: usize, is_meant: impl Fn(&Candidate) -> bool) {
         for candidate in self.candidates.values_mut().filter(|candidate| is_meant(candidate)) {
             candidate.rows.insert(row);
             candidate.named = true;
@@ -119,9 +153,10 @@ impl Matched {
         self.name(row, |candidate| uses(&candidate.datasets, &key));
     }
 
-    fn gateway(&mut self, walk: &Walk, row: usize, gateway: &str, datasource: &str) {
-        let name = |found: &Gateway| found.name.clone().unwrap_or_default();
-        let gateways: Vec<_> = walk.gateways.values().map(|found| (found.id.clone(), name(found))).collect();
+    fn gateway(&mut self, walk: &Walk, connections: &Connections, row: usize, (gateway, datasource): (&str, &str)) {
+        let administered = walk.gateways.values().map(|found| (found.id.clone(), found.name.clone().unwrap_or_default()));
+        let networks = connections.networks.iter().map(|(id, name)| (id.clone(), name.clone()));
+        let gateways: Vec<_> = administered.chain(networks).collect();
         let gateways = gateways.iter().map(|(id, name)| (id.clone(), id.as_str(), name.as_str()));
         let id = match one("gateway", gateway, gateways) {
             Ok(id) => id,
@@ -130,13 +165,21 @@ impl Matched {
                     .answer(row, hinted(problem, "check the name, and that the identity is an administrator of the gateway"));
             }
         };
-        let Some(Some(sources)) = walk.gateway_sources.get(&id) else {
-            let problem = Problem::new("no-gateway-right", format!("the data sources of gateway `{gateway}` cannot be listed"));
-            return self.answer(row, problem.hint("make the identity an administrator of the gateway"));
+        let named: Vec<(DatasourceId, &str)> = if connections.networks.contains_key(&id) {
+            let on_it = connections.known.values().flatten().filter(|found| found.gateway.as_ref() == Some(&id));
+            on_it.map(|found| (found.id.clone(), found.name.as_deref().unwrap_or_default())).collect()
+        } else {
+            let Some(Some(sources)) = walk.gateway_sources.get(&id) else {
+                let problem =
+                    Problem::new("no-gateway-right", format!("the data sources of gateway `{gateway}` cannot be listed"));
+                return self.answer(row, problem.hint("make the identity an administrator of the gateway"));
+            };
+            sources.iter().map(|found| (found.id.clone(), found.name.as_deref().unwrap_or_default())).collect()
         };
-        let named = sources.iter().map(|found| (found.id.clone(), found.id.as_str(), found.name.as_deref().unwrap_or_default()));
-        match one("datasource", datasource, named) {
-            Ok(source) => self.name(row, |candidate| candidate.gateway == id && candidate.datasource == source),
+        match one("datasource", datasource, named.iter().map(|(id, name)| (id.clone(), id.as_str(), *name))) {
+            Ok(source) => {
+                self.name(row, |candidate| candidate.gateway.as_ref() == Some(&id) && candidate.datasource == source);
+            }
             Err(mut problem) => {
                 problem.message = format!("{} on gateway `{gateway}`", problem.message);
                 self.answer(row, hinted(problem, "check the name, or use the id"));
@@ -144,7 +187,20 @@ impl Matched {
         }
     }
 
-    fn answer(&mut self, row: usize, problem: Problem) {
+    fn connection(&mut self, connections: &Connections, row: usize, id: &DatasourceId) {
+        if connections.get(id).is_none() {
+            let problem = Problem::new("connection-not-found", format!("Fabric shows the identity no connection `{id}`"));
+            let hint =
+                "check the id, and give the identity the Owner role on the connection or make it an administrator of its gateway";
+            return self.answer(row, problem.hint(hint));
+        }
+        self.name(row, |candidate| candidate.datasource == *id);
+        for candidate in self.candidates.values_mut().filter(|candidate| candidate.datasource == *id) {
+            candidate.by_connection = true;
+        }
+    }
+
+    pub(super) fn answer(&mut self, row: usize, problem: Problem) {
         self.answered.insert(row);
         self.problems.push(problem);
     }
@@ -163,7 +219,7 @@ impl Matched {
                         is_named(workspace, dataset.group.as_str(), &dataset.workspace)
                             && is_named(name, dataset.id.as_str(), &dataset.name)
                     }
-                    Selector::Gateway { .. } => false,
+                    Selector::Gateway { .. } | Selector::Connection(_) | Selector::Mapped(_) => false,
                 });
                 if meant {
                     let reason = format!(
@@ -174,6 +230,31 @@ impl Matched {
                 }
             }
         }
+    }
+
+    /// Connections that a wide row might mean: the identity has a role on them, but what uses them is out of its sight.
+    fn unused(&mut self, connections: &Connections, workspaces: &[Workspace], rows: &[Selector]) {
+        let covered: BTreeSet<&DatasourceId> = self.candidates.values().map(|candidate| &candidate.datasource).collect();
+        let mut left = Vec::new();
+        for connection in connections.known.values().flatten().filter(|found| !covered.contains(&found.id)) {
+            let Some(source) = connection.databricks.as_ref().filter(|own| uses_workspace(Some(own), workspaces)) else {
+                continue;
+            };
+            let meant = rows.iter().any(|row| match row {
+                Selector::All => true,
+                Selector::Warehouse(id) => is_on(source, id),
+                Selector::Dataset { .. } | Selector::Gateway { .. } | Selector::Connection(_) | Selector::Mapped(_) => false,
+            });
+            if meant && Holding::of(connection.credential_type.as_deref()).may_be_replaced(false) {
+                let id = TargetId::of(connection.gateway.as_ref(), &connection.id).to_string();
+                let reason = format!(
+                    "a Fabric connection that no dataset in the identity's sight uses: `{{ connection: {} }}` selects it",
+                    connection.id
+                );
+                left.push(Left { id, reason });
+            }
+        }
+        self.left.extend(left);
     }
 
     /// What may use the same host, out of the identity's sight.
@@ -200,25 +281,32 @@ pub(super) fn uses(datasets: &[DatasetRef], (group, id): &(GroupId, DatasetId)) 
     datasets.iter().any(|dataset| dataset.group == *group && dataset.id == *id)
 }
 
+/// Whether a row names a gateway that Power BI does not list: it may stand on a virtual network.
+pub(super) fn names_unknown_gateway(walk: &Walk, rows: &[Selector]) -> bool {
+    rows.iter().any(|row| match row {
+        Selector::Gateway { gateway, .. } => {
+            !walk.gateways.values().any(|found| is_named(gateway, found.id.as_str(), found.name.as_deref().unwrap_or_default()))
+        }
+        Selector::Dataset { .. } | Selector::Warehouse(_) | Selector::All | Selector::Connection(_) | Selector::Mapped(_) => {
+            false
+        }
+    })
+}
+
 /// Every data source seen on these workspaces, by target id, with every dataset seen to use it.
-fn candidates(walk: &Walk, workspaces: &[Workspace]) -> BTreeMap<TargetId, Candidate> {
+fn candidates(
+    walk: &Walk,
+    connections: &Connections,
+    workspaces: &[Workspace],
+    rows: &[Selector],
+) -> BTreeMap<TargetId, Candidate> {
     let mut candidates = BTreeMap::new();
     // The gateway's own word comes first: it is what the write is checked against.
     for on_gateway in walk.gateway_sources.values().flatten().flatten() {
-        let Some(source) = on_gateway.databricks.clone().filter(|own| uses_workspace(Some(own), workspaces)) else { continue };
-        let (gateway, datasource) = (on_gateway.gateway.clone(), on_gateway.id.clone());
-        candidates.insert(
-            TargetId::powerbi(&gateway, &datasource),
-            Candidate {
-                gateway,
-                datasource,
-                source,
-                datasets: Vec::new(),
-                on_gateway: Some(on_gateway.clone()),
-                rows: BTreeSet::new(),
-                named: false,
-            },
-        );
+        let Some(source) = on_gateway.databricks.as_ref().filter(|own| uses_workspace(Some(own), workspaces)) else { continue };
+        let mut candidate = Candidate::new(Some(&on_gateway.gateway), &on_gateway.id, source);
+        candidate.on_gateway = Some(on_gateway.clone());
+        candidates.insert(TargetId::powerbi(&on_gateway.gateway, &on_gateway.id), candidate);
     }
     for (dataset, sources) in seen(walk) {
         for found in sources {
@@ -229,19 +317,22 @@ fn candidates(walk: &Walk, workspaces: &[Workspace]) -> BTreeMap<TargetId, Candi
             if !candidates.contains_key(&id) && !uses_workspace(Some(source), workspaces) {
                 continue;
             }
-            let candidate = candidates.entry(id).or_insert_with(|| Candidate {
-                gateway: gateway.clone(),
-                datasource: datasource.clone(),
-                source: source.clone(),
-                datasets: Vec::new(),
-                on_gateway: None,
-                rows: BTreeSet::new(),
-                named: false,
-            });
+            let candidate = candidates.entry(id).or_insert_with(|| Candidate::new(Some(gateway), datasource, source));
             if !uses(&candidate.datasets, &(dataset.group.clone(), dataset.id.clone())) {
                 candidate.datasets.push(dataset.clone());
             }
         }
+    }
+    // A connection's id is its data source's: what Power BI shows already is not taken twice.
+    let shown: BTreeSet<DatasourceId> = candidates.values().map(|candidate| candidate.datasource.clone()).collect();
+    let is_meant = |connection: &&Connection| {
+        let named = rows.iter().any(|row| matches!(row, Selector::Connection(id) if *id == connection.id));
+        !shown.contains(&connection.id) && (named || is_on_network(connection))
+    };
+    for connection in connections.known.values().flatten().filter(is_meant) {
+        let Some(source) = connection.databricks.as_ref().filter(|own| uses_workspace(Some(own), workspaces)) else { continue };
+        let id = TargetId::of(connection.gateway.as_ref(), &connection.id);
+        candidates.insert(id, Candidate::new(connection.gateway.as_ref(), &connection.id, source));
     }
     candidates
 }

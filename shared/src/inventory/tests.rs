@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::connections::Connections;
 use super::decide::Decided;
 use super::rows::Matched;
-use super::walk::{Connections, Walk};
+use super::walk::Walk;
 use super::*;
-use crate::clients::fabric::{Connection, Connectivity};
+use crate::clients::fabric::{Connection, ConnectionType, Connectivity};
 use crate::clients::powerbi::{DatabricksSource, Dataset, DatasetSource, Gateway, GatewayKey, GatewaySource, Group};
 use crate::config::{Selector, TakeOver, Targets, WaveSize};
 use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId, IdentityName, WarehouseId};
@@ -88,13 +89,15 @@ impl World {
             privacy_level: Some("Organizational".to_owned()),
             credential_type: Some(credential.to_owned()),
             single_sign_on: Some("None".to_owned()),
+            encryption: None,
+            skip_test: None,
         };
         self.connections.known.insert(DatasourceId::new(id), Some(connection));
     }
 
     fn select(&self, config: &Targets) -> Selection {
         let workspaces = [Workspace::parse(HOST).unwrap()];
-        let matched = Matched::new(&self.walk, &workspaces, &config.select);
+        let matched = Matched::new(&self.walk, &self.connections, &workspaces, &config.select);
         let mut decided = Decided::new(&self.walk, matched, &self.connections, config);
         let foreign = ownership::foreign(&decided.targets, &[US.to_owned()]);
         let problems = ownership::settle(&self.walk, &self.connections, &mut decided.targets, &foreign, config.take_over);
@@ -110,6 +113,7 @@ fn config(select: Vec<Selector>) -> Targets {
         waves: vec![WaveSize::Percent(100)],
         identity: IdentityName::new("powerbi"),
         select,
+        mapping: None,
         take_over: TakeOver::Never,
         convert: false,
         privacy_level: Some("Organizational".to_owned()),
@@ -220,7 +224,7 @@ fn gateways_without_right_or_with_a_short_key_are_told_once() {
     for (dataset, source) in [("A", "s1"), ("B", "s2")] {
         let key = world.dataset("Sales", dataset, US);
         world.bind(&key, "foreign", source, Some(databricks(HOST, "w1")));
-        world.connection(source, Connectivity::Gateway, "Basic");
+        world.connection(source, Connectivity::Writable(ConnectionType::OnPremisesGateway), "Basic");
     }
     world.gateway("old", "Old GW", 128);
     world.gateway_source("old", "s3", Some(databricks(HOST, "w1")), "Basic");
@@ -235,8 +239,8 @@ fn gateways_without_right_or_with_a_short_key_are_told_once() {
 fn what_cannot_be_covered_is_left_with_a_reason() {
     let mut world = World::default();
     let key = world.dataset("Sales", "Orders", US);
-    world.bind(&key, "vnet", "s1", Some(databricks(HOST, "w1")));
-    world.connection("s1", Connectivity::Vnet, "Basic");
+    world.bind(&key, "new", "s1", Some(databricks(HOST, "w1")));
+    world.connection("s1", Connectivity::Other(Some("Telepathy".to_owned())), "Basic");
     world.bind(&key, "personal", "s2", Some(databricks(HOST, "w1")));
     world.connection("s2", Connectivity::PersonalGateway, "Basic");
     world.bind(&key, "", "", Some(databricks(HOST, "w1")));
@@ -246,7 +250,43 @@ fn what_cannot_be_covered_is_left_with_a_reason() {
     let selection = world.select(&config(vec![Selector::Warehouse(WarehouseId::new("w1"))]));
     assert_eq!((ids(&selection), codes(&selection)), (vec!["powerbi:v1/s3"], vec![]));
     let left: Vec<_> = selection.left.iter().map(|left| left.id.as_str()).collect();
-    assert_eq!(left, ["dataset:d-Sales-Orders", "powerbi:personal/s2", "powerbi:vnet/s1", "workspace:closed"]);
+    assert_eq!(left, ["dataset:d-Sales-Orders", "powerbi:new/s1", "powerbi:personal/s2", "workspace:closed"]);
+}
+
+#[test]
+fn a_virtual_network_source_is_a_target_of_its_own_kind_whoever_owns_the_dataset() {
+    let mut world = World::default();
+    let key = world.dataset("Sales", "Orders", "ann@contoso.com");
+    world.bind(&key, "vnet", "s1", Some(databricks(HOST, "w1")));
+    world.connection("s1", Connectivity::Writable(ConnectionType::VirtualNetworkGateway), "Basic");
+    let selection = world.select(&Targets { privacy_level: None, ..config(vec![dataset_row("Sales", "Orders")]) });
+    assert_eq!((ids(&selection), codes(&selection)), (vec!["powerbi:vnet/s1"], vec![]));
+    let target = &selection.targets[0];
+    assert_eq!((target.kind, target.connectivity), (TargetKind::Vnet, Some(ConnectionType::VirtualNetworkGateway)));
+}
+
+#[test]
+fn a_connection_reachable_both_ways_is_one_target_with_one_id() {
+    let mut world = World::default();
+    let key = world.dataset("Sales", "Orders", "ann@contoso.com");
+    world.bind(&key, "v1", "s1", Some(databricks(HOST, "w1")));
+    world.connection("s1", Connectivity::Writable(ConnectionType::ShareableCloud), "Basic");
+    let named = Selector::Connection(DatasourceId::new("s1"));
+    let selection = world.select(&config(vec![Selector::All, named.clone()]));
+    assert_eq!((ids(&selection), codes(&selection)), (vec!["powerbi:v1/s1"], vec![]));
+    assert_eq!((selection.targets[0].kind, selection.targets[0].datasets.len()), (TargetKind::Connection, 1));
+
+    // Known to Fabric alone, with and without a gateway.
+    let mut world = World::default();
+    world.connection("s1", Connectivity::Writable(ConnectionType::ShareableCloud), "Basic");
+    let connection = world.connections.known.get_mut(&DatasourceId::new("s1")).unwrap().as_mut().unwrap();
+    connection.databricks = Some(databricks(HOST, "w1"));
+    assert_eq!(ids(&world.select(&config(vec![named.clone()]))), ["fabric:s1"]);
+    let left = world.select(&config(vec![Selector::All])).left;
+    assert!(left[0].reason.contains("connection: s1"), "{left:?}");
+    let connection = world.connections.known.get_mut(&DatasourceId::new("s1")).unwrap().as_mut().unwrap();
+    connection.gateway = Some(GatewayId::new("v1"));
+    assert_eq!(ids(&world.select(&config(vec![named]))), ["powerbi:v1/s1"]);
 }
 
 #[test]
@@ -254,7 +294,7 @@ fn another_kind_of_credential_is_left_unless_named_or_converted() {
     let mut world = World::default();
     let key = world.dataset("Sales", "Orders", US);
     world.bind(&key, "v1", "s1", Some(databricks(HOST, "w1")));
-    world.connection("s1", Connectivity::Cloud, "OAuth2");
+    world.connection("s1", Connectivity::Writable(ConnectionType::ShareableCloud), "OAuth2");
     world.gateway("g1", "GW", 256);
     world.gateway_source("g1", "s2", Some(databricks(HOST, "w1")), "Key");
     world.gateway_source("g1", "s3", Some(databricks(HOST, "w1")), "Basic");
@@ -276,7 +316,7 @@ fn an_unknown_privacy_level_is_a_problem() {
     world.gateway_source("g1", "s2", Some(databricks(HOST, "w1")), "Basic");
     let config = Targets { privacy_level: None, ..config(vec![Selector::All]) };
     assert_eq!(codes(&world.select(&config)), ["privacy-level-unknown"]);
-    world.connection("s1", Connectivity::Cloud, "Basic");
+    world.connection("s1", Connectivity::Writable(ConnectionType::ShareableCloud), "Basic");
     assert!(codes(&world.select(&config)).is_empty());
     let sources = world.walk.gateway_sources.values_mut().flatten().flatten();
     sources.for_each(|source| source.privacy_level = None);
@@ -313,7 +353,7 @@ fn a_dataset_of_somebody_else_is_taken_over_only_as_far_as_allowed() {
     let selection = world.select(&with(TakeOver::Always));
     assert_eq!((codes(&selection), &selection.targets[0].take_over), (vec![], &Some(DatasetId::new("d-Sales-A"))));
     // A neighbour that Fabric knows to be no cloud source loses nothing.
-    world.connection("decoy", Connectivity::Vnet, "Basic");
+    world.connection("decoy", Connectivity::Writable(ConnectionType::VirtualNetworkGateway), "Basic");
     assert!(codes(&world.select(&with(TakeOver::Allowed))).is_empty());
 }
 

@@ -1,4 +1,4 @@
-//! Everything that the rows need to know of Power BI and Fabric, each question asked once.
+//! Everything that the rows need to know of Power BI, each question asked once; Fabric's part is in `connections.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -7,12 +7,11 @@ use futures::future::join;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use super::rows::{is_named, uses_workspace};
-use crate::clients::fabric::{Connection, Fabric};
 use crate::clients::powerbi::{Dataset, DatasetSource, Gateway, GatewaySource, Group, PowerBi, is_refusal};
 use crate::config::Selector;
 use crate::error::Error;
 use crate::http::HttpError;
-use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId, Workspace};
+use crate::ids::{DatasetId, GatewayId, GroupId, Workspace};
 use crate::targets::condition::is_on_premises;
 
 /// Requests in flight at most.
@@ -29,17 +28,6 @@ pub(super) struct Walk {
     pub(super) gateway_sources: BTreeMap<GatewayId, Option<Vec<GatewaySource>>>,
 }
 
-/// What Fabric says of data sources that Power BI does not explain.
-#[derive(Debug, Default)]
-pub(super) struct Connections {
-    /// `None`: it says nothing to this identity.
-    pub(super) known: BTreeMap<DatasourceId, Option<Connection>>,
-    is_listed: bool,
-}
-
-/// From this many connections on, the list of all comes first: Fabric allows 200 calls a minute.
-const LIST_FROM: usize = 8;
-
 impl Walk {
     pub(super) async fn run(powerbi: &PowerBi, workspaces: &[Workspace], rows: &[Selector]) -> Result<Self, Error> {
         let mut walk = Self::default();
@@ -52,7 +40,7 @@ impl Walk {
     }
 
     async fn read_datasets(&mut self, powerbi: &PowerBi, rows: &[Selector]) -> Result<(), Error> {
-        if rows.iter().any(|row| !matches!(row, Selector::Gateway { .. })) {
+        if rows.iter().any(|row| !matches!(row, Selector::Gateway { .. } | Selector::Connection(_))) {
             self.groups = powerbi.groups().await?.into_iter().map(|group| (group.id.clone(), group)).collect();
         }
         let groups = self.wanted_groups(rows);
@@ -87,7 +75,11 @@ impl Walk {
             is_wide(rows)
                 || rows.iter().any(|row| match row {
                     Selector::Dataset { workspace, .. } => is_named(workspace, group.id.as_str(), &group.name),
-                    Selector::Warehouse(_) | Selector::All | Selector::Gateway { .. } => false,
+                    Selector::Warehouse(_)
+                    | Selector::All
+                    | Selector::Gateway { .. }
+                    | Selector::Connection(_)
+                    | Selector::Mapped(_) => false,
                 })
         };
         self.groups.values().filter(wanted).map(|group| group.id.clone()).collect()
@@ -104,7 +96,11 @@ impl Walk {
                             self.groups.get(*group).is_some_and(|group| is_named(workspace, group.id.as_str(), &group.name));
                         known && is_named(name, dataset.id.as_str(), &dataset.name)
                     }
-                    Selector::Warehouse(_) | Selector::All | Selector::Gateway { .. } => false,
+                    Selector::Warehouse(_)
+                    | Selector::All
+                    | Selector::Gateway { .. }
+                    | Selector::Connection(_)
+                    | Selector::Mapped(_) => false,
                 })
         };
         all.filter(wanted).map(|(group, dataset)| (group.clone(), dataset.id.clone())).collect()
@@ -119,7 +115,11 @@ impl Walk {
                     Selector::Gateway { gateway: name, .. } => {
                         is_named(name, gateway.id.as_str(), gateway.name.as_deref().unwrap_or_default())
                     }
-                    Selector::Warehouse(_) | Selector::All | Selector::Dataset { .. } => false,
+                    Selector::Warehouse(_)
+                    | Selector::All
+                    | Selector::Dataset { .. }
+                    | Selector::Connection(_)
+                    | Selector::Mapped(_) => false,
                 })
         };
         self.gateways.values().filter(wanted).map(|gateway| gateway.id.clone()).collect()
@@ -134,35 +134,12 @@ impl Walk {
     }
 }
 
-impl Connections {
-    /// Asks for those that have not been asked for. The list leaves out what the identity sees as a gateway's administrator
-    /// only, so what it lacks is asked for one by one.
-    pub(super) async fn read(&mut self, fabric: &Fabric, mut sources: BTreeSet<DatasourceId>) -> Result<(), Error> {
-        sources.retain(|source| !self.known.contains_key(source));
-        if sources.len() >= LIST_FROM && !self.is_listed {
-            match fabric.connections().await {
-                Ok(all) => self.known.extend(all.into_iter().map(|connection| (connection.id.clone(), Some(connection)))),
-                Err(error) if is_refusal(&error) => {}
-                Err(error) => return Err(error.into()),
-            }
-            self.is_listed = true;
-            sources.retain(|source| !self.known.contains_key(source));
-        }
-        self.known.extend(each(sources, |source| async move { fabric.connection(&source).await }).await?);
-        Ok(())
-    }
-
-    pub(super) fn get(&self, source: &DatasourceId) -> Option<&Connection> {
-        self.known.get(source)?.as_ref()
-    }
-}
-
-fn is_wide(rows: &[Selector]) -> bool {
-    rows.iter().any(|row| matches!(row, Selector::Warehouse(_) | Selector::All))
+pub(super) fn is_wide(rows: &[Selector]) -> bool {
+    rows.iter().any(|row| matches!(row, Selector::Warehouse(_) | Selector::All | Selector::Mapped(_)))
 }
 
 /// Asks the same of every key, some at a time; a refusal is `None`.
-async fn each<K: Ord + Clone, T, F: Future<Output = Result<T, HttpError>>>(
+pub(super) async fn each<K: Ord + Clone, T, F: Future<Output = Result<T, HttpError>>>(
     keys: BTreeSet<K>,
     ask: impl Fn(K) -> F,
 ) -> Result<BTreeMap<K, Option<T>>, Error> {

@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt};
 use super::event::Permission;
 use super::recover::Listed;
 use crate::clients::databricks::{Access, Databricks};
-use crate::config::{Credential, Securable};
+use crate::config::{Credential, PrincipalSelector, Securable};
 use crate::error::{Error, Problem};
 use crate::ids::{ApplicationId, ServicePrincipalId, WarehouseId, Workspace};
 use crate::inventory::{self, Selection};
@@ -61,6 +61,20 @@ pub struct Principal {
     pub id: ServicePrincipalId,
     /// Application id.
     pub application_id: ApplicationId,
+    /// Display name.
+    pub display_name: String,
+}
+
+/// What a mapping list may call the principal.
+fn names<'a>(credential: &'a Credential, principal: Option<&'a Principal>) -> Vec<&'a str> {
+    let configured = match &credential.service_principal {
+        PrincipalSelector::DisplayName(name) => name.as_str(),
+        PrincipalSelector::ApplicationId(id) => id.as_str(),
+    };
+    let found = principal.into_iter().flat_map(|found| [found.application_id.as_str(), found.display_name.as_str()]);
+    let mut names = vec![configured];
+    names.extend(found.filter(|name| *name != configured && !name.is_empty()));
+    names
 }
 
 /// Reads the selection and the permissions of one credential.
@@ -70,23 +84,23 @@ pub async fn preflight(
     principal: Option<&Principal>,
     targets: Option<&PowerBiTargets>,
 ) -> Result<Preflight, Error> {
-    let selection = selection(credential, workspaces, targets).await?;
+    let selection = selection(credential, workspaces, principal, targets).await?;
     Ok(rights(credential, workspaces, principal, selection).await)
 }
 
-/// Reads what the rows of `select` mean.
+/// Reads what the rows of `select` and of the mapping list mean.
 pub async fn selection(
     credential: &Credential,
     workspaces: &BTreeMap<Workspace, Databricks>,
+    principal: Option<&Principal>,
     targets: Option<&PowerBiTargets>,
 ) -> Result<Selection, Error> {
-    match (targets, &credential.targets) {
-        (Some(targets), Some(wanted)) => {
-            let hosts: Vec<Workspace> = workspaces.keys().cloned().collect();
-            inventory::select(&targets.powerbi, &targets.fabric, &hosts, wanted).await
-        }
-        _ => Ok(Selection::default()),
-    }
+    let (Some(targets), Some(wanted)) = (targets, &credential.targets) else { return Ok(Selection::default()) };
+    let hosts: Vec<Workspace> = workspaces.keys().cloned().collect();
+    let (wanted, unmapped) = wanted.of_principal(&names(credential, principal));
+    let mut selection = inventory::select(&targets.powerbi, &targets.fabric, &hosts, &wanted).await?;
+    selection.problems.splice(0..0, unmapped);
+    Ok(selection)
 }
 
 /// Reads the permissions that the config and this selection need, all at once.

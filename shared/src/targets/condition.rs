@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use crate::clients::fabric::{Connection, Connectivity};
+use crate::clients::fabric::{Connection, ConnectionType, Connectivity};
 use crate::clients::powerbi::Gateway;
 
 /// How a data source is reached, and so who may write it.
@@ -19,6 +19,8 @@ pub(crate) enum Reach {
     PersonalGateway,
     /// Through a virtual network gateway.
     Vnet,
+    /// In a way that Fabric names and lakekey does not know.
+    Unknown,
 }
 
 /// Whose a dataset is.
@@ -48,10 +50,12 @@ impl Reach {
             return Self::Gateway;
         }
         match connection.map(|connection| &connection.connectivity) {
-            Some(Connectivity::Gateway) => Self::ForeignGateway,
+            Some(Connectivity::Writable(ConnectionType::OnPremisesGateway)) => Self::ForeignGateway,
+            Some(Connectivity::Writable(ConnectionType::VirtualNetworkGateway)) => Self::Vnet,
             Some(Connectivity::PersonalGateway) => Self::PersonalGateway,
-            Some(Connectivity::Vnet) => Self::Vnet,
-            Some(Connectivity::Cloud | Connectivity::Other(_)) | None => Self::Cloud,
+            Some(Connectivity::Other(Some(_))) => Self::Unknown,
+            Some(Connectivity::Writable(ConnectionType::ShareableCloud | ConnectionType::PersonalCloud)) => Self::Cloud,
+            Some(Connectivity::Other(None)) | None => Self::Cloud,
         }
     }
 }
@@ -118,6 +122,8 @@ mod tests {
             privacy_level: None,
             credential_type: None,
             single_sign_on: None,
+            encryption: None,
+            skip_test: None,
         }
     }
 
@@ -131,11 +137,13 @@ mod tests {
             (Some(&real), None, Reach::Gateway),
             (Some(&virtual_one), None, Reach::Cloud),
             (None, None, Reach::Cloud),
-            (None, said(Connectivity::Cloud), Reach::Cloud),
+            (None, said(Connectivity::Writable(ConnectionType::ShareableCloud)), Reach::Cloud),
+            (None, said(Connectivity::Writable(ConnectionType::PersonalCloud)), Reach::Cloud),
             (None, said(Connectivity::Other(None)), Reach::Cloud),
-            (None, said(Connectivity::Gateway), Reach::ForeignGateway),
+            (None, said(Connectivity::Other(Some("Telepathy".to_owned()))), Reach::Unknown),
+            (None, said(Connectivity::Writable(ConnectionType::OnPremisesGateway)), Reach::ForeignGateway),
             (None, said(Connectivity::PersonalGateway), Reach::PersonalGateway),
-            (Some(&virtual_one), said(Connectivity::Vnet), Reach::Vnet),
+            (Some(&virtual_one), said(Connectivity::Writable(ConnectionType::VirtualNetworkGateway)), Reach::Vnet),
         ] {
             assert_eq!(Reach::of(administered, connection.as_ref()), expected);
         }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::OnceCell;
 
 use super::condition::{Holding, Ownership, Reach, is_on_premises, single_sign_on};
+use super::connection::Members;
 use super::failure::{ApplyError, Landed, Stage};
 use super::gateway_seal::{self, credentials_json};
 use super::{DatasetRef, TargetKind, TargetSpec};
@@ -22,16 +23,18 @@ use crate::ids::{ApplicationId, DatasourceId, GatewayId, TargetId, Workspace};
 use crate::random::Random;
 use crate::secret::Secret;
 
-/// The Power BI data sources of one credential. One value serves one invocation: it remembers gateway keys.
+/// The Power BI data sources and Fabric connections of one credential. One value serves one invocation: it remembers the
+/// keys of gateways and of their members.
 pub struct PowerBiTargets {
     /// The Power BI client.
     pub powerbi: PowerBi,
     /// The Fabric client.
     pub fabric: Fabric,
-    random: Random,
-    convert: bool,
+    pub(super) random: Random,
+    pub(super) convert: bool,
     privacy_level: Option<String>,
     keys: Mutex<BTreeMap<GatewayId, Arc<OnceCell<GatewayKey>>>>,
+    pub(super) members: Members,
 }
 
 /// A target that was moved.
@@ -56,7 +59,7 @@ impl PowerBiTargets {
     /// The targets that this config lets these clients write.
     pub fn new(powerbi: PowerBi, fabric: Fabric, random: Random, config: &config::Targets) -> Self {
         let (convert, privacy_level) = (config.convert, config.privacy_level.clone());
-        Self { powerbi, fabric, random, convert, privacy_level, keys: Mutex::default() }
+        Self { powerbi, fabric, random, convert, privacy_level, keys: Mutex::default(), members: Members::default() }
     }
 
     /// Gives `target` this secret. Three requests: read, write and confirm for a gateway source, two reads and the write for a
@@ -69,26 +72,28 @@ impl PowerBiTargets {
         secret: &Secret,
         not_after: Timestamp,
     ) -> Result<Applied, ApplyError> {
-        match target.kind {
-            TargetKind::Gateway => {
-                let kept = self.look_at_gateway(target).await?;
-                let key = self.gateway_key(&target.gateway).await?;
+        match (target.kind, &target.gateway) {
+            (TargetKind::Gateway, Some(gateway)) => {
+                let place = (gateway, &target.datasource);
+                let kept = self.look_at_gateway(target, place).await?;
+                let key = self.gateway_key(gateway).await?;
                 let sealed = gateway_seal::seal(&key, client_id.as_str(), secret, &self.random)
                     .map_err(|error| ApplyError::unwritten(error.problem()))?
                     .into_text();
-                let applied = self.write(target, &details(&sealed, "RSA-OAEP", &kept), not_after).await?;
-                self.confirm(target).await?;
+                let applied = self.write(target, place, &details(&sealed, "RSA-OAEP", &kept), not_after).await?;
+                self.confirm(target, place).await?;
                 Ok(applied)
             }
-            TargetKind::Cloud => {
+            (TargetKind::Cloud, Some(gateway)) => {
                 let kept = self.look_at_cloud(target).await?;
                 let credentials = credentials_json(client_id.as_str(), secret);
-                self.write(target, &details(&credentials, "None", &kept), not_after).await
+                self.write(target, (gateway, &target.datasource), &details(&credentials, "None", &kept), not_after).await
             }
-            TargetKind::Vnet | TargetKind::Connection => Err(ApplyError::unwritten(
-                Problem::new("not-covered", format!("`{}` is a kind of target that lakekey does not write yet", target.id))
-                    .hint("take it out of targets.select"),
-            )),
+            (TargetKind::Vnet | TargetKind::Connection, _) => self.apply_connection(target, client_id, secret, not_after).await,
+            (TargetKind::Gateway | TargetKind::Cloud, None) => Err(ApplyError::unwritten(Problem::new(
+                "journal-inconsistent",
+                format!("`{}` was planned without its gateway", target.id),
+            ))),
         }
     }
 
@@ -122,8 +127,12 @@ impl PowerBiTargets {
         Ok(targets)
     }
 
-    async fn look_at_gateway(&self, target: &TargetSpec) -> Result<Kept, ApplyError> {
-        let read = self.powerbi.gateway_source(&target.gateway, &target.datasource).await;
+    async fn look_at_gateway(
+        &self,
+        target: &TargetSpec,
+        (gateway, source): (&GatewayId, &DatasourceId),
+    ) -> Result<Kept, ApplyError> {
+        let read = self.powerbi.gateway_source(gateway, source).await;
         let now = read.map_err(|error| ApplyError::of(Stage::Read, target.kind, error))?;
         check(target, now.databricks.as_ref(), now.credential_type.as_deref(), self.convert)?;
         let (mut privacy_level, mut sso) = (now.privacy_level, now.single_sign_on);
@@ -159,7 +168,7 @@ impl PowerBiTargets {
             match self.powerbi.dataset_sources(&dataset.group, &dataset.id).await {
                 Ok(sources) => {
                     let ours = |source: &DatasetSource| {
-                        source.gateway.as_ref() == Some(&target.gateway) && source.datasource.as_ref() == Some(&target.datasource)
+                        source.gateway == target.gateway && source.datasource.as_ref() == Some(&target.datasource)
                     };
                     if let Some(source) = sources.into_iter().find(ours) {
                         return Ok(source);
@@ -188,15 +197,16 @@ impl PowerBiTargets {
     async fn write(
         &self,
         target: &TargetSpec,
+        place: (&GatewayId, &DatasourceId),
         details: &CredentialDetails<'_>,
         not_after: Timestamp,
     ) -> Result<Applied, ApplyError> {
-        match self.powerbi.update_source((&target.gateway, &target.datasource), details, not_after).await {
+        match self.powerbi.update_source(place, details, not_after).await {
             Ok(sent) => Ok(Applied { earlier_may_land: sent.earlier_may_land }),
             Err(error) => {
                 if target.kind == TargetKind::Gateway && is_refusal(&error) {
                     // A gateway that was restored elsewhere has a new key.
-                    self.keys.lock().expect("no code panics while it holds the keys").remove(&target.gateway);
+                    self.keys.lock().expect("no code panics while it holds the keys").remove(place.0);
                 }
                 Err(ApplyError::of(Stage::Write, target.kind, error))
             }
@@ -204,8 +214,8 @@ impl PowerBiTargets {
     }
 
     /// The accepted write counts where the status cannot be asked for.
-    async fn confirm(&self, target: &TargetSpec) -> Result<(), ApplyError> {
-        match self.powerbi.gateway_source_status(&target.gateway, &target.datasource).await {
+    async fn confirm(&self, target: &TargetSpec, (gateway, source): (&GatewayId, &DatasourceId)) -> Result<(), ApplyError> {
+        match self.powerbi.gateway_source_status(gateway, source).await {
             Ok(()) => Ok(()),
             Err(error) if is_refusal(&error) && error.status() != Some(http::StatusCode::BAD_REQUEST) => Ok(()),
             Err(error) => Err(ApplyError::of(Stage::Confirm, target.kind, error)),
@@ -262,7 +272,7 @@ fn details<'a>(credentials: &'a str, encryption_algorithm: &'static str, kept: &
 }
 
 /// Whether the target is still what was selected.
-fn check(
+pub(super) fn check(
     target: &TargetSpec,
     now: Option<&DatabricksSource>,
     credential_type: Option<&str>,
@@ -278,7 +288,7 @@ fn check(
     Ok(())
 }
 
-fn changed(target: &TargetSpec, how: &str) -> Problem {
+pub(super) fn changed(target: &TargetSpec, how: &str) -> Problem {
     Problem::new("target-changed", format!("`{}` is no longer what was selected: {how}; it was not written", target.id))
         .hint("`lakekey plan` shows what is selected now; `lakekey forget NAME TARGET` stops counting this one")
 }

@@ -66,6 +66,8 @@ impl ApplyError {
 
 const OWNER_HINT: &str =
     "cloud data sources are written by a dataset's owner: make the identity the owner, or set targets.take_over";
+const CONNECTION_HINT: &str =
+    "give the identity the Owner role on the connection, or make it an administrator of the connection's gateway";
 const GATEWAY_HINT: &str = "make the identity an administrator of the gateway (Manage connections and gateways, Manage users)";
 
 /// Code and hint where lakekey knows more than the status says.
@@ -88,6 +90,12 @@ fn explain(stage: Stage, kind: TargetKind, error: &HttpError) -> Option<(&'stati
             "give the identity at least the Contributor role in the dataset's workspace, then run `rotate` again",
         ),
         (_, TargetKind::Gateway) if unauthorized => ("no-gateway-right", GATEWAY_HINT),
+        (Stage::Write, TargetKind::Vnet | TargetKind::Connection) if unauthorized => ("not-connection-owner", CONNECTION_HINT),
+        (Stage::Read, TargetKind::Vnet | TargetKind::Connection) if unauthorized => ("target-unreadable", CONNECTION_HINT),
+        (_, TargetKind::Vnet | TargetKind::Connection) if status == 404 => (
+            "target-gone",
+            "if it is still there, give the identity a role on the connection; if it was removed for good, `lakekey forget NAME TARGET` stops counting it",
+        ),
         // Just read through the dataset, so it is there: Power BI hides what belongs to somebody else.
         (Stage::Write, TargetKind::Cloud) if unauthorized || status == 404 => ("not-owner", OWNER_HINT),
         (Stage::Read, _) if unauthorized => {
@@ -99,12 +107,18 @@ fn explain(stage: Stage, kind: TargetKind, error: &HttpError) -> Option<(&'stati
     })
 }
 
-const CREDENTIAL_HINT: &str =
+pub(super) const CREDENTIAL_HINT: &str =
     "check that the warehouse can start, that the principal has CAN_USE on it, and that no network rule keeps Power BI out";
 
 /// What a service's own code tells more exactly than its status.
-fn of_code(code: &str) -> Option<(&'static str, &'static str)> {
-    const CODES: [(&str, &str, &str); 4] = [
+pub(super) fn of_code(code: &str) -> Option<(&'static str, &'static str)> {
+    const CODES: [(&str, &str, &str); 6] = [
+        ("InsufficientPermissionsToManageConnection", "not-connection-owner", CONNECTION_HINT),
+        (
+            "UpdateGatewayConnectionFailed",
+            "gateway-unreachable",
+            "start every member of the gateway's cluster, and remove members that are gone for good (Manage connections and gateways)",
+        ),
         ("InvalidConnectionCredentials", "credential-refused", CREDENTIAL_HINT),
         ("IncorrectCredentials", "credential-refused", CREDENTIAL_HINT),
         ("GatewayUnreachable", "gateway-unreachable", "start the on-premises data gateway and check its connection"),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::clients::fabric::ConnectionType;
 use crate::clients::powerbi::DatabricksSource;
 use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId, TargetId, WarehouseId};
 
@@ -12,8 +13,8 @@ pub struct TargetSpec {
     pub id: TargetId,
     /// How it is reached.
     pub kind: TargetKind,
-    /// The gateway, or the virtual gateway of a cloud source.
-    pub gateway: GatewayId,
+    /// The gateway, or the virtual gateway of a cloud source; `None` for a connection that shows none.
+    pub gateway: Option<GatewayId>,
     /// The data source; also the id of its Fabric connection.
     pub datasource: DatasourceId,
     /// The connector.
@@ -28,6 +29,9 @@ pub struct TargetSpec {
     pub datasets: Vec<DatasetRef>,
     /// The dataset that must be taken over before the first write.
     pub take_over: Option<DatasetId>,
+    /// For what is written through Fabric: how it is reached, which must still be so when it is written.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connectivity: Option<ConnectionType>,
 }
 
 /// How a target is reached.
@@ -38,9 +42,9 @@ pub enum TargetKind {
     Cloud,
     /// A data source of an on-premises gateway, written by its administrator with sealed credentials.
     Gateway,
-    /// A data source of a virtual network gateway.
+    /// A data source of a virtual network gateway, written through Fabric: Power BI does not serve these.
     Vnet,
-    /// A Fabric connection.
+    /// A Fabric connection that a row names, written through Fabric by an owner of the connection, whoever owns the datasets.
     Connection,
 }
 
@@ -79,7 +83,7 @@ impl TargetSpec {
         Self {
             id: TargetId::powerbi(gateway, datasource),
             kind,
-            gateway: gateway.clone(),
+            gateway: Some(gateway.clone()),
             datasource: datasource.clone(),
             source: source.kind,
             host: source.host.clone(),
@@ -87,6 +91,30 @@ impl TargetSpec {
             warehouse: source.warehouse.clone(),
             datasets,
             take_over: None,
+            connectivity: None,
+        }
+    }
+
+    /// A target that is written through Fabric.
+    pub(crate) fn connection(
+        kind: TargetKind,
+        connectivity: ConnectionType,
+        (gateway, connection): (Option<&GatewayId>, &DatasourceId),
+        source: &DatabricksSource,
+        datasets: Vec<DatasetRef>,
+    ) -> Self {
+        Self {
+            id: TargetId::of(gateway, connection),
+            kind,
+            gateway: gateway.cloned(),
+            datasource: connection.clone(),
+            source: source.kind,
+            host: source.host.clone(),
+            http_path: source.http_path.clone(),
+            warehouse: source.warehouse.clone(),
+            datasets,
+            take_over: None,
+            connectivity: Some(connectivity),
         }
     }
 }

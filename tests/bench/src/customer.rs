@@ -12,7 +12,7 @@ use lakekey_cli::{CliSurroundings, ExitStatus};
 use lakekey_core::clock::Clock;
 use lakekey_core::http::transport::{Transport, TransportError};
 use lakekey_core::random::Random;
-use lakekey_sim::{Cloud, Fleet, Served, Settings, SourceTruth, serve};
+use lakekey_sim::{Cloud, Fleet, Served, Settings, serve};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
@@ -115,14 +115,9 @@ impl Customer {
     }
 }
 
-/// A customer with exactly so many data sources that lakekey covers, cloud and gateway mixed.
+/// A customer with so many data sources: cloud, gateway and virtual network mixed, and nothing else.
 fn fleet(targets: usize) -> Fleet {
-    let of = |total| Fleet { decoys: false, ..Fleet::new(total, SEED) };
-    let covered = |fleet: &Fleet| {
-        let on_vnet = |source: &SourceTruth| source.connectivity == "VirtualNetworkGateway";
-        fleet.build(Settings::default()).sources().iter().filter(|source| source.target && !on_vnet(source)).count()
-    };
-    (targets..2 * targets + 8).map(of).find(|fleet| covered(fleet) == targets).unwrap_or_else(|| of(targets))
+    Fleet { decoys: false, ..Fleet::new(targets, SEED) }
 }
 
 /// No waits but for the latency and the limit, pages as large as clients ask for.

@@ -54,6 +54,19 @@ impl Cloud {
         world.bi.datasets.get_mut(dataset_id).map(|dataset| dataset.uses.push(used)).is_some()
     }
 
+    /// No dataset uses a data source any more.
+    pub fn unbind(&self, source_id: &str) {
+        for dataset in self.lock().bi.datasets.values_mut() {
+            dataset.uses.retain(|used| used.source.as_deref() != Some(source_id));
+        }
+    }
+
+    /// Gives an identity the user's role on a connection, which writes nothing.
+    pub fn lower_role(&self, source_id: &str, identity: &str) -> bool {
+        let mut world = self.lock();
+        world.bi.sources.get_mut(source_id).map(|source| source.shared_with.insert(identity.to_owned(), false)).is_some()
+    }
+
     /// A further service principal of every workspace; gives its application id.
     pub fn add_principal(&self, display_name: &str) -> String {
         let mut world = self.lock();

@@ -3,6 +3,7 @@
 
 mod connections;
 mod gateways;
+mod operations;
 mod update;
 
 use base64::Engine as _;
@@ -28,6 +29,8 @@ fn route(world: &mut World, call: &Call) -> Answer {
         ("GET", ["v1", "connections", id]) => connections::get(world, &caller, id),
         ("PATCH", ["v1", "connections", id]) => update::patch(world, &caller, call, id),
         ("POST", ["v1", "connections", id, "testConnection"]) => connections::test(world, &caller, id),
+        ("GET", ["v1", "operations", id]) => operations::state(world, &caller, id),
+        ("GET", ["v1", "operations", id, "result"]) => operations::result(world, &caller, id),
         ("GET", ["v1", "gateways"]) => gateways::list(world, &caller, call),
         ("GET", ["v1", "gateways", id]) => gateways::get(world, &caller, id),
         ("GET", ["v1", "gateways", id, "members"]) => gateways::members(world, &caller, call, id),
@@ -48,6 +51,10 @@ fn sign_in(world: &mut World, call: &Call) -> Result<String, Reply> {
         return Err(
             error(429, "RequestBlocked", "Request is blocked by the upstream service").with("retry-after", seconds.to_string())
         );
+    }
+    if world.bi.kept_from_fabric.contains(&claims.oid) {
+        let text = "The caller does not have sufficient permissions on Fabric APIs: the tenant setting is off";
+        return Err(error(403, "InsufficientPrivileges", text));
     }
     Ok(claims.oid)
 }

@@ -101,6 +101,38 @@ impl Cloud {
         if admin { gateway.admins.insert(identity.to_owned()) } else { gateway.admins.remove(identity) }
     }
 
+    /// A member of an on-premises gateway is switched off or on; the first is 0.
+    pub fn set_member_online(&self, gateway_id: &str, member: usize, online: bool) -> bool {
+        let mut world = self.lock();
+        let member = world.bi.gateways.get_mut(gateway_id).and_then(|gateway| gateway.members.get_mut(member));
+        member.map(|member| member.online = online).is_some()
+    }
+
+    /// A member of an on-premises gateway is taken out of its cluster's work, or put back.
+    pub fn set_member_enabled(&self, gateway_id: &str, member: usize, enabled: bool) -> bool {
+        let mut world = self.lock();
+        let member = world.bi.gateways.get_mut(gateway_id).and_then(|gateway| gateway.members.get_mut(member));
+        member.map(|member| member.enabled = enabled).is_some()
+    }
+
+    /// The tenant lets an identity (an object id) call Fabric, or no longer.
+    pub fn set_fabric_allowed(&self, identity: &str, allowed: bool) {
+        let kept = &mut self.lock().bi.kept_from_fabric;
+        if allowed {
+            kept.remove(identity)
+        } else {
+            kept.insert(identity.to_owned())
+        };
+    }
+
+    /// Fabric shows a word that is newer than its spec, or another one, for a property of a connection: `connectivityType`,
+    /// `singleSignOnType`, `connectionEncryption`, `credentialType`, `privacyLevel`, or the `status` of its tests.
+    pub fn show_connection_as(&self, source_id: &str, property: &str, word: &str) -> bool {
+        let mut world = self.lock();
+        let source = world.bi.sources.get_mut(source_id);
+        source.map(|source| source.shown_as.insert(property.to_owned(), word.to_owned())).is_some()
+    }
+
     /// Sets a principal's direct permission on a warehouse, or takes it away.
     pub fn set_warehouse_level(&self, warehouse: &str, application_id: &str, level: Option<Level>) -> bool {
         let mut world = self.lock();

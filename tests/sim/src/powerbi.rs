@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 pub(crate) use refresh::{Refresh, settle};
 pub use seal::GatewayKey;
 pub use state::Role;
-pub(crate) use state::{Credential, Dataset, Details, Gateway, Group, Home, Member, PowerBi, Source, Use};
+pub(crate) use state::{Credential, Dataset, Details, Gateway, Group, Home, Member, Operation, PowerBi, Source, Use};
 pub(crate) use update::credential_data;
 
 use crate::token::POWERBI_AUDIENCE;

@@ -33,6 +33,8 @@ pub struct Settings {
     pub refresh_time: Duration,
     /// Whether workspaces are on a dedicated capacity; a shared one refuses enhanced refreshes.
     pub dedicated_capacity: bool,
+    /// How long a test of a connection takes; what takes any time becomes an operation to follow.
+    pub connection_test_time: Duration,
     /// Requests a minute for each service and identity.
     pub rate_limit: Option<u32>,
 }
@@ -56,6 +58,7 @@ impl Default for Settings {
             warehouse_start: Duration::from_secs(4),
             refresh_time: Duration::from_secs(5),
             dedicated_capacity: true,
+            connection_test_time: Duration::ZERO,
             rate_limit: None,
         }
     }

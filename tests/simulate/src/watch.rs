@@ -337,7 +337,7 @@ fn until(event: &Value) -> Option<Timestamp> {
 
 /// Whether lakekey answers for this source: bound, selected, and of a kind that it writes.
 pub fn is_covered(source: &SourceTruth) -> bool {
-    source.target && source.connectivity != "VirtualNetworkGateway"
+    source.target
 }
 
 fn others(cloud: &Cloud, application_id: &str) -> Vec<WarehouseTruth> {

@@ -32,9 +32,10 @@ impl App {
         let databricks = &workspaces[&credential.workspace];
         let (mut checks, known) = self.check_principal(credential, databricks).await;
         checks.extend(self.check_places(credential, databricks).await);
-        let (selection, of_targets) = self.check_targets(credential, &workspaces).await;
-        if let Some(known) = known {
-            let principal = known.map(Principal::from);
+        let is_known = known.is_some();
+        let principal = known.flatten().map(Principal::from);
+        let (selection, of_targets) = self.check_targets(credential, &workspaces, principal.as_ref()).await;
+        if is_known {
             let found = Box::pin(preflight::rights(credential, &workspaces, principal.as_ref(), selection)).await;
             let identity = self.client_id(credential).await;
             for finding in &found.findings {
@@ -131,6 +132,7 @@ impl App {
         &self,
         credential: &Credential,
         workspaces: &BTreeMap<Workspace, Databricks>,
+        principal: Option<&Principal>,
     ) -> (Selection, Vec<Check>) {
         let name = credential.name.as_str();
         let targets = match self.targets(credential) {
@@ -138,7 +140,7 @@ impl App {
             Ok(None) => return (Selection::default(), Vec::new()),
             Err(error) => return (Selection::default(), vec![Check::failed("targets", name, error.problem())]),
         };
-        match Box::pin(preflight::selection(credential, workspaces, Some(&targets))).await {
+        match Box::pin(preflight::selection(credential, workspaces, principal, Some(&targets))).await {
             Ok(selection) => {
                 let checks = of_selection(name, &selection);
                 (selection, checks)
@@ -221,7 +223,8 @@ fn of_selection(name: &str, selection: &Selection) -> Vec<Check> {
     }
     let has_gateway_problem = checks.iter().any(|check| check.check == "gateway");
     let on_gateways = selection.targets.iter().filter(|target| target.kind == TargetKind::Gateway);
-    let gateways: BTreeSet<&str> = on_gateways.map(|target| target.gateway.as_str()).collect();
+    let gateways: BTreeSet<&str> =
+        on_gateways.filter_map(|target| target.gateway.as_ref()).map(|gateway| gateway.as_str()).collect();
     if !has_gateway_problem {
         checks.extend(gateways.into_iter().map(|gateway| {
             Check::passed("gateway", format!("{name}: gateway {gateway}"), "the identity administers it, and its key can be used")

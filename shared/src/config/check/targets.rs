@@ -1,10 +1,14 @@
 //! Targets: who signs in to Power BI, and what each row of `select` means.
 
+use uuid::Uuid;
+
 use super::Checker;
 use crate::config::document::{AlwaysName, AuthName, IdText, RefreshName, SelectPart, TakeOverPart, TargetsPart};
+use crate::config::mapping::{self, Mapping};
 use crate::config::model::{RefreshRow, Selector, TakeOver, Targets, WaveSize};
+use crate::config::reference;
 use crate::config::tree::Place;
-use crate::ids::IdentityName;
+use crate::ids::{DatasourceId, IdentityName};
 
 const CONCURRENCY_DEFAULT: u64 = 16;
 
@@ -27,9 +31,11 @@ impl Checker<'_> {
             Some(TakeOverPart::Flag(true)) => TakeOver::Allowed,
             Some(TakeOverPart::Word(AlwaysName::Always)) => TakeOver::Always,
         };
+        let mapping = part.mapping.as_deref().and_then(|file| self.mapping(file, place.key("mapping")));
         Some(Targets {
             identity: identity?,
             select,
+            mapping,
             take_over,
             convert: part.convert.unwrap_or(false),
             privacy_level: part.privacy_level.map(|level| format!("{level:?}")),
@@ -91,11 +97,27 @@ impl Checker<'_> {
             });
         }
         if has(&["connection"]) {
-            // `unavailable.rs` has said so.
-            return None;
+            return self.connection(row.connection.as_deref()?, place.key("connection")).map(Selector::Connection);
         }
         self.problem(place.at(), "bad-selector", "the row is of no known form", ROW_FORMS);
         None
+    }
+
+    fn mapping(&mut self, file: &str, place: Place<'_>) -> Option<Mapping> {
+        let Some(path) = reference::absolute(file, self.base) else {
+            self.problem(place.at(), "no-value", "the path of the mapping list is empty", "write the path of a CSV file");
+            return None;
+        };
+        mapping::read(file, &path, self.problems)
+    }
+
+    fn connection(&mut self, text: &str, place: Place<'_>) -> Option<DatasourceId> {
+        let id = Uuid::try_parse(text.trim()).ok();
+        if id.is_none() {
+            let hint = "take it from the connection's settings in Manage connections and gateways";
+            self.problem(place.at(), "bad-id", "the id of a connection is a UUID", hint);
+        }
+        id.map(|id| DatasourceId::new(id.to_string()))
     }
 
     fn named(&mut self, text: Option<&String>, place: Place<'_>) -> Option<String> {

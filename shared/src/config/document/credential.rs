@@ -140,7 +140,6 @@ pub(in crate::config) struct TargetsPart {
     /// Rows of what is selected, by names or ids.
     pub(in crate::config) select: Option<Vec<SelectPart>>,
     /// A CSV file of gateway data sources and the principals they use.
-    #[expect(dead_code, reason = "`unavailable.rs` refuses it")]
     pub(in crate::config) mapping: Option<String>,
     /// Whether a dataset may be taken over to update a cloud data source; `always`: even one with other cloud sources,
     /// whose credentials someone must then enter again.
@@ -175,8 +174,7 @@ pub(in crate::config) struct SelectPart {
     pub(in crate::config) gateway: Option<String>,
     /// Data source of the gateway.
     pub(in crate::config) datasource: Option<String>,
-    /// Fabric connection.
-    #[expect(dead_code, reason = "`unavailable.rs` refuses it")]
+    /// Fabric connection, by its id.
     pub(in crate::config) connection: Option<String>,
 }
 

@@ -277,8 +277,7 @@ credentials:
     copies: [▶awssm:sales, databricks:s/k]
     targets:
       identity: pbi
-      select: [{ connection: ▶abc }, { workspace: a, dataset: b, refresh: wait }]
-      mapping: ▶m.csv
+      select: [{ workspace: a, dataset: b, refresh: wait }]
 ",
         &["not-available-yet"; 10],
     );
@@ -305,4 +304,11 @@ fn waves_rise_and_end_with_all() {
     ] {
         expect(&waves(list), &["bad-waves"]);
     }
+}
+
+#[test]
+fn a_connection_is_named_by_its_id() {
+    let with = |row: &str| small("{ workspace: Sales, dataset: Orders }", row);
+    expect(&with("{ connection: 6952a7b2-aea3-414f-9d85-6c0fe5d34539 }"), &[]);
+    expect(&with("{ connection: ▶Sales }"), &["bad-id"]);
 }

@@ -41,6 +41,7 @@ fn answer(path: &str, query: &str) -> (u16, Value) {
             json!({"value": [source(dataset), source("shared")]})
         }
         ["v1.0", "myorg", "gateways"] => json!({"value": []}),
+        ["v1", "connections" | "gateways"] => json!({"value": []}),
         ["v1", "connections", id] => json!({"id": id, "connectivityType": "ShareableCloud", "privacyLevel": "Private"}),
         _ => return (404, Value::Null),
     };
@@ -65,6 +66,7 @@ async fn run(service: &Arc<Scripted>, rows: Vec<Selector>) -> Result<Selection, 
         concurrency: 4,
         identity,
         select: rows,
+        mapping: None,
         take_over,
         convert: false,
         privacy_level: None,
@@ -92,8 +94,8 @@ async fn a_whole_walk_asks_nothing_twice_and_reads_every_page() {
 
     let lines = service.lines();
     assert_eq!(lines.iter().collect::<BTreeSet<_>>().len(), lines.len(), "{lines:#?}");
-    // Pages of workspaces (the last is empty), datasets, sources, gateways, connections.
-    assert_eq!(lines.len(), 3 + 3 + 6 + 1 + 6);
+    // Pages of workspaces (the last is empty), datasets, sources, gateways; Fabric's lists of both kinds; connections.
+    assert_eq!(lines.len(), 3 + 3 + 6 + 1 + 2 + 6);
 }
 
 #[tokio::test(start_paused = true)]

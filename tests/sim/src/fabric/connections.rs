@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{not_found, page};
+use super::{not_found, operations, page};
 use crate::connect;
 use crate::powerbi::Source;
 use crate::wire::{Answer, Call, Reply};
@@ -18,12 +18,26 @@ pub(super) fn get(world: &World, caller: &str, id: &str) -> Answer {
 }
 
 pub(super) fn test(world: &mut World, caller: &str, id: &str) -> Answer {
-    let source = visible(world, caller, id)?.clone();
+    visible(world, caller, id)?;
+    if world.settings.connection_test_time.is_zero() { status(world, id) } else { Ok(operations::start(world, caller, id)) }
+}
+
+/// What a test finds. A connection that does not work is no error.
+pub(super) fn status(world: &mut World, id: &str) -> Answer {
+    let source = world.bi.sources.get(id).ok_or_else(not_found)?.clone();
+    if let Some(word) = source.shown_as.get("status") {
+        return Ok(Reply::json(200, &json!({ "status": word })));
+    }
+    let offline = |code: &str, why: &str| {
+        Reply::json(200, &json!({ "status": "Offline", "errors": [{ "errorCode": code, "message": why }] }))
+    };
+    let gateway = world.bi.gateways.get(&source.gateway);
+    if gateway.is_some_and(|gateway| gateway.members.iter().any(|member| !member.online)) {
+        return Ok(offline("DM_GWPipeline_Client_GatewayUnreachable", "a member of the gateway cannot be reached"));
+    }
     Ok(match connect::attempt(world, &source.details, &source.credential) {
         Ok(delay) => Reply::json(200, &json!({ "status": "Online" })).after(delay),
-        Err(why) => {
-            Reply::json(200, &json!({ "status": "Offline", "errors": [{ "errorCode": "IncorrectCredentials", "message": why }] }))
-        }
+        Err(why) => offline("IncorrectCredentials", &why),
     })
 }
 
@@ -47,7 +61,7 @@ pub(super) fn shown(source: &Source) -> Value {
     let mut body = json!({
         "id": source.id,
         "gatewayId": source.gateway,
-        "connectivityType": source.home.connectivity(),
+        "connectivityType": source.connectivity(),
         "connectionDetails": { "type": kind, "path": path },
         "privacyLevel": source.privacy,
         "credentialDetails": details,
@@ -55,6 +69,15 @@ pub(super) fn shown(source: &Source) -> Value {
     // Personal connections have no name of their own.
     if source.home != crate::powerbi::Home::PersonalCloud {
         body["displayName"] = source.name.clone().into();
+    }
+    for (key, word) in &source.shown_as {
+        match key.as_str() {
+            "singleSignOnType" | "connectionEncryption" | "credentialType" => {
+                body["credentialDetails"][key] = word.as_str().into()
+            }
+            "privacyLevel" => body[key] = word.as_str().into(),
+            _ => {}
+        }
     }
     body
 }

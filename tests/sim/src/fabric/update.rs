@@ -22,23 +22,24 @@ pub(super) fn patch(world: &mut World, caller: &str, call: &Call, id: &str) -> A
         &body,
         &["connectivityType", "privacyLevel", "displayName", "credentialDetails", "allowConnectionUsageInGateway"],
     )?;
-    if text(&body, "connectivityType") != Some(source.home.connectivity()) {
+    if text(&body, "connectivityType") != Some(source.connectivity()) {
         return Err(invalid("connectivityType is required and cannot be changed"));
     }
     let mut new = source;
-    if let Some(level) = word(&body, "privacyLevel", &["None", "Private", "Organizational", "Public"])? {
+    if let Some(level) = word(&new, &body, "privacyLevel", &["None", "Private", "Organizational", "Public"])? {
         new.privacy = level;
     }
     let mut reply_after = std::time::Duration::ZERO;
     if let Some(details) = body.get("credentialDetails") {
         known_keys(details, &["singleSignOnType", "connectionEncryption", "skipTestConnection", "credentials"])?;
-        if let Some(kind) = word(details, "singleSignOnType", SSO)? {
+        if let Some(kind) = word(&new, details, "singleSignOnType", SSO)? {
             new.sso = kind != "None";
         }
-        if let Some(encryption) = word(details, "connectionEncryption", &["Encrypted", "Any", "NotEncrypted"])? {
+        if let Some(encryption) = word(&new, details, "connectionEncryption", &["Encrypted", "Any", "NotEncrypted"])? {
             new.encryption = encryption;
         }
         if let Some(credentials) = details.get("credentials") {
+            reached(world, &new)?;
             new.credential = credential(world, &new, credentials)?;
             new.writes += 1;
             new.written_at = Some(world.now);
@@ -52,6 +53,15 @@ pub(super) fn patch(world: &mut World, caller: &str, call: &Call, id: &str) -> A
     world.written(&new, Some(caller));
     world.bi.sources.insert(id.to_owned(), new);
     Ok(reply)
+}
+
+/// Every member of a cluster must hear of a new credential.
+fn reached(world: &World, source: &Source) -> Result<(), Reply> {
+    let gateway = world.bi.gateways.get(&source.gateway);
+    match gateway.and_then(|gateway| gateway.members.iter().find(|member| !member.online)) {
+        Some(member) => Err(error(400, "UpdateGatewayConnectionFailed", &format!("member {} cannot be reached", member.name))),
+        None => Ok(()),
+    }
 }
 
 fn credential(world: &World, source: &Source, given: &Value) -> Result<Credential, Reply> {
@@ -100,8 +110,12 @@ fn sealed(gateway: &Gateway, kind: &str, given: &Value) -> Result<Credential, Re
     }
 }
 
-fn word(body: &Value, key: &str, known: &[&str]) -> Result<Option<String>, Reply> {
+/// `None` also where a word newer than the spec is sent back as it was shown: it stays.
+fn word(source: &Source, body: &Value, key: &str, known: &[&str]) -> Result<Option<String>, Reply> {
     let Some(given) = body.get(key) else { return Ok(None) };
+    if source.shown_as.get(key).is_some_and(|shown| given == shown.as_str()) {
+        return Ok(None);
+    }
     let given = given.as_str().filter(|given| known.contains(given)).ok_or_else(|| invalid(&format!("{key} is unknown")))?;
     Ok(Some(given.to_owned()))
 }

@@ -109,7 +109,7 @@ impl Maker<'_> {
         let mut members = Vec::new();
         for (at, &key) in keys.iter().enumerate() {
             let id = if at == 0 { gateway.clone() } else { id(&mut self.world.rng) };
-            members.push(Member { id, name: format!("{name}-{at}"), key, enabled: at == 0 });
+            members.push(Member { id, name: format!("{name}-{at}"), key, enabled: at == 0, online: true });
         }
         let admins = BTreeSet::from([admin.to_owned(), names::PERSON.to_owned()]);
         self.world.bi.gateways.insert(gateway.clone(), Gateway { id: gateway.clone(), name: name.to_owned(), members, admins });
@@ -271,6 +271,7 @@ impl Maker<'_> {
             written_at: None,
             target,
             replaces: None,
+            shown_as: BTreeMap::new(),
         };
         self.world.bi.sources.insert(source_id.clone(), source);
         source_id

@@ -31,9 +31,19 @@ pub(super) fn source(world: &World, caller: &str, gateway: &str, id: &str) -> An
 
 pub(super) fn status(world: &mut World, caller: &str, gateway: &str, id: &str) -> Answer {
     let source = readable(world, caller, gateway, id)?.clone();
+    reached(world, &source)?;
     match connect::attempt(world, &source.details, &source.credential) {
         Ok(delay) => Ok(Reply::empty(200).after(delay)),
         Err(why) => Err(pipeline_error(400, "DM_GWPipeline_Gateway_InvalidConnectionCredentials", &why)),
+    }
+}
+
+/// Power BI speaks to the first member of an on-premises gateway.
+pub(super) fn reached(world: &World, source: &Source) -> Result<(), Reply> {
+    let first = world.bi.gateways.get(&source.gateway).and_then(|gateway| gateway.members.first());
+    match first {
+        Some(member) if !member.online => Err(pipeline_error(400, "DM_GWPipeline_Client_GatewayUnreachable", "")),
+        Some(_) | None => Ok(()),
     }
 }
 

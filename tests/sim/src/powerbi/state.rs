@@ -20,6 +20,18 @@ pub(crate) struct PowerBi {
     pub(crate) gateways: BTreeMap<String, Gateway>,
     /// Datasets with a refresh under way.
     pub(crate) refreshing: BTreeSet<String>,
+    /// Fabric's operations under way and done.
+    pub(crate) operations: BTreeMap<String, Operation>,
+    /// Object ids whose tenant setting for Fabric APIs is off.
+    pub(crate) kept_from_fabric: BTreeSet<String>,
+}
+
+/// A test of a connection that takes its time.
+pub(crate) struct Operation {
+    pub(crate) caller: String,
+    pub(crate) source: String,
+    pub(crate) started: Timestamp,
+    pub(crate) done: Timestamp,
 }
 
 impl PowerBi {
@@ -184,6 +196,15 @@ pub(crate) struct Source {
     pub(crate) target: bool,
     /// The data source in whose place a take-over put this one.
     pub(crate) replaces: Option<String>,
+    /// What Fabric shows in place of its own words for some properties: values that came after the spec.
+    pub(crate) shown_as: BTreeMap<String, String>,
+}
+
+impl Source {
+    /// As Fabric words it.
+    pub(crate) fn connectivity(&self) -> &str {
+        self.shown_as.get("connectivityType").map_or_else(|| self.home.connectivity(), String::as_str)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -253,4 +274,5 @@ pub(crate) struct Member {
     pub(crate) name: String,
     pub(crate) key: GatewayKey,
     pub(crate) enabled: bool,
+    pub(crate) online: bool,
 }

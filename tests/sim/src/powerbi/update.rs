@@ -13,6 +13,7 @@ pub(super) fn patch(world: &mut World, caller: &str, call: &Call, gateway: &str,
     let body = call.object().ok_or_else(|| bad("the body is not a JSON object"))?;
     let asked = Asked::read(&body)?;
     may_write(world, caller, &source)?;
+    super::gateways::reached(world, &source)?;
     let plain = match source.home {
         Home::OnPremises => opened(world, &source, &asked)?,
         Home::PersonalCloud | Home::ShareableCloud if asked.sealed => {

@@ -104,3 +104,55 @@ async fn what_is_not_shared_can_not_be_seen() {
     let gateways = get(&cloud, &format!("{FABRIC}/gateways"), &token).await;
     assert!(!gateways.text.contains("Someone else's"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_test_that_takes_time_is_an_operation_of_the_caller_s_own() {
+    let cloud = cloud();
+    cloud.configure(|settings| settings.connection_test_time = std::time::Duration::from_secs(5));
+    let token = fabric(&cloud).await;
+    let network = target(&cloud, "VirtualNetworkGateway", false);
+    let started = send(&cloud, "POST", &format!("{FABRIC}/connections/{}/testConnection", network.id), &token, None).await;
+    assert_eq!(started.status, 202);
+    let id = started.headers["x-ms-operation-id"].to_str().expect("text").to_owned();
+    let place = started.headers["location"].to_str().expect("text");
+    assert!(place.ends_with(&format!("/operations/{id}")) && !place.contains("/v1/"), "as in the official example: {place}");
+    let operation = format!("{FABRIC}/operations/{id}");
+    assert_eq!(get(&cloud, &operation, &token).await.json["status"], "Running");
+    assert_eq!(get(&cloud, &format!("{operation}/result"), &token).await.status, 400);
+    cloud.advance(std::time::Duration::from_secs(6));
+    assert_eq!(get(&cloud, &operation, &token).await.json["status"], "Succeeded");
+    assert_eq!(get(&cloud, &format!("{operation}/result"), &token).await.json["status"], "Online");
+    assert_eq!(get(&cloud, &format!("{FABRIC}/operations/nothing"), &token).await.status, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_takes_known_words_and_those_that_were_shown() {
+    let cloud = cloud();
+    let token = fabric(&cloud).await;
+    let network = target(&cloud, "VirtualNetworkGateway", false);
+    let push = async |sso: &str| {
+        let details = json!({ "singleSignOnType": sso });
+        let body = json!({ "connectivityType": "VirtualNetworkGateway", "credentialDetails": details });
+        send(&cloud, "PATCH", &format!("{FABRIC}/connections/{}", network.id), &token, Some(body)).await.status
+    };
+    assert_eq!(push("Telepathy").await, 400);
+    cloud.show_connection_as(&network.id, "singleSignOnType", "Telepathy");
+    assert_eq!((push("Telepathy").await, push("Sorcery").await), (200, 400));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cluster_with_a_member_that_is_off_takes_nothing_and_tests_as_offline() {
+    let cloud = cloud();
+    let token = fabric(&cloud).await;
+    let source = target(&cloud, "OnPremisesGateway", false);
+    cloud.set_member_online(&source.gateway, 0, false);
+    let url = format!("{FABRIC}/connections/{}", source.id);
+    let credentials = json!({ "credentialType": "Basic", "values": [] });
+    let body = json!({ "connectivityType": "OnPremisesGateway", "credentialDetails": { "credentials": credentials } });
+    let refused = send(&cloud, "PATCH", &url, &token, Some(body)).await;
+    assert_eq!((refused.status, refused.json["errorCode"].as_str()), (400, Some("UpdateGatewayConnectionFailed")));
+    let test = send(&cloud, "POST", &format!("{url}/testConnection"), &token, None).await;
+    assert_eq!((test.status, test.json["status"].as_str()), (200, Some("Offline")));
+    cloud.set_fabric_allowed(&cloud.cast().powerbi.object_id, false);
+    assert_eq!(get(&cloud, &url, &token).await.status, 403);
+}

@@ -257,6 +257,12 @@ async fn fabric_answers_as_its_definitions_say() {
     assert_eq!(specs.faults(&request, &body), Vec::<String>::new(), "the tests' own request is as the spec has it");
     check("PATCH", &format!("/connections/{}", network.id), "/connections/{connectionId}", Some(body)).await;
 
+    cloud.configure(|settings| settings.connection_test_time = std::time::Duration::from_secs(5));
+    let test = format!("{FABRIC}/connections/{}/testConnection", network.id);
+    let started = send(&cloud, "POST", &test, &token, None).await;
+    let operation = format!("/operations/{}", started.headers["x-ms-operation-id"].to_str().expect("text"));
+    check("GET", &operation, "/operations/{operationId}", None).await;
+
     let refused = get(&cloud, &format!("{FABRIC}/connections/nothing"), &token).await.json;
     let error = specs.definition("fabric/common/definitions.json", "ErrorResponse");
     assert_eq!(specs.faults(&error, &refused), Vec::<String>::new());
