@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 #![allow(unreachable_pub, reason = "a test binary has no other reach than its own crate")]
 
+mod api;
 mod arrange;
 mod budget;
 mod config;
@@ -20,6 +21,7 @@ mod principals;
 mod races;
 mod reports;
 mod selection;
+mod serve;
 mod slots;
 mod stores;
 mod stories;

@@ -6,10 +6,12 @@ pub(crate) mod plan;
 pub(crate) mod reapply;
 pub(crate) mod rotate;
 pub(crate) mod schema;
+pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod validate;
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use lakekey_core::app::{App, Surroundings};
@@ -41,6 +43,8 @@ pub(crate) struct Session {
     pub(crate) printer: Printer,
     /// Whether progress bars may be drawn.
     pub(crate) bars: bool,
+    /// Ends when somebody asks to stop, for a command that ends by itself then; others are dropped where they are.
+    pub(crate) stop: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl Session {
@@ -64,7 +68,7 @@ impl Session {
         Ok(self.printer.outcome(&outcome, self.settings.output)?)
     }
 
-    fn surroundings(&self) -> Result<Surroundings, Failure> {
+    pub(crate) fn surroundings(&self) -> Result<Surroundings, Failure> {
         let transport = match &self.transport {
             Some(transport) => Arc::clone(transport),
             None => transport::production(&self.environment)?,

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::FutureExt;
 use jiff::Timestamp;
 use tracing::warn;
 
-use super::{App, CREDENTIALS_AT_ONCE};
+use super::{App, few_at_once};
 use crate::command::Progress;
 use crate::config::Credential;
 use crate::error::{Error, ErrorKind, Problem};
@@ -48,16 +48,16 @@ impl App {
         progress: &Progress,
     ) -> Result<MoveReport, Error> {
         self.surroundings.storage.open_state(&self.config.state.location)?;
-        let found: Vec<Result<Principal, Error>> = futures::stream::iter(credentials)
-            .map(|credential| async move {
+        let looks = credentials.iter().map(|credential| {
+            let look = async move {
                 match goal {
                     Goal::Rotate { .. } => self.find_or_create(credential).await,
                     Goal::Reapply => self.find(credential).await,
                 }
-            })
-            .buffered(CREDENTIALS_AT_ONCE)
-            .collect()
-            .await;
+            };
+            look.boxed()
+        });
+        let found: Vec<Result<Principal, Error>> = few_at_once(looks.collect()).await;
         let shared = shared_principals(credentials, &found);
         let going = credentials.iter().zip(&found).filter(|(credential, _)| !shared.contains_key(&credential.name));
         let going: Vec<_> = going.filter_map(|(&credential, found)| Some((credential, found.as_ref().ok()?))).collect();
@@ -65,7 +65,7 @@ impl App {
         let runs = credentials.iter().zip(found).map(|(credential, found)| {
             let shared = shared.get(&credential.name).cloned();
             let preflight = preflights.remove(&credential.name);
-            async move {
+            let run = async move {
                 let outcome = match (found, shared) {
                     (Ok(_), Some(problem)) => Err(Error::new(ErrorKind::Failed, problem)),
                     (Ok(principal), None) => {
@@ -74,10 +74,10 @@ impl App {
                     (Err(error), _) => Err(error),
                 };
                 outcome.unwrap_or_else(|error| not_begun(credential, error))
-            }
+            };
+            run.boxed()
         });
-        let credentials = futures::stream::iter(runs).buffered(CREDENTIALS_AT_ONCE).collect().await;
-        Ok(MoveReport { credentials })
+        Ok(MoveReport { credentials: few_at_once(runs.collect()).await })
     }
 
     async fn one(
@@ -127,6 +127,8 @@ impl App {
             random: self.surroundings.random.clone(),
             runner: self.surroundings.runner.clone(),
             progress: progress.clone(),
+            asked: self.asked.clone(),
+            stop: self.stop.clone(),
         })
     }
 

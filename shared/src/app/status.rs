@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use futures::StreamExt;
+use futures::FutureExt;
 
-use super::{App, CREDENTIALS_AT_ONCE, principal};
+use super::{App, few_at_once, principal};
 use crate::config::Credential;
 use crate::error::{Error, ErrorKind};
 use crate::report::{CredentialStatus, Phase, SecretRole, SecretStatus, StatusReport, TargetCounts};
@@ -16,12 +16,8 @@ use crate::rotation::state::{Holder, State};
 
 impl App {
     pub(super) async fn status(&self, credentials: &[&Credential]) -> Result<StatusReport, Error> {
-        let credentials = futures::stream::iter(credentials)
-            .map(|credential| self.status_of(credential))
-            .buffered(CREDENTIALS_AT_ONCE)
-            .collect()
-            .await;
-        Ok(StatusReport { credentials })
+        let looks = credentials.iter().map(|credential| self.status_of(credential).boxed()).collect();
+        Ok(StatusReport { credentials: few_at_once(looks).await })
     }
 
     async fn status_of(&self, credential: &Credential) -> CredentialStatus {
@@ -56,7 +52,7 @@ impl App {
         }
     }
 
-    async fn last_known(&self, credential: &Credential) -> Result<State, Error> {
+    pub(super) async fn last_known(&self, credential: &Credential) -> Result<State, Error> {
         let named = match self.journal_name(self.state()?, credential).await? {
             Some(name) => Some(name),
             // Without a journal a stored value may still say that there was one.

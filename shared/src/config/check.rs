@@ -16,7 +16,7 @@ use super::document::{ApiPart, DurationText, EndpointsPart, NotifyPart, PlainTex
 use super::document::{BrokerPart, Document};
 use super::duration;
 use super::hosts::{Cloud, ForbiddenHost, HostPolicy};
-use super::model::{Config, Endpoints, PlainOrReference, StateConfig, StateLocation};
+use super::model::{Api, Config, Endpoints, PlainOrReference, StateConfig, StateLocation};
 use super::problem::{Position, Problems, nearest, shown};
 use super::reference::{self, Reference, ReferenceError};
 use super::tree::{Node, Place};
@@ -45,6 +45,7 @@ pub(super) fn resolve(document: &Document, tree: &Node, context: Context<'_>, pr
     checker.state.clone_from(&state);
     let identities = checker.identities(document, place.key("identities"));
     let credentials = checker.credentials(document, place);
+    let api = checker.api(document.api.as_ref(), place.key("api"));
     checker.other_programs(document, place);
     Some(Config {
         endpoints: endpoints?,
@@ -52,6 +53,7 @@ pub(super) fn resolve(document: &Document, tree: &Node, context: Context<'_>, pr
         state: state?,
         identities,
         credentials,
+        api,
         digest: context.digest,
     })
 }
@@ -161,20 +163,6 @@ impl Checker<'_> {
                 self.reference(secret, place.key("secret"));
             }
         }
-        if let Some(ApiPart { keys, webhook_secret }) = &document.api {
-            let place = place.key("api");
-            if let Some(secret) = webhook_secret {
-                self.reference(secret, place.key("webhook_secret"));
-            }
-            let keys = keys
-                .iter()
-                .flat_map(|keys| [("reader", &keys.reader), ("operator", &keys.operator), ("breakglass", &keys.breakglass)]);
-            for (role, key) in keys {
-                if let Some(key) = key {
-                    self.reference(key, place.key("keys").key(role));
-                }
-            }
-        }
         for (index, BrokerPart { host, identity }) in document.broker.iter().flatten().enumerate() {
             let place = place.key("broker").item(index);
             if let Some(host) = host {
@@ -183,6 +171,19 @@ impl Checker<'_> {
             if let Some(identity) = identity {
                 self.identity_name(identity, place.key("identity"));
             }
+        }
+    }
+
+    fn api(&mut self, part: Option<&ApiPart>, place: Place<'_>) -> Api {
+        let Some(ApiPart { keys, webhook_secret }) = part else { return Api::default() };
+        let mut reference = |text: Option<&ReferenceText>, place| text.and_then(|text| self.reference(text, place));
+        let keys_place = place.key("keys");
+        let keys = keys.as_ref();
+        Api {
+            reader: reference(keys.and_then(|keys| keys.reader.as_ref()), keys_place.key("reader")),
+            operator: reference(keys.and_then(|keys| keys.operator.as_ref()), keys_place.key("operator")),
+            breakglass: reference(keys.and_then(|keys| keys.breakglass.as_ref()), keys_place.key("breakglass")),
+            webhook_secret: reference(webhook_secret.as_ref(), place.key("webhook_secret")),
         }
     }
 

@@ -25,8 +25,23 @@ pub struct Config {
     pub identities: BTreeMap<IdentityName, Identity>,
     /// What is rotated, in the order of the document.
     pub credentials: Vec<Credential>,
+    /// Who may call the HTTP API.
+    pub api: Api,
     /// SHA-256 of the document as read, in hex: journal entries say which config they were made under.
     pub digest: String,
+}
+
+/// Who may call the HTTP API. Without any key it refuses every call that needs one.
+#[derive(Clone, Debug, Default)]
+pub struct Api {
+    /// For reading.
+    pub reader: Option<Reference>,
+    /// For rotating, reapplying and rolling back.
+    pub operator: Option<Reference>,
+    /// For revoking.
+    pub breakglass: Option<Reference>,
+    /// Verifies webhooks.
+    pub webhook_secret: Option<Reference>,
 }
 
 /// Base addresses without a trailing slash, and token audiences.

@@ -14,7 +14,7 @@ use tracing::info;
 use lease::{superseded, take_lock};
 pub use trust::check_stores;
 
-use super::event::{Event, Place};
+use super::event::{Asked, Event, Place};
 use super::next::{Goal, Observed, Policy, Step, next, past};
 use super::preflight::{Preflight, Principal};
 use super::state::State;
@@ -28,6 +28,7 @@ use crate::http::Http;
 use crate::ids::{RunnerId, SecretId, TargetId, Workspace};
 use crate::journal::{Entry, Journal, JournalError, StateKey, names};
 use crate::random::Random;
+use crate::stop::Stop;
 use crate::storage::Storage;
 use crate::stores::SecretStore;
 use crate::targets::PowerBiTargets;
@@ -67,6 +68,10 @@ pub struct Ports {
     pub runner: RunnerId,
     /// Who listens.
     pub progress: Progress,
+    /// Who asked, where that was another than whoever started this process.
+    pub asked: Option<Asked>,
+    /// Asks the run to leave.
+    pub stop: Stop,
 }
 
 impl Ports {
@@ -188,6 +193,9 @@ impl<'a> Run<'a> {
         run.check_same_credential()?;
         names::remember(&*ports.state, &ports.credential.name, name).await?;
         run.take_lease().await?;
+        if let Some(asked) = &ports.asked {
+            run.record(Event::Asked(asked.clone())).await?;
+        }
         Ok(run)
     }
 
@@ -195,6 +203,9 @@ impl<'a> Run<'a> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "every other step is performed")]
     pub async fn drive(&mut self, goal: Goal) -> Result<Ended, Error> {
         for _ in 0..STEPS_MAX {
+            if self.ports.stop.is_asked() {
+                return Ok(Ended::Stopped(stopped()));
+            }
             let now = self.ports.clock.now();
             let step = next(&self.state, &self.seen, goal, &self.ports.policy(now), now);
             match step {
@@ -271,6 +282,11 @@ impl<'a> Run<'a> {
         info!(credential = %self.ports.credential.name, "{step}");
         self.ports.progress.say(ProgressEvent { credential: self.ports.credential.name.clone(), step, done, total });
     }
+}
+
+fn stopped() -> Problem {
+    Problem::new("stopped", "stopped; every target still holds a live secret")
+        .hint("`lakekey rotate` goes on where this was stopped")
 }
 
 pub(super) fn signed(duration: std::time::Duration) -> SignedDuration {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::FutureExt;
 use futures::stream::{self, StreamExt};
 
 use super::event::Permission;
@@ -60,10 +61,10 @@ async fn permissions(
     found: &mut Preflight,
 ) -> Result<(), Error> {
     let selection = &found.selection;
-    let listed = stream::iter(&credential.warehouses).map(|warehouse| async move {
-        (warehouse, find_warehouse(credential, workspaces, selection, warehouse, principal).await)
+    let listed = credential.warehouses.iter().map(|warehouse| {
+        find_warehouse(credential, workspaces, selection, warehouse, principal).map(move |found| (warehouse, found)).boxed()
     });
-    let answers: Vec<_> = listed.buffered(CONCURRENCY).collect().await;
+    let answers: Vec<_> = stream::iter(listed.collect::<Vec<_>>()).buffered(CONCURRENCY).collect().await;
     let mut given = BTreeSet::new();
     for (warehouse, answer) in answers {
         match answer {
@@ -87,10 +88,11 @@ async fn permissions(
     if let Some(warehouse) = &credential.verify_warehouse {
         used.insert((credential.workspace.clone(), warehouse.clone()));
     }
-    let asked = used.difference(&given).map(|(workspace, warehouse)| async move {
-        (workspace, warehouse, can_use(&workspaces[workspace], warehouse, principal).await)
+    let asked = used.difference(&given).map(|(workspace, warehouse)| {
+        let usable = can_use(&workspaces[workspace], warehouse, principal);
+        usable.map(move |usable| (workspace, warehouse, usable)).boxed()
     });
-    let answers: Vec<_> = stream::iter(asked).buffered(CONCURRENCY).collect().await;
+    let answers: Vec<_> = stream::iter(asked.collect::<Vec<_>>()).buffered(CONCURRENCY).collect().await;
     for (workspace, warehouse, answer) in answers {
         match answer {
             Ok(true) => {}
