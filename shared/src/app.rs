@@ -5,6 +5,7 @@ mod forget;
 mod history;
 mod moving;
 mod notify;
+mod operate;
 mod plan;
 mod principal;
 mod revoke;
@@ -15,6 +16,8 @@ mod status;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::StreamExt;
+use futures::future::BoxFuture;
 use object_store::ObjectStore;
 
 use crate::clients::databricks::Databricks;
@@ -32,8 +35,10 @@ use crate::ids::{CredentialName, RunnerId, Workspace};
 use crate::journal::{StateKey, names};
 use crate::random::Random;
 use crate::rotation::drive::{check_stores, read, read_aloud};
+use crate::rotation::event::Asked;
 use crate::rotation::next::Decide;
 use crate::rotation::state::State;
+use crate::stop::Stop;
 use crate::storage::Storage;
 use crate::targets::PowerBiTargets;
 pub use revoke::Revocation;
@@ -57,17 +62,26 @@ pub struct Surroundings {
     pub decide: Decide,
 }
 
-/// The program without its triggers.
+/// The program without its triggers; clones share their connections and tokens.
+#[derive(Clone)]
 pub struct App {
     config: Config,
     surroundings: Surroundings,
     http: Arc<Http>,
     secrets: Arc<SecretReader>,
     identities: Identities,
+    asked: Option<Asked>,
+    stop: Stop,
 }
 
 /// Credentials worked on at once: each has requests of its own in flight.
 const CREDENTIALS_AT_ONCE: usize = 4;
+
+/// Each credential's work, a few at a time, answers in order. Boxed by the caller: the compiler can't see through the
+/// lifetimes of a closure's future that it may move between threads, as a server's must.
+async fn few_at_once<T>(works: Vec<BoxFuture<'_, T>>) -> Vec<T> {
+    futures::stream::iter(works).buffered(CREDENTIALS_AT_ONCE).collect().await
+}
 
 impl App {
     /// Prepares everything that needs no request.
@@ -82,7 +96,7 @@ impl App {
         ));
         let secrets = Arc::new(SecretReader::new(environment.clone(), config.endpoints.clone()));
         let identities = Identities::new(&config, Arc::clone(&secrets), Arc::clone(&http));
-        Ok(Self { config, surroundings, http, secrets, identities })
+        Ok(Self { config, surroundings, http, secrets, identities, asked: None, stop: Stop::never() })
     }
 
     /// Runs one command. May be dropped at any point: the journal is the memory.

@@ -4,6 +4,7 @@
 //! [`Command`](command::Command). Data flows one way: trigger, command, decide-perform-record, clients, transport.
 //! `ARCHITECTURE.md` has the map and the invariants.
 
+pub mod api;
 pub mod app;
 pub mod clients;
 pub mod clock;
@@ -17,10 +18,13 @@ pub mod ids;
 pub mod inventory;
 pub mod journal;
 pub mod notify;
+pub mod operations;
 pub mod random;
 pub mod report;
 pub mod rotation;
 pub mod secret;
+pub mod stop;
 pub mod storage;
 pub mod stores;
 pub mod targets;
+pub mod timer;

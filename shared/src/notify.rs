@@ -12,7 +12,7 @@ mod sign;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use http::{HeaderName, HeaderValue, Method, Request, header};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
@@ -57,16 +57,19 @@ pub struct Notifier<'a> {
 impl Notifier<'_> {
     /// Tells every channel what it has not been told. Bounded in time; failures are logged.
     pub async fn tell(&self, state: &dyn ObjectStore, notices: &[Notice]) {
-        let pairs = self.channels.iter().flat_map(|channel| notices.iter().map(move |notice| (channel, notice)));
-        let deliveries = futures::stream::iter(pairs)
-            .map(|(channel, notice)| async move {
-                if let Err(error) = self.tell_one(state, channel, notice).await {
-                    let (credential, code) = (&notice.credential, error.code());
-                    warn!(credential = %credential, code, "could not notify of `{}`: {error}", notice.kind.as_str());
-                }
-            })
-            .buffer_unordered(DELIVERIES_AT_ONCE)
-            .collect::<Vec<()>>();
+        let mut deliveries = Vec::new();
+        for channel in self.channels {
+            for notice in notices {
+                let delivery = async move {
+                    if let Err(error) = self.tell_one(state, channel, notice).await {
+                        let (credential, code) = (&notice.credential, error.code());
+                        warn!(credential = %credential, code, "could not notify of `{}`: {error}", notice.kind.as_str());
+                    }
+                };
+                deliveries.push(delivery.boxed());
+            }
+        }
+        let deliveries = futures::stream::iter(deliveries).buffer_unordered(DELIVERIES_AT_ONCE).collect::<Vec<()>>();
         if tokio::time::timeout(TIME_MAX, deliveries).await.is_err() {
             warn!("notifying took longer than {} s and was given up; the next run tries again", TIME_MAX.as_secs());
         }

@@ -9,6 +9,7 @@ mod status;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
+use utoipa::ToSchema;
 
 use crate::error::{Error, Problem};
 
@@ -22,7 +23,7 @@ pub use plan::{
 pub use status::{CredentialStatus, SecretRole, SecretStatus, StatusReport, TargetCounts};
 
 /// Where a credential stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// Nothing is under way.
@@ -68,7 +69,7 @@ impl Phase {
 }
 
 /// The answer of any command that could not do what was asked, with exit status 1 or 2.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FailureReport {
     /// What failed.
     pub error: Problem,
@@ -77,7 +78,7 @@ pub struct FailureReport {
 }
 
 /// A problem with a place in the config.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LocatedProblem {
     /// A stable kebab-case word, listed in the reference.
     pub code: String,

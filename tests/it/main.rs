@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no other reach than its own crate")]
 
 mod account;
+mod api;
 mod arrange;
 mod budget;
 mod config;
@@ -30,6 +31,7 @@ mod reports;
 mod revoke;
 mod rollback;
 mod selection;
+mod serve;
 mod slots;
 mod stores;
 mod stories;

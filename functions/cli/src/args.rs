@@ -83,6 +83,9 @@ pub(crate) enum Verb {
     /// Show the journal: who did what and when
     #[command(after_help = HISTORY_HELP)]
     History(HistoryArgs),
+    /// Serve the HTTP API, the status page and the timer from this machine
+    #[command(after_help = SERVE_HELP)]
+    Serve(ServeArgs),
 }
 
 /// Which credentials.
@@ -180,6 +183,19 @@ pub(crate) struct HistoryArgs {
     /// Check the hash chain and, with a state key, the signatures [env: LAKEKEY_VERIFY]
     #[arg(long)]
     pub(crate) verify: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ServeArgs {
+    /// Where to listen; loopback, unless `--behind-tls` [env: LAKEKEY_LISTEN] [default: 127.0.0.1:8740]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) listen: Option<String>,
+    /// Something in front speaks TLS, so another address than loopback is safe [env: LAKEKEY_BEHIND_TLS]
+    #[arg(long)]
+    pub(crate) behind_tls: bool,
+    /// When the timer rotates what is due, in UTC [env: LAKEKEY_SCHEDULE] [default: "0 * * * *"]
+    #[arg(long, value_name = "CRON")]
+    pub(crate) schedule: Option<String>,
 }
 
 const TOP_HELP: &str = "\
@@ -297,6 +313,17 @@ const HISTORY_HELP: &str = "\
 Examples:
   lakekey history sales-bi
   lakekey history --verify             exits with 3 where the chain does not hold";
+
+const SERVE_HELP: &str = "\
+Goes on until Ctrl-C or SIGTERM; then what is under way ends and leases are given back.
+The API answers those who send a key of `api.keys` in the header x-lakekey-key.
+
+Examples:
+  lakekey serve
+  lakekey serve --schedule '*/15 * * * *'
+  lakekey serve --listen 0.0.0.0:8740 --behind-tls
+  curl -X POST -H \"x-lakekey-key: $LAKEKEY_OPERATOR_KEY\" \\
+    http://127.0.0.1:8740/api/credentials/sales-bi/reapply";
 
 #[cfg(test)]
 mod tests {

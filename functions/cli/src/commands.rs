@@ -10,10 +10,12 @@ pub(crate) mod revoke;
 pub(crate) mod rollback;
 pub(crate) mod rotate;
 pub(crate) mod schema;
+pub(crate) mod serve;
 pub(crate) mod status;
 pub(crate) mod validate;
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use lakekey_core::app::{App, Surroundings};
@@ -49,6 +51,8 @@ pub(crate) struct Session {
     pub(crate) printer: Printer,
     /// Whether progress bars may be drawn.
     pub(crate) bars: bool,
+    /// Ends when somebody asks to stop, for a command that ends by itself then; others are dropped where they are.
+    pub(crate) stop: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
 impl Session {

@@ -66,7 +66,8 @@ pub struct CliSurroundings {
     pub stderr_is_terminal: bool,
     /// The width of the terminal that `stdout` is.
     pub width: Option<usize>,
-    /// Ends when somebody asks to stop, as with Ctrl-C. The command is dropped where it is: the journal remembers.
+    /// Ends when somebody asks to stop, as with Ctrl-C. The command is dropped where it is: the journal remembers; `serve`
+    /// alone ends by itself.
     pub stop: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
@@ -90,13 +91,17 @@ pub async fn run(args: Vec<OsString>, surroundings: CliSurroundings) -> ExitStat
     };
     let subscriber = logging::subscriber(&settings, printer.stderr.clone(), printer.colour_stderr);
     let bars = surroundings.stderr_is_terminal;
+    let never = || -> Pin<Box<dyn Future<Output = ()> + Send>> { Box::pin(std::future::pending()) };
+    let ends_itself = matches!(verb, Verb::Serve(_));
+    let (asked, dropped) = if ends_itself { (surroundings.stop, never()) } else { (never(), surroundings.stop) };
+    let person = stdin.map(Person::new);
     let mut session =
-        Session { settings, environment, current_dir, clock, random, transport, person: stdin.map(Person::new), printer, bars };
+        Session { settings, environment, current_dir, clock, random, transport, person, printer, bars, stop: asked };
     let ended = tokio::select! {
         // What has ended is not reported as stopped.
         biased;
         status = perform(&verb, &mut session).with_subscriber(subscriber) => Some(status),
-        () = surroundings.stop => None,
+        () = dropped => None,
     };
     ended.unwrap_or_else(|| session.printer.failure(&stopped(&verb).into(), session.settings.output))
 }
@@ -115,6 +120,7 @@ async fn perform(verb: &Verb, session: &mut Session) -> ExitStatus {
         Verb::Forget(args) => commands::forget::forget(args, session).await,
         Verb::Status(args) => commands::status::status(args, session).await,
         Verb::History(args) => commands::history::history(args, session).await,
+        Verb::Serve(args) => commands::serve::serve(args, session).await,
     };
     result.unwrap_or_else(|failure| session.printer.failure(&failure, session.settings.output))
 }
@@ -164,6 +170,7 @@ fn stopped(verb: &Verb) -> Error {
             Error::unfinished("stopped", moved).hint("`lakekey rotate` goes on where this was stopped")
         }
         Verb::Reapply(_) => Error::unfinished("stopped", moved).hint("`lakekey reapply` sends again what is left"),
+        Verb::Serve(_) => Error::unfinished("stopped", moved).hint("`lakekey serve` goes on where this was stopped"),
         Verb::Forget(_) => Error::unfinished("stopped", moved).hint("`lakekey history` says whether it was recorded"),
         Verb::Init(_) => Error::unfinished("stopped", "stopped; no config was written, unless it was said to be"),
         Verb::Schema | Verb::Validate | Verb::Doctor(_) | Verb::Plan(_) | Verb::Status(_) | Verb::History(_) => {

@@ -1,4 +1,4 @@
-//! The binary `lakekey`: hands the process's own surroundings to the library. The first Ctrl-C asks it to stop, the second
+//! The binary `lakekey`: hands the process's own surroundings to the library. The first Ctrl-C or SIGTERM asks it to stop, the second
 //! ends the process at once; neither can lose anything, for the journal is the only memory.
 
 use std::io::IsTerminal;
@@ -48,14 +48,28 @@ fn asks_a_person() -> bool {
 fn listen(stop: tokio::sync::oneshot::Sender<()>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
     runtime.block_on(async {
-        if tokio::signal::ctrl_c().await.is_ok() {
+        if asked_to_stop().await.is_ok() {
             let _ = stop.send(());
         }
-        if tokio::signal::ctrl_c().await.is_ok() {
+        if asked_to_stop().await.is_ok() {
             #[expect(clippy::exit, reason = "a person has asked twice")]
             std::process::exit(STOPPED_BY_FORCE);
         }
     });
+}
+
+/// Ctrl-C, or what service managers send.
+async fn asked_to_stop() -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::select! {
+            asked = tokio::signal::ctrl_c() => asked,
+            _ = terminated.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
 }
 
 /// A blocking write to a local file may still be under way.

@@ -78,6 +78,12 @@ const LOG_FORMAT: &str = "LAKEKEY_LOG_FORMAT";
 const VERBOSE: &str = "LAKEKEY_VERBOSE";
 /// Twin of `reapply --refresh`.
 pub(crate) const REFRESH: &str = "LAKEKEY_REFRESH";
+/// Twin of `serve --listen`.
+pub(crate) const LISTEN: &str = "LAKEKEY_LISTEN";
+/// Twin of `serve --behind-tls`.
+pub(crate) const BEHIND_TLS: &str = "LAKEKEY_BEHIND_TLS";
+/// Twin of `serve --schedule`.
+pub(crate) const SCHEDULE: &str = "LAKEKEY_SCHEDULE";
 /// Twin of `history --verify`.
 pub(crate) const VERIFY: &str = "LAKEKEY_VERIFY";
 

@@ -71,6 +71,7 @@ fn help_shows_what_exists() {
       forget    Stop counting a target that is gone or beyond reach
       status    Show where every credential stands
       history   Show the journal: who did what and when
+      serve     Serve the HTTP API, the status page and the timer from this machine
 
     Options:
           --config <PATH>        The config file [env: LAKEKEY_CONFIG, a path or the document itself] [default: lakekey.yaml]
@@ -100,7 +101,7 @@ fn help_shows_what_exists() {
 
 #[test]
 fn every_command_has_examples() {
-    for command in ["schema", "validate", "plan", "rotate", "reapply", "forget", "status", "history"] {
+    for command in ["schema", "validate", "plan", "rotate", "reapply", "forget", "status", "history", "serve"] {
         let help = lakekey(&format!("{command} --help"), &[]);
         assert!(help.starts_with("exit 0\n") && help.contains(&format!("Examples:\n  lakekey {command}")), "{help}");
     }

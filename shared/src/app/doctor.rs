@@ -4,9 +4,9 @@
 mod credential;
 mod identities;
 
-use futures::StreamExt;
+use futures::FutureExt;
 
-use super::{App, CREDENTIALS_AT_ONCE};
+use super::{App, few_at_once};
 use crate::config::Credential;
 use crate::error::Error;
 use crate::journal;
@@ -16,11 +16,8 @@ impl App {
     pub(super) async fn doctor(&self, credentials: &[&Credential]) -> DoctorReport {
         let mut checks = self.check_state().await;
         checks.extend(self.check_identities(credentials).await);
-        let of_credentials: Vec<Vec<Check>> = futures::stream::iter(credentials)
-            .map(|credential| Box::pin(self.check_credential(credential)))
-            .buffered(CREDENTIALS_AT_ONCE)
-            .collect()
-            .await;
+        let looks = credentials.iter().map(|credential| self.check_credential(credential).boxed());
+        let of_credentials: Vec<Vec<Check>> = few_at_once(looks.collect()).await;
         checks.extend(of_credentials.into_iter().flatten());
         checks.extend(self.check_webhooks().await);
         DoctorReport { checks }

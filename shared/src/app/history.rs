@@ -59,6 +59,11 @@ fn describe(event: &Event) -> (&'static str, Option<Generation>, Option<String>)
         Event::LeaseTaken { epoch, until, .. } => ("lease-taken", None, Some(format!("epoch {epoch}, until {until:.0}"))),
         Event::LeaseRenewed { until } => ("lease-renewed", None, Some(format!("until {until:.0}"))),
         Event::LeaseReleased => ("lease-released", None, None),
+        Event::Asked(asked) => {
+            let reason = asked.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            let config = asked.config.get(..12).unwrap_or(&asked.config);
+            ("asked", None, Some(format!("by {}{reason}; operation {}, config {config}", asked.by, asked.operation)))
+        }
         Event::Begun(begun) => match &begun.adopted {
             Some(adopted) => ("begun", Some(adopted.generation), Some(format!("adopted secret {}", adopted.secret_id))),
             None => ("begun", None, Some(format!("service principal {}", begun.application_id))),

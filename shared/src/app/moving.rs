@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::FutureExt;
 use jiff::Timestamp;
 
 use tracing::{error, info, warn};
 
-use super::{App, CREDENTIALS_AT_ONCE};
+use super::{App, few_at_once};
 use crate::command::Progress;
 use crate::config::Credential;
 use crate::error::{Error, ErrorKind, Problem};
@@ -45,16 +45,16 @@ impl App {
 
     async fn each(&self, credentials: &[&Credential], goal: Goal, progress: &Progress) -> Result<MoveReport, Error> {
         self.surroundings.storage.open_state(&self.config.state.location)?;
-        let found: Vec<Result<Principal, Error>> = futures::stream::iter(credentials)
-            .map(|credential| async move {
+        let looks = credentials.iter().map(|credential| {
+            let look = async move {
                 match goal {
                     Goal::Rotate { .. } => self.find_or_create(credential).await,
                     Goal::Reapply { .. } | Goal::Rollback | Goal::Revoke => self.find(credential).await,
                 }
-            })
-            .buffered(CREDENTIALS_AT_ONCE)
-            .collect()
-            .await;
+            };
+            look.boxed()
+        });
+        let found: Vec<Result<Principal, Error>> = few_at_once(looks.collect()).await;
         let shared = shared_principals(credentials, &found);
         let going = credentials.iter().zip(&found).filter(|(credential, _)| !shared.contains_key(&credential.name));
         let going: Vec<_> = going.filter_map(|(&credential, found)| Some((credential, found.as_ref().ok()?))).collect();
@@ -62,7 +62,7 @@ impl App {
         let runs = credentials.iter().zip(found).map(|(credential, found)| {
             let shared = shared.get(&credential.name).cloned();
             let preflight = preflights.remove(&credential.name);
-            async move {
+            let run = async move {
                 let outcome = match (found, shared) {
                     (Ok(_), Some(problem)) => Err(Error::new(ErrorKind::Failed, problem)),
                     (Ok(principal), None) => Box::pin(self.one(credential, (principal, preflight), goal, progress)).await,
@@ -76,10 +76,10 @@ impl App {
                         report
                     }
                 }
-            }
+            };
+            run.boxed()
         });
-        let credentials = futures::stream::iter(runs).buffered(CREDENTIALS_AT_ONCE).collect().await;
-        Ok(MoveReport { credentials })
+        Ok(MoveReport { credentials: few_at_once(runs.collect()).await })
     }
 
     async fn one(
@@ -136,6 +136,8 @@ impl App {
             runner: self.surroundings.runner.clone(),
             progress: progress.clone(),
             decide: self.surroundings.decide,
+            asked: self.asked.clone(),
+            stop: self.stop.clone(),
         })
     }
 

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::StreamExt;
+use futures::FutureExt;
 
-use super::{App, CREDENTIALS_AT_ONCE, principal};
+use super::{App, few_at_once, principal};
 use crate::config::Credential;
 use crate::error::{Error, ErrorKind, Problem};
 use crate::ids::{CredentialName, SecretId, TargetId};
@@ -24,20 +24,18 @@ use crate::targets::TargetSpec;
 
 impl App {
     pub(super) async fn plan(&self, credentials: &[&Credential]) -> Result<PlanReport, Error> {
-        let mut plans: Vec<CredentialPlan> = futures::stream::iter(credentials)
-            .map(|credential| async move {
+        let looks = credentials.iter().map(|credential| {
+            let look = async move {
                 match Box::pin(self.plan_one(credential)).await {
                     Ok(plan) => Ok(plan),
                     // What one credential lacks is its own problem; the others are still planned.
                     Err(error) if error.kind() != ErrorKind::Usage => Ok(without_look(credential, &error)),
                     Err(error) => Err(error),
                 }
-            })
-            .buffered(CREDENTIALS_AT_ONCE)
-            .collect::<Vec<_>>()
-            .await
-            .into_iter()
-            .collect::<Result<_, Error>>()?;
+            };
+            look.boxed()
+        });
+        let mut plans: Vec<CredentialPlan> = few_at_once(looks.collect()).await.into_iter().collect::<Result<_, Error>>()?;
         name_shared(&mut plans);
         self.name_kept_by_others(&mut plans).await;
         Ok(PlanReport { credentials: plans })

@@ -7,10 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::FutureExt;
 use tracing::warn;
 
-use super::{App, CREDENTIALS_AT_ONCE};
+use super::{App, few_at_once};
 use crate::config::Credential;
 use crate::error::{Error, Problem};
 use crate::ids::{CredentialName, TargetId};
@@ -29,14 +29,17 @@ impl App {
         found: &[(&Credential, &Principal)],
         goal: Goal,
     ) -> BTreeMap<CredentialName, Preflight> {
-        let looks = found.iter().map(|(credential, principal)| async move {
-            let preflight = self.preflight_of(credential, principal, goal).await;
-            let preflight = preflight.inspect_err(|error| {
-                warn!(credential = %credential.name, code = error.code(), "could not look ahead");
-            });
-            Some((credential.name.clone(), preflight.ok()??))
+        let looks = found.iter().map(|(credential, principal)| {
+            let look = async move {
+                let preflight = self.preflight_of(credential, principal, goal).await;
+                let preflight = preflight.inspect_err(|error| {
+                    warn!(credential = %credential.name, code = error.code(), "could not look ahead");
+                });
+                Some((credential.name.clone(), preflight.ok()??))
+            };
+            look.boxed()
         });
-        let looked: Vec<_> = futures::stream::iter(looks).buffered(CREDENTIALS_AT_ONCE).collect().await;
+        let looked = few_at_once(looks.collect()).await;
         let mut preflights: BTreeMap<CredentialName, Preflight> = looked.into_iter().flatten().collect();
         let mut selected: BTreeMap<CredentialName, BTreeSet<TargetId>> =
             preflights.iter().map(|(name, preflight)| (name.clone(), targets_of(preflight))).collect();

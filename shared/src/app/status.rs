@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use futures::StreamExt;
+use futures::FutureExt;
 use jiff::Timestamp;
 
-use super::{App, CREDENTIALS_AT_ONCE, principal};
+use super::{App, few_at_once, principal};
 use crate::config::Credential;
 use crate::error::{Error, ErrorKind};
 use crate::report::{CredentialStatus, Phase, SecretRole, SecretStatus, StatusReport, TargetCounts};
@@ -19,12 +19,8 @@ use crate::rotation::state::{Holder, Open, State};
 
 impl App {
     pub(super) async fn status(&self, credentials: &[&Credential]) -> Result<StatusReport, Error> {
-        let credentials = futures::stream::iter(credentials)
-            .map(|credential| self.status_of(credential))
-            .buffered(CREDENTIALS_AT_ONCE)
-            .collect()
-            .await;
-        Ok(StatusReport { credentials })
+        let looks = credentials.iter().map(|credential| self.status_of(credential).boxed()).collect();
+        Ok(StatusReport { credentials: few_at_once(looks).await })
     }
 
     async fn status_of(&self, credential: &Credential) -> CredentialStatus {
@@ -66,7 +62,7 @@ impl App {
         }
     }
 
-    async fn last_known(&self, credential: &Credential) -> Result<State, Error> {
+    pub(super) async fn last_known(&self, credential: &Credential) -> Result<State, Error> {
         let named = match self.journal_name(self.state()?, credential).await? {
             Some(name) => Some(name),
             // Without a journal a stored value may still say that there was one.

@@ -17,7 +17,7 @@ use super::document::{ApiPart, DurationText, EndpointsPart, PlainText, Reference
 use super::document::{BrokerPart, Document};
 use super::duration;
 use super::hosts::{Cloud, ForbiddenHost, HostPolicy};
-use super::model::{Config, Endpoints, PlainOrReference, StateConfig, StateLocation};
+use super::model::{Api, Config, Endpoints, PlainOrReference, StateConfig, StateLocation};
 use super::problem::{Position, Problems, nearest, shown};
 use super::reference::{self, Reference, ReferenceError};
 use super::tree::{Node, Place};
@@ -47,6 +47,7 @@ pub(super) fn resolve(document: &Document, tree: &Node, context: Context<'_>, pr
     let identities = checker.identities(document, place.key("identities"));
     let credentials = checker.credentials(document, place);
     let notify = checker.notify(document, place.key("notify"));
+    let api = checker.api(document.api.as_ref(), place.key("api"));
     checker.other_programs(document, place);
     Some(Config {
         endpoints: endpoints?,
@@ -55,6 +56,7 @@ pub(super) fn resolve(document: &Document, tree: &Node, context: Context<'_>, pr
         identities,
         credentials,
         notify,
+        api,
         digest: context.digest,
     })
 }
@@ -155,20 +157,6 @@ impl Checker<'_> {
 
     /// Sections that `serve` and the functions read: their shape is checked here, their values are taken there.
     fn other_programs(&mut self, document: &Document, place: Place<'_>) {
-        if let Some(ApiPart { keys, webhook_secret }) = &document.api {
-            let place = place.key("api");
-            if let Some(secret) = webhook_secret {
-                self.reference(secret, place.key("webhook_secret"));
-            }
-            let keys = keys
-                .iter()
-                .flat_map(|keys| [("reader", &keys.reader), ("operator", &keys.operator), ("breakglass", &keys.breakglass)]);
-            for (role, key) in keys {
-                if let Some(key) = key {
-                    self.reference(key, place.key("keys").key(role));
-                }
-            }
-        }
         for (index, BrokerPart { host, identity }) in document.broker.iter().flatten().enumerate() {
             let place = place.key("broker").item(index);
             if let Some(host) = host {
@@ -177,6 +165,19 @@ impl Checker<'_> {
             if let Some(identity) = identity {
                 self.identity_name(identity, place.key("identity"));
             }
+        }
+    }
+
+    fn api(&mut self, part: Option<&ApiPart>, place: Place<'_>) -> Api {
+        let Some(ApiPart { keys, webhook_secret }) = part else { return Api::default() };
+        let mut reference = |text: Option<&ReferenceText>, place| text.and_then(|text| self.reference(text, place));
+        let keys_place = place.key("keys");
+        let keys = keys.as_ref();
+        Api {
+            reader: reference(keys.and_then(|keys| keys.reader.as_ref()), keys_place.key("reader")),
+            operator: reference(keys.and_then(|keys| keys.operator.as_ref()), keys_place.key("operator")),
+            breakglass: reference(keys.and_then(|keys| keys.breakglass.as_ref()), keys_place.key("breakglass")),
+            webhook_secret: reference(webhook_secret.as_ref(), place.key("webhook_secret")),
         }
     }
 

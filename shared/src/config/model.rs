@@ -28,6 +28,8 @@ pub struct Config {
     pub credentials: Vec<Credential>,
     /// Where people are told what happened.
     pub notify: Vec<Channel>,
+    /// Who may call the HTTP API.
+    pub api: Api,
     /// SHA-256 of the document as read, in hex: journal entries say which config they were made under.
     pub digest: String,
 }
@@ -52,6 +54,19 @@ pub enum Format {
     Slack,
     /// CloudEvents 1.0 in structured mode.
     CloudEvents,
+}
+
+/// Who may call the HTTP API. Without any key it refuses every call that needs one.
+#[derive(Clone, Debug, Default)]
+pub struct Api {
+    /// For reading.
+    pub reader: Option<Reference>,
+    /// For rotating, reapplying and rolling back.
+    pub operator: Option<Reference>,
+    /// For revoking.
+    pub breakglass: Option<Reference>,
+    /// Verifies webhooks.
+    pub webhook_secret: Option<Reference>,
 }
 
 /// Base addresses without a trailing slash, and token audiences.

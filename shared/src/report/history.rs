@@ -2,19 +2,20 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::milliseconds;
 use crate::ids::{CredentialName, Generation, RunnerId};
 
 /// The answer of `history`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HistoryReport {
     /// One for each credential asked for.
     pub credentials: Vec<CredentialHistory>,
 }
 
 /// The journal of one credential.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CredentialHistory {
     /// The credential.
     pub name: CredentialName,
@@ -25,7 +26,7 @@ pub struct CredentialHistory {
 }
 
 /// One entry of a journal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct HistoryEntry {
     /// Its place in the journal.
     pub seq: u64,

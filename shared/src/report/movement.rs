@@ -2,20 +2,21 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Phase, maybe_milliseconds};
 use crate::error::Problem;
 use crate::ids::{CredentialName, Generation, SecretId, TargetId};
 
 /// The answer of the commands that move targets.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MoveReport {
     /// One for each credential asked for.
     pub credentials: Vec<CredentialMove>,
 }
 
 /// What a command did for one credential.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CredentialMove {
     /// The credential.
     pub name: CredentialName,
@@ -42,7 +43,7 @@ pub struct CredentialMove {
 }
 
 /// How a command ended for one credential.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum MoveOutcome {
     /// A rotation has reached `draining`.
@@ -77,7 +78,7 @@ impl MoveOutcome {
 }
 
 /// What happened to one target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TargetMove {
     /// The target.
     pub id: TargetId,
@@ -92,7 +93,7 @@ pub struct TargetMove {
 }
 
 /// How one target ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum TargetOutcome {
     /// It holds the current generation.
@@ -118,7 +119,7 @@ impl TargetOutcome {
 }
 
 /// How a refresh of datasets ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RefreshOutcome {
     /// Power BI has accepted it.

@@ -2,20 +2,21 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{Phase, maybe_milliseconds};
 use crate::error::Problem;
 use crate::ids::{CredentialName, Generation, SecretId};
 
 /// The answer of `status`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct StatusReport {
     /// One for each credential asked for.
     pub credentials: Vec<CredentialStatus>,
 }
 
 /// Where one credential stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CredentialStatus {
     /// The credential.
     pub name: CredentialName,
@@ -45,7 +46,7 @@ pub struct CredentialStatus {
 }
 
 /// Targets by what they hold. `failed` and `parked` ones count in `stale` too.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct TargetCounts {
     /// All of them.
     pub total: u32,
@@ -60,7 +61,7 @@ pub struct TargetCounts {
 }
 
 /// One secret of a principal.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct SecretStatus {
     /// Its id.
     pub id: SecretId,
@@ -75,7 +76,7 @@ pub struct SecretStatus {
 }
 
 /// What a secret is to lakekey.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SecretRole {
     /// Targets are meant to hold it.

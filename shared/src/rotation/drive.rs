@@ -15,7 +15,7 @@ use tracing::info;
 use lease::{superseded, take_lock};
 pub use trust::check_stores;
 
-use super::event::{Event, Place};
+use super::event::{Asked, Event, Place};
 use super::next::{Decide, Goal, Observed, Policy, Step, past};
 use super::preflight::{Preflight, Principal};
 use super::state::State;
@@ -29,6 +29,7 @@ use crate::http::Http;
 use crate::ids::{RunnerId, SecretId, TargetId, Workspace};
 use crate::journal::{Entry, Journal, JournalError, StateKey, names};
 use crate::random::Random;
+use crate::stop::Stop;
 use crate::storage::Storage;
 use crate::stores::SecretStore;
 use crate::targets::PowerBiTargets;
@@ -70,6 +71,10 @@ pub struct Ports {
     pub progress: Progress,
     /// What decides.
     pub decide: Decide,
+    /// Who asked, where that was another than whoever started this process.
+    pub asked: Option<Asked>,
+    /// Asks the run to leave.
+    pub stop: Stop,
 }
 
 impl Ports {
@@ -224,6 +229,9 @@ impl<'a> Run<'a> {
     pub async fn drive(&mut self, goal: Goal) -> Result<Ended, Error> {
         let policy = self.ports.policy();
         for _ in 0..STEPS_MAX {
+            if self.ports.stop.is_asked() {
+                return Ok(Ended::Stopped(stopped()));
+            }
             let now = self.ports.clock.now();
             let step = (self.ports.decide)(&self.state, &self.seen, goal, &policy, now);
             match step {
@@ -268,6 +276,9 @@ impl<'a> Run<'a> {
         }
         self.take_lease().await?;
         self.leased = true;
+        if let Some(asked) = &self.ports.asked {
+            self.record(Event::Asked(asked.clone())).await?;
+        }
         Ok(())
     }
 
@@ -329,6 +340,11 @@ impl<'a> Run<'a> {
         info!(credential = %self.ports.credential.name, "{step}");
         self.ports.progress.say(ProgressEvent { credential: self.ports.credential.name.clone(), step, done, total });
     }
+}
+
+fn stopped() -> Problem {
+    Problem::new("stopped", "stopped; every target still holds a live secret")
+        .hint("`lakekey rotate` goes on where this was stopped")
 }
 
 pub(super) fn signed(duration: std::time::Duration) -> SignedDuration {

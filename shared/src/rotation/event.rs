@@ -34,6 +34,8 @@ pub enum Event {
     },
     /// The runner left; nothing of it is under way.
     LeaseReleased,
+    /// On whose behalf the runner that holds the lease works.
+    Asked(Asked),
     /// The first look at a principal.
     Begun(Begun),
     /// A change of direction: what is open is given up. The one entry besides a lease that needs none, so that a person need
@@ -162,6 +164,19 @@ pub enum Event {
         /// Whether a person decided (`--force`).
         forced: bool,
     },
+}
+
+/// Who asked for what a runner does, where that was another than whoever started its process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// The role of the key, or `webhook`.
+    pub by: String,
+    /// Why, in the caller's words.
+    pub reason: Option<String>,
+    /// The operation by which that is read back.
+    pub operation: String,
+    /// SHA-256 of the config document that was in force.
+    pub config: String,
 }
 
 /// The first look at a principal.

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures::future::{join, join3};
+use futures::FutureExt;
+use futures::future::{BoxFuture, join, join3};
 use futures::stream::{self, StreamExt};
 
 use super::event::Permission;
@@ -127,6 +128,11 @@ pub async fn rights(
 
 type Answers = Vec<(Permission, Result<bool, Problem>)>;
 
+/// Answers in order. Boxed by the caller, as all that a server may move between threads.
+async fn some_at_once<T>(looks: Vec<BoxFuture<'_, T>>) -> Vec<T> {
+    stream::iter(looks).buffered(CONCURRENCY).collect().await
+}
+
 /// Workspaces that the principal has to be assigned to. The credential's own is asked only where an account can have
 /// principals that it lacks.
 async fn assignments(
@@ -137,15 +143,18 @@ async fn assignments(
     let own = credential.account.as_ref().filter(|_| principal.is_some()).map(|_| &credential.workspace);
     let others = credential.also_workspaces.iter().filter(|workspace| **workspace != credential.workspace);
     let asked: BTreeSet<&Workspace> = own.into_iter().chain(others).collect();
-    let looks = asked.into_iter().map(|workspace| async move {
-        let member = match principal {
-            Some(principal) => workspaces[workspace].has_member(&principal.application_id).await,
-            // It is made in the credential's own workspace, or at the account.
-            None => Ok(false),
+    let looks = asked.into_iter().map(|workspace| {
+        let look = async move {
+            let member = match principal {
+                Some(principal) => workspaces[workspace].has_member(&principal.application_id).await,
+                // It is made in the credential's own workspace, or at the account.
+                None => Ok(false),
+            };
+            (Permission::Assignment { workspace: workspace.clone() }, member.map_err(|error| problem_of(error.into())))
         };
-        (Permission::Assignment { workspace: workspace.clone() }, member.map_err(|error| problem_of(error.into())))
+        look.boxed()
     });
-    stream::iter(looks).buffered(CONCURRENCY).collect().await
+    some_at_once(looks.collect()).await
 }
 
 /// The warehouses that the config lists, which a rotation may add CAN_USE to, and the others that targets and the smoke query
@@ -156,13 +165,13 @@ async fn warehouses(
     principal: Option<&Principal>,
     selection: &Selection,
 ) -> Answers {
-    let listed = stream::iter(&credential.warehouses).map(|warehouse| async move {
-        (warehouse, find_warehouse(credential, workspaces, selection, warehouse, principal).await)
+    let listed = credential.warehouses.iter().map(|warehouse| {
+        find_warehouse(credential, workspaces, selection, warehouse, principal).map(move |found| (warehouse, found)).boxed()
     });
     let (needed_listed, needed): (BTreeSet<_>, BTreeSet<_>) = needed(credential, workspaces, selection)
         .into_iter()
         .partition(|(_, warehouse)| credential.warehouses.contains(warehouse));
-    let (listed, others) = join(listed.buffered(CONCURRENCY).collect::<Vec<_>>(), usable(workspaces, principal, needed)).await;
+    let (listed, others) = join(some_at_once(listed.collect()), usable(workspaces, principal, needed)).await;
     let mut answers = Answers::new();
     let mut given = BTreeSet::new();
     for (warehouse, answer) in listed {
@@ -200,15 +209,18 @@ async fn usable(
     principal: Option<&Principal>,
     asked: BTreeSet<(Workspace, WarehouseId)>,
 ) -> Answers {
-    let looks = asked.into_iter().map(|(workspace, warehouse)| async move {
-        let outcome = match can_use(&workspaces[&workspace], &warehouse, principal).await {
-            Ok(true) => Ok(true),
-            Ok(false) => Err(no_can_use(&workspace, &warehouse)),
-            Err(error) => Err(problem_of(error)),
+    let looks = asked.into_iter().map(|(workspace, warehouse)| {
+        let look = async move {
+            let outcome = match can_use(&workspaces[&workspace], &warehouse, principal).await {
+                Ok(true) => Ok(true),
+                Ok(false) => Err(no_can_use(&workspace, &warehouse)),
+                Err(error) => Err(problem_of(error)),
+            };
+            (Permission::CanUse { workspace, warehouse }, outcome)
         };
-        (Permission::CanUse { workspace, warehouse }, outcome)
+        look.boxed()
     });
-    stream::iter(looks).buffered(CONCURRENCY).collect().await
+    some_at_once(looks.collect()).await
 }
 
 async fn can_use(databricks: &Databricks, warehouse: &WarehouseId, principal: Option<&Principal>) -> Result<bool, Error> {
@@ -248,28 +260,31 @@ fn no_can_use(workspace: &Workspace, warehouse: &WarehouseId) -> Problem {
 /// What the config grants in Unity Catalog.
 async fn grants(credential: &Credential, workspaces: &BTreeMap<Workspace, Databricks>, principal: Option<&Principal>) -> Answers {
     let databricks = &workspaces[&credential.workspace];
-    let looks = credential.grants.iter().map(|grant| async move {
-        let held = match principal {
-            Some(principal) => databricks
-                .effective_privileges(grant.securable, &grant.name, &principal.application_id)
-                .await
-                .map_err(Error::from),
-            None => Ok(Vec::new()),
+    let looks = credential.grants.iter().map(|grant| {
+        let look = async move {
+            let held = match principal {
+                Some(principal) => databricks
+                    .effective_privileges(grant.securable, &grant.name, &principal.application_id)
+                    .await
+                    .map_err(Error::from),
+                None => Ok(Vec::new()),
+            };
+            let (privileges, outcome) = match held {
+                Ok(held) => {
+                    let all = held.iter().any(|privilege| privilege == "ALL_PRIVILEGES");
+                    let missing: Vec<String> =
+                        grant.privileges.iter().filter(|wanted| !all && !held.contains(wanted)).cloned().collect();
+                    let complete = missing.is_empty();
+                    (if complete { grant.privileges.clone() } else { missing }, Ok(complete))
+                }
+                Err(error) => (grant.privileges.clone(), Err(problem_of(error))),
+            };
+            let (securable, name) = (securable_word(grant.securable).to_owned(), grant.name.clone());
+            (Permission::Privileges { securable, name, privileges }, outcome)
         };
-        let (privileges, outcome) = match held {
-            Ok(held) => {
-                let all = held.iter().any(|privilege| privilege == "ALL_PRIVILEGES");
-                let missing: Vec<String> =
-                    grant.privileges.iter().filter(|wanted| !all && !held.contains(wanted)).cloned().collect();
-                let complete = missing.is_empty();
-                (if complete { grant.privileges.clone() } else { missing }, Ok(complete))
-            }
-            Err(error) => (grant.privileges.clone(), Err(problem_of(error))),
-        };
-        let (securable, name) = (securable_word(grant.securable).to_owned(), grant.name.clone());
-        (Permission::Privileges { securable, name, privileges }, outcome)
+        look.boxed()
     });
-    stream::iter(looks).buffered(CONCURRENCY).collect().await
+    some_at_once(looks.collect()).await
 }
 
 fn problem_of(error: Error) -> Problem {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::event::{Begun, Condemnation, Minted, PlanKind, Planned, Turn};
+use super::event::{Asked, Begun, Condemnation, Minted, PlanKind, Planned, Turn};
 use super::refresh::RefreshState;
 use crate::error::Problem;
 use crate::ids::{DatasetId, Generation, RunnerId, SecretId, TargetId};
@@ -29,6 +29,8 @@ pub struct State {
     pub forgiven: BTreeSet<String>,
     /// The lease, until released.
     pub lease: Option<Lease>,
+    /// On whose behalf the open rotation, or else the present run, is.
+    pub asked: Option<Asked>,
     /// The newest epoch.
     pub epoch: u64,
     /// Every generation ever made, with what became of it.

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lakekey_bench::{Customer, Measured, Process, be_lakekey_if_asked};
 use tokio::runtime::Builder;
@@ -60,9 +60,9 @@ async fn in_a_process() -> anyhow::Result<()> {
 async fn second_rotation(targets: usize) -> anyhow::Result<(Process, f64)> {
     let customer = Customer::large(targets, 5).await?;
     customer.start(&ROTATE)?.finish()?;
-    let begun = Instant::now();
+    let begun = customer.clock.now();
     let process = customer.start(&ROTATE)?.finish()?;
-    let seconds = begun.elapsed().as_secs_f64();
+    let seconds = customer.clock.now().duration_since(begun).as_secs_f64();
     anyhow::ensure!(process.answer["credentials"][0]["outcome"] == "rotated", "it was not rotated: {}", process.answer);
     Ok((process, seconds))
 }

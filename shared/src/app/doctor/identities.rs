@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use futures::StreamExt;
+use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::App;
+use super::super::{App, few_at_once};
 use super::of;
 use crate::clients::databricks::{Databricks, SecretInfo};
 use crate::config::{Account, Auth, Credential, PrincipalSelector};
@@ -14,8 +14,6 @@ use crate::identity::Audience;
 use crate::ids::{ApplicationId, IdentityName, Workspace};
 use crate::report::Check;
 
-/// Sign-ins tried at once.
-const SIGN_INS_AT_ONCE: usize = 8;
 /// A secret with less than this left is warned of.
 const LEFT_MIN: SignedDuration = SignedDuration::from_hours(14 * 24);
 
@@ -58,8 +56,8 @@ impl App {
                 doors.insert((targets.identity.clone(), Door::Fabric));
             }
         }
-        let sign_ins = doors.into_iter().map(|(identity, door)| self.check_sign_in(identity, door));
-        let mut checks: Vec<Check> = futures::stream::iter(sign_ins).buffered(SIGN_INS_AT_ONCE).collect().await;
+        let sign_ins = doors.into_iter().map(|(identity, door)| self.check_sign_in(identity, door).boxed());
+        let mut checks: Vec<Check> = few_at_once(sign_ins.collect()).await;
         let mut used: Vec<&IdentityName> = credentials
             .iter()
             .flat_map(|credential| [Some(&credential.identity), credential.targets.as_ref().map(|targets| &targets.identity)])
@@ -67,8 +65,8 @@ impl App {
             .collect();
         used.sort();
         used.dedup();
-        let secrets = used.into_iter().map(|identity| self.check_own_secret(identity, credentials));
-        checks.extend(futures::stream::iter(secrets).buffered(SIGN_INS_AT_ONCE).collect::<Vec<_>>().await);
+        let secrets = used.into_iter().map(|identity| self.check_own_secret(identity, credentials).boxed());
+        checks.extend(few_at_once(secrets.collect()).await);
         checks
     }
 

@@ -59,7 +59,11 @@ impl Run<'_> {
             if left <= SignedDuration::ZERO {
                 return Ok(());
             }
-            self.ports.clock.sleep(left.min((self.useful() / 2).max(PAUSE_MIN)).unsigned_abs()).await;
+            let nap = self.ports.clock.sleep(left.min((self.useful() / 2).max(PAUSE_MIN)).unsigned_abs());
+            tokio::select! {
+                () = nap => {}
+                () = self.ports.stop.asked() => return Ok(()),
+            }
         }
     }
 

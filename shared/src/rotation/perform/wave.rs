@@ -1,7 +1,7 @@
 //! Sending one generation to many places, and taking datasets over before. Two journal entries a wave, however many
 //! targets it has: one that says who may hold the generation from here on, and one that says what became of each.
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 
 use super::busy::Looks;
 use crate::credential::StoredCredential;
@@ -35,7 +35,8 @@ impl Run<'_> {
         let mut results = Vec::with_capacity(total);
         {
             let looks = Looks::default();
-            let mut writes = futures::stream::iter(&targets).map(|id| self.write(id, &value, &looks)).buffer_unordered(at_once);
+            let writes: Vec<_> = targets.iter().map(|id| self.write(id, &value, &looks).boxed()).collect();
+            let mut writes = futures::stream::iter(writes).buffer_unordered(at_once);
             while let Some(result) = writes.next().await {
                 let moved = result.fate == Fate::Moved;
                 results.push(result);
@@ -104,11 +105,9 @@ impl Run<'_> {
         }
         self.changed = true;
         let workspaces: Vec<Workspace> = self.ports.workspaces.keys().cloned().collect();
-        let results: Vec<TakenOver> = futures::stream::iter(datasets)
-            .map(|dataset| self.take_one_over(dataset, &workspaces))
-            .buffered(TAKE_OVERS_AT_ONCE)
-            .collect()
-            .await;
+        let take_overs = datasets.into_iter().map(|dataset| self.take_one_over(dataset, &workspaces).boxed());
+        let take_overs = futures::stream::iter(take_overs.collect::<Vec<_>>());
+        let results: Vec<TakenOver> = take_overs.buffered(TAKE_OVERS_AT_ONCE).collect().await;
         self.record(Event::TakenOver { results }).await.map(drop)
     }
 

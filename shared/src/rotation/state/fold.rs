@@ -31,6 +31,9 @@ impl State {
                     return Err("a lease skips an epoch");
                 }
                 self.end_epoch(at);
+                if self.open.is_none() {
+                    self.asked = None;
+                }
                 self.epoch = *epoch;
                 let landing = SignedDuration::from_millis(*landing_ms);
                 self.lease = Some(Lease { holder: by.clone(), epoch: *epoch, until: *until, landing });
@@ -40,6 +43,7 @@ impl State {
                 self.end_epoch(at);
                 self.lease = None;
             }
+            Event::Asked(asked) => self.asked = Some(asked.clone()),
             Event::Begun(begun) => self.begin(begun)?,
             Event::Planned(plan) => self.open_plan(plan)?,
             Event::Granted => self.opened("grants outside a plan")?.granted = true,

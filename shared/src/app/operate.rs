@@ -1,0 +1,150 @@
+//! Working off what the HTTP API has accepted, and what it must know of a credential before it accepts anything.
+
+use jiff::Timestamp;
+
+use super::App;
+use crate::command::{Outcome, Progress};
+use crate::config::{Api, Credential};
+use crate::error::{Error, ErrorKind, ExitStatus, Problem};
+use crate::ids::CredentialName;
+use crate::operations::{OperationId, OperationLog, OperationState, Stage, Task, Writer};
+use crate::report::MoveReport;
+use crate::rotation::event::Asked;
+use crate::secret::Secret;
+use crate::stop::Stop;
+
+impl App {
+    /// The same program, on somebody's behalf: the journal says whose.
+    #[must_use]
+    pub fn on_behalf_of(&self, asked: Asked) -> Self {
+        Self { asked: Some(asked), ..self.clone() }
+    }
+
+    /// The same program, which leaves off when it is asked to.
+    #[must_use]
+    pub fn until(&self, stop: Stop) -> Self {
+        Self { stop, ..self.clone() }
+    }
+
+    /// Every credential of the config.
+    pub fn credentials(&self) -> impl Iterator<Item = &CredentialName> {
+        self.config.credentials.iter().map(|credential| &credential.name)
+    }
+
+    /// Now, by this program's clock.
+    pub fn now(&self) -> Timestamp {
+        self.surroundings.clock.now()
+    }
+
+    /// Works an operation off: done at once if it has ended already, taken up again if whoever had begun has died.
+    pub async fn operate(&self, id: &OperationId, progress: &Progress) -> Result<(), Error> {
+        let mut log = self.operation_log(&id.credential).await?;
+        let Some(known) = log.known().get(&id.number).cloned() else { return Err(unknown_operation(id)) };
+        let again = match known.stage {
+            Stage::Ended { .. } => return Ok(()),
+            Stage::Running => true,
+            Stage::Queued => false,
+        };
+        log.start(&self.writer(), id.number).await?;
+        let task = match known.order.task {
+            // Its rotation may have been the last thing that a process did before it died.
+            Task::Rotate { force: true } if again && self.rotated_since(&id.credential, known.at).await? => {
+                Task::Rotate { force: false }
+            }
+            task @ (Task::Rotate { .. } | Task::Reapply { .. } | Task::Rollback | Task::Revoke) => task,
+        };
+        let asked = Asked {
+            by: known.order.by,
+            reason: known.order.reason,
+            operation: id.to_string(),
+            config: self.config.digest.clone(),
+        };
+        let answer = Box::pin(self.on_behalf_of(asked).run(task.command(id.credential.clone()), progress)).await;
+        let (state, answer) = ending(answer);
+        if self.stop.is_asked() && state != OperationState::Succeeded {
+            return Ok(());
+        }
+        log.end(&self.writer(), id.number, state, answer).await
+    }
+
+    /// Operations that have not ended: queued, or left behind by a process that has died.
+    pub async fn pending_operations(&self) -> Result<Vec<OperationId>, Error> {
+        let mut pending = Vec::new();
+        for credential in self.credentials() {
+            let log = self.operation_log(credential).await?;
+            let unended = log.known().iter().filter(|(_, known)| !known.stage.is_end());
+            pending.extend(unended.map(|(number, _)| OperationId { credential: credential.clone(), number: *number }));
+        }
+        Ok(pending)
+    }
+
+    /// What was asked of the API for one credential.
+    pub(crate) async fn operation_log(&self, credential: &CredentialName) -> Result<OperationLog, Error> {
+        let store = self.surroundings.storage.open_state(&self.config.state.location)?;
+        OperationLog::open(store, credential, self.state_key().await?).await
+    }
+
+    /// Whether a rotation or reapply is open, and the operation that is for, where an operation began it. A journal that
+    /// cannot be trusted has none: the run itself will say what is wrong.
+    pub(crate) async fn open_rotation(&self, name: &CredentialName) -> Result<Option<Option<OperationId>>, Error> {
+        let state = match self.last_known(self.credential(name)?).await {
+            Ok(state) => state,
+            Err(error) if error.kind() == ErrorKind::Quarantined => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let operation = state.asked.as_ref().and_then(|asked| OperationId::parse(&asked.operation));
+        Ok(state.phase().is_open().then_some(operation))
+    }
+
+    /// Who writes to the log of operations.
+    pub(crate) fn writer(&self) -> Writer<'_> {
+        Writer { random: &self.surroundings.random, at: self.now(), runner: &self.surroundings.runner }
+    }
+
+    /// Keys of the API, as the config refers to them.
+    pub(crate) fn api(&self) -> &Api {
+        &self.config.api
+    }
+
+    /// The value of a reference, read now.
+    pub(crate) async fn secret(&self, reference: &crate::config::reference::Reference) -> Result<Secret, Error> {
+        self.secrets.read(reference, &self.identities).await
+    }
+
+    async fn rotated_since(&self, name: &CredentialName, at: Timestamp) -> Result<bool, Error> {
+        let state = self.last_known(self.credential(name)?).await?;
+        Ok(state.rotated_at.is_some_and(|rotated| rotated >= at))
+    }
+
+    fn credential(&self, name: &CredentialName) -> Result<&Credential, Error> {
+        self.named(std::slice::from_ref(name)).map(|named| named[0])
+    }
+}
+
+fn ending(answer: Result<Outcome, Error>) -> (OperationState, Result<MoveReport, Problem>) {
+    match answer {
+        Ok(outcome) => {
+            let state = state_of(outcome.exit_status());
+            match outcome {
+                Outcome::Moved(report) => (state, Ok(report)),
+                Outcome::Plan(_) | Outcome::Status(_) | Outcome::History(_) | Outcome::Doctor(_) => {
+                    (state, Ok(MoveReport::default()))
+                }
+            }
+        }
+        Err(error) => (state_of(error.kind().exit_status()), Err(error.problem().clone())),
+    }
+}
+
+fn state_of(status: ExitStatus) -> OperationState {
+    match status {
+        ExitStatus::Done => OperationState::Succeeded,
+        ExitStatus::Unfinished => OperationState::Incomplete,
+        ExitStatus::Failed | ExitStatus::Usage => OperationState::Failed,
+    }
+}
+
+fn unknown_operation(id: &OperationId) -> Error {
+    Error::usage("unknown-operation", format!("there is no operation `{id}`"))
+        .hint("an id is in the `Location` of the answer that accepted it")
+}
