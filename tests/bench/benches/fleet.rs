@@ -1,5 +1,5 @@
 //! `cargo bench --bench fleet`: how lakekey behaves at the size of a large customer, each figure beside its floor or bound.
-//! `cargo bench --bench fleet -- PART…` prints some of them: `limits`, `memory`.
+//! `cargo bench --bench fleet -- PART…` prints some of them: `limits`, `memory`, `many`.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -21,7 +21,25 @@ fn main() -> anyhow::Result<ExitCode> {
     if asked("memory") {
         runtime.block_on(in_a_process())?;
     }
+    if asked("many") {
+        runtime.block_on(many_credentials())?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A plan of 1,000 credentials, over HTTP on loopback without latency.
+async fn many_credentials() -> anyhow::Result<()> {
+    let customer = Customer::large(1_000, 1).await?;
+    customer.split(1_000)?;
+    let (before, begun) = (customer.cloud.requests().len(), customer.clock.now());
+    let planned = customer.run(&["plan"]).await?;
+    let seconds = customer.clock.now().duration_since(begun).as_secs_f64();
+    let count = planned["credentials"].as_array().map_or(0, Vec::len);
+    let requests = customer.cloud.requests().len() - before;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "a plan of {count} credentials over HTTP on loopback")?;
+    writeln!(out, "  {seconds:.1} s (at most 2), {requests} requests\n")?;
+    Ok(())
 }
 
 /// 1,000 data sources where the services answer 200 requests a minute.

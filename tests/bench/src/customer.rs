@@ -1,5 +1,6 @@
 //! A customer with many data sources and lakekey set up, over real sockets or in virtual time.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -77,8 +78,38 @@ impl Customer {
         Ok(Self { cloud, clock, folder, transport, _served: served })
     }
 
+    /// Has so many credentials instead of one, each with a data source of its own.
+    pub fn split(&self, credentials: usize) -> anyhow::Result<()> {
+        let path = self.folder.path().join("lakekey.yaml");
+        let mut config: Value = serde_saphyr::from_str(&std::fs::read_to_string(&path)?)?;
+        let template = config["credentials"]["sales-bi"].take();
+        let mut all = serde_json::Map::new();
+        let mut datasets = self.cloud.truth().datasets;
+        let mut used = BTreeSet::new();
+        datasets.retain(|dataset| used.insert(dataset.sources.clone()));
+        for (number, dataset) in datasets.iter().take(credentials).enumerate() {
+            let name = format!("bi-{number:04}");
+            let mut credential = template.clone();
+            credential["warehouses"] = self.cloud.cast().warehouses.concat().into();
+            credential["service_principal"] = self.cloud.add_principal(&name).into();
+            credential["service_principal"] = serde_json::json!({ "application_id": credential["service_principal"] });
+            credential["store"] = format!("file:store/{name}.json").into();
+            credential["targets"]["select"] = serde_json::json!([{ "workspace": dataset.group, "dataset": dataset.id }]);
+            all.insert(name, credential);
+        }
+        config["credentials"] = Value::Object(all);
+        std::fs::write(&path, config.to_string())?;
+        Ok(())
+    }
+
     /// Runs `lakekey rotate`; gives the credential's part of the answer.
     pub async fn rotate(&self) -> anyhow::Result<Value> {
+        let mut answer = self.run(&["rotate"]).await?;
+        Ok(answer["credentials"][0].take())
+    }
+
+    /// Runs `lakekey` with these words; gives its answer.
+    pub async fn run(&self, words: &[&str]) -> anyhow::Result<Value> {
         let stdout = Captured::default();
         let surroundings = CliSurroundings {
             environment: self.cloud.environment().into_iter().collect(),
@@ -94,12 +125,12 @@ impl Customer {
             width: None,
             stop: Box::pin(std::future::pending()),
         };
-        let arguments = ["lakekey", "rotate", "--output", "json"].map(Into::into).to_vec();
+        let mut arguments = vec!["lakekey".into(), "--output".into(), "json".into()];
+        arguments.extend(words.iter().map(Into::into));
         let status = lakekey_cli::run(arguments, surroundings).await;
         let answer = stdout.text();
-        anyhow::ensure!(status == ExitStatus::Done, "the rotation did not end well: {answer}");
-        let mut answer: Value = serde_json::from_str(&answer).context("the answer is not JSON")?;
-        Ok(answer["credentials"][0].take())
+        anyhow::ensure!(status == ExitStatus::Done, "it did not end well: {answer}");
+        serde_json::from_str(&answer).context("the answer is not JSON")
     }
 
     /// Starts `lakekey` with these words in a process of its own.
