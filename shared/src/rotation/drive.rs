@@ -232,6 +232,10 @@ impl<'a> Run<'a> {
             if self.ports.stop.is_asked() {
                 return Ok(Ended::Stopped(stopped()));
             }
+            if !self.leased && self.state.lease.is_some() {
+                // Nobody gave it back: what its holder had under way counts as unanswered once the next lease is taken.
+                self.begin_work().await?;
+            }
             let now = self.ports.clock.now();
             let step = (self.ports.decide)(&self.state, &self.seen, goal, &policy, now);
             match step {
