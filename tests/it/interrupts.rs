@@ -109,12 +109,13 @@ async fn interrupted_while_applying_it_says_how_to_go_on() {
 
 #[tokio::test]
 async fn killed_while_draining_it_deletes_exactly_what_was_condemned() {
-    let town = Town::new().await;
+    // A cloud of the day before, and two rotations by its clock, so that grace is over by now.
+    let town = Town::at(Some(Clock::wall().now() - SignedDuration::from_hours(25))).await;
     let foreign = town.living();
-    // Two rotations by a clock of the day before, so that grace is over by now.
     for _ in 0..2 {
         assert_eq!(rotate_a_day_ago(&town).await, 0);
     }
+    town.served.cloud.advance(Duration::from_secs(25 * 3_600));
     let (_, before) = town.one(&["status"]).await;
     assert_eq!((before["phase"].as_str(), town.minted()), (Some("draining"), 2), "{before:#}");
     let current = before["secret_id"].as_str().unwrap().to_owned();

@@ -5,6 +5,7 @@ use std::process::{Output, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use lakekey_core::clock::Clock;
 use lakekey_sim::{Fleet, Served, Settings, serve, sim_line};
 use serde_json::Value;
@@ -23,7 +24,12 @@ pub struct Town {
 impl Town {
     /// Three targets, a copy in a secret scope, and two foreign secrets. Nothing is slow.
     pub async fn new() -> Self {
-        let settings = Settings { secret_settles: Duration::ZERO, warehouse_start: Duration::ZERO, ..Settings::default() };
+        Self::at(None).await
+    }
+
+    /// As [`new`](Self::new), with a cloud whose clock starts there.
+    pub async fn at(start: Option<Timestamp>) -> Self {
+        let settings = Settings { start, secret_settles: Duration::ZERO, warehouse_start: Duration::ZERO, ..Settings::default() };
         let served = serve(&Fleet { foreign_secrets: 1, ..Fleet::new(3, 11) }, settings).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let line = sim_line(&served, folder.path()).unwrap();

@@ -9,9 +9,12 @@ use crate::crashes::assert_no_leak;
 use crate::fuse::{Cut, Fuse};
 use crate::support::{Bench, days, hours, minutes};
 
-/// Six targets that need no take-over, with generation 1 a week ago, to be moved in waves.
+/// Targets that need no take-over and are written through Power BI, with generation 1 a week ago, to be moved in waves.
 async fn fleet(waves: Value) -> (Bench, String) {
     let mut bench = Bench::new(&Fleet { decoys: false, ..Fleet::new(6, 9) });
+    for source in bench.targets().into_iter().filter(|source| source.connectivity == "VirtualNetworkGateway") {
+        bench.cloud.delete_source(&source.id);
+    }
     bench.list_all_warehouses();
     bench.own_everything();
     let first = bench.rotated().await["secret_id"].as_str().unwrap().to_owned();

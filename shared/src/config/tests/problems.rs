@@ -279,7 +279,7 @@ credentials:
       identity: pbi
       select: [{ workspace: a, dataset: b, refresh: wait }]
 ",
-        &["not-available-yet"; 10],
+        &["not-available-yet"; 7],
     );
     assert!(problems.iter().all(|problem| problem.message.contains("does not have")));
 }
