@@ -230,7 +230,12 @@ impl State {
         }
         open.generation = Some(minted.generation);
         let attempt = self.attempts.iter_mut().find(|attempt| attempt.number == minted.attempt);
-        attempt.ok_or("a secret of an attempt that was never intended")?.fate = AttemptFate::Minted;
+        let attempt = attempt.ok_or("a secret of an attempt that was never intended")?;
+        if attempt.fate != AttemptFate::UnderWay {
+            // Adopted out of a slot, perhaps another attempt's: its own create may still take effect at any time.
+            attempt.made_between.1 = Timestamp::MAX;
+        }
+        attempt.fate = AttemptFate::Minted;
         self.add_generation(minted, false);
         Ok(())
     }
