@@ -53,11 +53,13 @@ pub enum Variant {
     LogsBodies,
     /// The journal's writes are garbled on their way.
     Garbles,
+    /// What a rollback leaves goes without grace.
+    DropsLoser,
 }
 
 impl Variant {
     /// Every one.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::MintsBlindly,
         Self::DeletesBeforeMoved,
         Self::ForgetsDropped,
@@ -75,6 +77,7 @@ impl Variant {
         Self::ReplacesPermissions,
         Self::LogsBodies,
         Self::Garbles,
+        Self::DropsLoser,
     ];
 
     /// The one that `--broken` calls so.
@@ -102,6 +105,7 @@ impl Variant {
             Self::ReplacesPermissions => "replaces-permissions",
             Self::LogsBodies => "logs-bodies",
             Self::Garbles => "garbles",
+            Self::DropsLoser => "drops-loser",
         }
     }
 
@@ -125,6 +129,7 @@ impl Variant {
             Self::ReplacesPermissions => "permissions are replaced (PUT) where they should be added to (PATCH)",
             Self::LogsBodies => "a secret is in a line of the log",
             Self::Garbles => "journal entries lose their end on the way to the state",
+            Self::DropsLoser => "the losing generation of a rollback is deleted at once",
         }
     }
 }

@@ -85,6 +85,7 @@ pub async fn invoke(stage: &Stage, start: Start) -> Finished {
         Ask::Rotate => Command::Rotate { names: Vec::new(), force: false },
         Ask::Force => Command::Rotate { names: Vec::new(), force: true },
         Ask::Reapply => Command::Reapply { names: Vec::new(), refresh: false },
+        Ask::Rollback => Command::Rollback { names: Vec::new() },
     };
     let (sender, mut heard) = unbounded_channel();
     let config = stage.config(start.edit).clone();

@@ -147,6 +147,8 @@ pub enum Ask {
     Force,
     /// `reapply`
     Reapply,
+    /// `rollback`
+    Rollback,
 }
 
 /// What a person does.

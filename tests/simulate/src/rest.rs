@@ -30,6 +30,8 @@ pub async fn come_to_rest(stage: &Stage, plan: &Plan) {
     if !settle(stage, "after the faults", all).await {
         return;
     }
+    // Who died before it had anything to finish may have left its lease.
+    sleep(Duration::from_secs(plan.config.lease) + Duration::from_millis(2 * plan.skew_ms())).await;
     if forget_what_is_gone(stage).await && !settle(stage, "after forgetting what is gone", all).await {
         return;
     }

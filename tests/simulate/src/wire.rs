@@ -63,11 +63,11 @@ pub async fn carry(cloud: Cloud, request: Request<Bytes>, timeout: Duration) -> 
     }
 }
 
-/// Whether a request changes something outside: a sign-in and a query do not.
+/// Whether a request changes something outside: a sign-in, a query and the test of a connection do not.
 pub fn changes(method: &Method, path: &str) -> bool {
     match *method {
         Method::GET | Method::HEAD => false,
-        Method::POST => !path.contains("/oidc/") && !path.contains("/oauth2/") && !path.contains("/sql/statements"),
+        Method::POST => !["/oidc/", "/oauth2/", "/sql/statements", "/testConnection"].iter().any(|asks| path.contains(asks)),
         _ => true,
     }
 }

@@ -4,7 +4,7 @@
 use lakekey_simulate::course;
 use lakekey_simulate::matrix::{self, Cell, MOMENTS, RESUMED};
 use lakekey_simulate::plan::Plan;
-use lakekey_simulate::process::Crash;
+use lakekey_simulate::process::{Crash, When};
 
 fn holds(seed: u64) {
     let went = course::run(&Plan::of(seed), None, false).unwrap();
@@ -39,9 +39,12 @@ fn every_crash_of_a_rotation_is_survived_by_stride() {
     let mut cells = 0;
     for (retiring, effects) in [(false, rotation), (true, retirement)] {
         for (index, at) in (1..=effects).enumerate() {
+            let when = MOMENTS[index % MOMENTS.len()];
+            // After the answer to its last effect there is nothing left that it could die before.
+            let when = if at == effects && when == When::AfterAnswer { When::AfterEffect } else { when };
             let cell = Cell {
                 retiring,
-                first: Crash { at, when: MOMENTS[index % MOMENTS.len()] },
+                first: Crash { at, when },
                 second: None,
                 resumed: RESUMED[index % RESUMED.len()],
                 locked: index % 5 < 2,

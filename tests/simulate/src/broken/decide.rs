@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use lakekey_core::ids::SecretId;
-use lakekey_core::rotation::event::Condemnation;
+use lakekey_core::rotation::event::{Condemnation, Turn};
 use lakekey_core::rotation::next::{Decide, Goal, Observed, Policy, Step, next, retire_after};
 use lakekey_core::rotation::state::{AttemptFate, Holder, State};
 
@@ -18,6 +18,7 @@ pub fn decide(variant: Option<Variant>) -> Decide {
         Some(Variant::DrainsShort) => drains_short,
         Some(Variant::PinnedByTheDead) => pinned_by_the_dead,
         Some(Variant::IgnoresSlots) => ignores_slots,
+        Some(Variant::DropsLoser) => drops_loser,
         Some(
             Variant::WritesOver
             | Variant::LosesValues
@@ -60,6 +61,12 @@ fn compensates_ambiguous(state: &State, seen: &Observed, goal: Goal, policy: &Po
 
 fn drains_short(state: &State, seen: &Observed, goal: Goal, policy: &Policy, now: Timestamp) -> Step {
     let gone = superseded(state, |_| false);
+    before(state, seen, gone, || next(state, seen, goal, policy, now))
+}
+
+fn drops_loser(state: &State, seen: &Observed, goal: Goal, policy: &Policy, now: Timestamp) -> Step {
+    let rolled_back = state.held.is_some() || matches!(state.turn, Some(Turn::Rollback { .. }));
+    let gone = superseded(state, |_| false).filter(|_| rolled_back);
     before(state, seen, gone, || next(state, seen, goal, policy, now))
 }
 

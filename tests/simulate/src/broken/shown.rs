@@ -12,17 +12,18 @@ use crate::watch::Violation;
 pub fn shown_by(variant: Variant) -> (Plan, String) {
     let seed = |seed: u64| (Plan::of(seed), format!("seed {seed}"));
     match variant {
-        Variant::MintsBlindly => seed(9),
+        Variant::MintsBlindly => seed(70),
         Variant::DeletesBeforeMoved | Variant::DrainsShort => seed(2),
         Variant::ForgetsDropped => seed(42),
-        Variant::CompensatesAmbiguous => seed(5),
+        Variant::CompensatesAmbiguous => seed(16),
         Variant::WritesOver => (late_write(), "a write that lands 50 s late, and a second rotation meanwhile".to_owned()),
         Variant::PinnedByTheDead | Variant::LosesValues => seed(0),
         Variant::IgnoresSlots => seed(3),
         Variant::SharesSlot => (two_rotations(), "two rotations".to_owned()),
-        Variant::IgnoresLock => seed(32),
-        Variant::Overwrites => seed(116),
-        Variant::StalledGoesOn => (stalled(), "a runner that stands still before it takes the lease".to_owned()),
+        Variant::IgnoresLock => seed(42),
+        Variant::Overwrites => seed(204),
+        Variant::StalledGoesOn => (stalled(), "a runner that stands still, with a clock too far behind".to_owned()),
+        Variant::DropsLoser => (rolled_back(), "two rotations and a rollback".to_owned()),
         Variant::DoubtsOwnAppend => seed(1),
         Variant::ReplacesPermissions => (missing_right(), "a right to add".to_owned()),
         Variant::LogsBodies | Variant::Garbles => (two_rotations(), "two rotations".to_owned()),
@@ -57,6 +58,13 @@ fn two_rotations() -> Plan {
     plan
 }
 
+fn rolled_back() -> Plan {
+    let mut plan = two_rotations();
+    plan.shifts.push(run_at(7_200_000, 0, Ask::Rollback));
+    plan.calm_at_ms = 10_800_000;
+    plan
+}
+
 fn late_write() -> Plan {
     let mut plan = Plan::calm(3, 1, false);
     let late = Rule::always(Action::Late { ms: 50_000 });
@@ -70,10 +78,11 @@ fn stalled() -> Plan {
     let mut plan = Plan::calm(3, 2, false);
     plan.locked = false;
     plan.services.latency = 20;
-    plan.skews_ms = vec![0, 0];
-    // It has read the journal, and stands still before it takes the lease.
-    let stalled = Shift { freeze: Some(Freeze { at: 22, ms: 5_000 }), ..run_at(0, 0, Ask::Rotate) };
-    plan.shifts = vec![stalled, run_at(10, 1, Ask::Rotate)];
+    plan.skews_ms = vec![-120_000, 120_000];
+    // Its clock is behind the other's by twice the skew, a breach of the contract: when it goes on, its lease is taken over
+    // and has not ended by its own clock.
+    let stalled = Shift { freeze: Some(Freeze { at: STALLS_AT, ms: 796_000 }), ..run_at(0, 0, Ask::Rotate) };
+    plan.shifts = vec![stalled, run_at(790_000, 1, Ask::Rotate)];
     plan.calm_at_ms = 7_200_000;
     plan
 }
@@ -84,3 +93,6 @@ fn missing_right() -> Plan {
     plan.shifts = vec![run_at(1_000, 0, Ask::Rotate)];
     plan
 }
+
+/// The effect of a first rotation of two data sources after which its runner stands still: it holds the lease by then.
+const STALLS_AT: u64 = 46;
