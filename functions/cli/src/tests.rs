@@ -68,6 +68,7 @@ fn help_shows_what_exists() {
       rotate    Rotate what is due, resume what is open, retire what is past grace
       reapply   Send the current secret to its targets again
       rollback  Move targets back to the previous secret and hold there until `rotate --force`
+      revoke    Break glass: rotate now and delete every older secret at once
       forget    Stop counting a target that is gone or beyond reach
       status    Show where every credential stands
       history   Show the journal: who did what and when
