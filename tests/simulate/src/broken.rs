@@ -1,5 +1,5 @@
 //! Deliberate defects, each of which some checker must notice. Most are put between lakekey and the world from outside;
-//! those of the decisions take the place of [`next`] and change what it sees or says.
+//! those of the decisions take the place of [`next`](lakekey_core::rotation::next::next) and change what it sees or says.
 
 mod decide;
 pub mod shown;
