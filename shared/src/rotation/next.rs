@@ -268,7 +268,8 @@ pub fn next(state: &State, seen: &Observed, goal: Goal, policy: &Policy, now: Ti
 }
 
 /// Data sources that a take-over left without a credential come before everything else. They get the incoming generation
-/// once it is verified, else the current one.
+/// once it is verified, else the current one; what the open plan must take over again, for its dataset has become somebody
+/// else's meanwhile, is taken over first.
 fn cover_bare(state: &State, seen: &Observed, now: Timestamp) -> Option<Step> {
     let fit = |generation: &Generation| {
         let refused = seen.refused.as_ref().is_some_and(|(refused, _)| refused == generation);
@@ -277,8 +278,15 @@ fn cover_bare(state: &State, seen: &Observed, now: Timestamp) -> Option<Step> {
     let incoming = state.open.as_ref().and_then(|open| open.generation);
     let generation = [incoming, state.current].into_iter().flatten().find(fit)?;
     let bare = |holder: &Holder| holder.bare && may_send(holder, generation, now);
-    let targets: Vec<TargetId> = state.holders.iter().filter(|(_, holder)| bare(holder)).map(|(id, _)| id.clone()).collect();
-    (!targets.is_empty()).then_some(Step::Wave { generation, targets })
+    let ready: Vec<(&TargetId, &Holder)> = state.holders.iter().filter(|(_, holder)| bare(holder)).collect();
+    match (ready.is_empty(), &state.open) {
+        (true, _) => None,
+        (false, Some(_)) => Some(open::send(generation, &ready)),
+        (false, None) => {
+            let targets = ready.into_iter().map(|(id, _)| id.clone()).collect();
+            Some(Step::Wave { generation, targets })
+        }
+    }
 }
 
 fn start(state: &State, seen: &Observed, listing: &[Listed], goal: Goal, policy: &Policy, now: Timestamp) -> Step {

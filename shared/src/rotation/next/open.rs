@@ -244,7 +244,8 @@ fn given_up(state: &State, open: &Open, holder: &Holder) -> bool {
     holder.failures.as_ref().is_some_and(|failures| failures.parked || failures.count >= tries)
 }
 
-fn send(generation: Generation, ready: &[(&TargetId, &Holder)]) -> Step {
+/// A wave to these places, after the take-overs that they need.
+pub(super) fn send(generation: Generation, ready: &[(&TargetId, &Holder)]) -> Step {
     let mut datasets: BTreeMap<_, DatasetRef> = BTreeMap::new();
     for (_, holder) in ready {
         if let Some(spec) = &holder.spec

@@ -63,6 +63,21 @@ fn a_bare_source_gets_the_best_generation_that_is_fit() {
     assert_eq!(step(&gone, &Observed::default()), to_all(1));
 }
 
+/// A write would be refused each time, and the take-over's turn never come.
+#[test]
+fn a_bare_source_whose_dataset_a_person_took_back_is_taken_over_before_it_is_written() {
+    let mut sim = Sim::rotated(&["a"]);
+    sim.world.site("a").dataset = Some((DatasetId::new("sales"), By::Person));
+    let again = plan(&sim.world, &sim.state(), PlanKind::Rotate, String::new());
+    let turned_back = [Event::Settled { problem: None }, Event::Planned(Box::new(again))];
+    let state = opened(&[&bared()[..], &turned_back].concat()).unwrap();
+    let datasets = vec![sim.world.dataset(&TargetId::new("a")).unwrap()];
+    assert_eq!(step(&state, &Observed::default()), Step::TakeOver { datasets });
+    // With nothing open nobody has allowed that any more.
+    let closed = opened(&[&bared()[..], &turned_back, &[Event::Settled { problem: None }]].concat()).unwrap();
+    assert_eq!(step(&closed, &Observed::default()), to_all(1));
+}
+
 #[test]
 fn a_wave_needs_a_fresh_sign_in_of_its_own_generation() {
     let state = opened(&[intended(2), minted(2, 2, "x"), verified(2)]).unwrap();
