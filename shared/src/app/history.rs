@@ -83,7 +83,7 @@ fn describe(event: &Event) -> (&'static str, Option<Generation>, Option<String>)
                 Some(format!("{}; {targets} targets, config {}", plan.reason, plan.config.get(..12).unwrap_or(&plan.config))),
             )
         }
-        Event::Turned { turn, reason } => {
+        Event::Turned { turn, reason, .. } => {
             let (word, to) = match turn {
                 Turn::Rollback { to, canary: Some(_) } => ("canary-failed", *to),
                 Turn::Rollback { to, canary: None } => ("rollback-asked", *to),

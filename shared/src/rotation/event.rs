@@ -45,6 +45,9 @@ pub enum Event {
         turn: Turn,
         /// Who or what asked for it.
         reason: String,
+        /// The operation of the API that asked for it, so that one whose runner died does not ask twice.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        operation: Option<String>,
     },
     /// A change of direction that cannot be carried out.
     TurnEnded {

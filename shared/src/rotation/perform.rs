@@ -65,7 +65,7 @@ impl Run<'_> {
             Step::PollRefreshes { datasets } => self.poll_refreshes(datasets).await,
             Step::Turn { turn, reason } => {
                 self.say(format!("turning back: {reason}"), 0, 0);
-                self.record(Event::Turned { turn, reason }).await.map(drop)
+                self.record(Event::Turned { turn, reason, operation: None }).await.map(drop)
             }
             Step::EndTurn(problem) => {
                 self.record(Event::TurnEnded { problem: problem.clone() }).await?;

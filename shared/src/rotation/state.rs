@@ -31,6 +31,8 @@ pub struct State {
     pub lease: Option<Lease>,
     /// On whose behalf the open rotation, or else the present run, is.
     pub asked: Option<Asked>,
+    /// The operation of the API that asked for the newest change of direction, where one did.
+    pub turned_for: Option<String>,
     /// The newest epoch.
     pub epoch: u64,
     /// Every generation ever made, with what became of it.

@@ -107,7 +107,7 @@ impl Sim {
         let mut state = self.state();
         let seq = self.world.journal.len() as u64 + 1;
         let by = RunnerId::new("person");
-        let event = Event::Turned { turn, reason: "asked for".to_owned() };
+        let event = Event::Turned { turn, reason: "asked for".to_owned(), operation: None };
         state.apply(seq, self.world.now, &by, &event).unwrap();
         self.world.append(self.world.now, &by, event);
     }

@@ -120,6 +120,28 @@ async fn an_operation_whose_runner_died_after_its_rotation_does_not_rotate_twice
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_operation_whose_runner_died_after_its_revoke_does_not_revoke_twice() {
+    let mut bench = Bench::new(&Fleet::new(2, 5));
+    bench.with_keys();
+    assert_eq!(bench.run(&["rotate"]).await.status, 0);
+    let service = bench.service();
+    let id = service.post("/api/credentials/sales-bi/revoke", BREAKGLASS, &json!({})).await.operation();
+    service.work().await;
+    let (_, revoked) = bench.one(&["status"]).await;
+    let log = bench.folder.path().join("state/journal/operations-sales-bi");
+    std::fs::remove_file(log.join("000000000003.json")).unwrap();
+
+    let service = bench.service();
+    service.queue.tick(&service.app).await;
+    service.work().await;
+    let service = bench.service();
+    let operation = service.get(&format!("/api/operations/{id}"), READER).await;
+    assert_eq!(operation.json["state"], "succeeded", "{operation:?}");
+    let (_, status) = bench.one(&["status"]).await;
+    assert_eq!(status["secret_id"], revoked["secret_id"], "{status:#}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn while_a_rotation_is_open_the_refusal_names_its_operation() {
     let mut bench = Bench::new(&Fleet::new(2, 6));
     bench.with_keys();

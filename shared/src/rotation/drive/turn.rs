@@ -46,13 +46,18 @@ impl<'a> Run<'a> {
 
 async fn ask(ports: &Ports, reason: &str, decide: impl Fn(&State) -> Result<Option<Turn>, Error>) -> Result<(), Error> {
     let name = ports.principal.application_id.as_str();
+    let operation = ports.asked.as_ref().map(|asked| asked.operation.clone());
     for _ in 0..RACES_MAX {
         let (mut journal, mut state) = read(Arc::clone(&ports.state), name, ports.state_key.clone(), false).await?;
         trust::check_stores(&*ports.storage, &ports.credential, &journal, &state).await?;
+        if operation.is_some() && state.turned_for == operation {
+            // Its runner died: what it asked for is under way, or done.
+            return Ok(());
+        }
         let Some(turn) = decide(&state)? else { return Ok(()) };
         let at = ports.clock.now();
         let seq = journal.len() + 1;
-        let event = Event::Turned { turn, reason: reason.to_owned() };
+        let event = Event::Turned { turn, reason: reason.to_owned(), operation: operation.clone() };
         state.apply(seq, at, &ports.runner, &event).map_err(|error| {
             Error::unfinished("journal-inconsistent", "what was asked for cannot follow what the journal says before it")
                 .hint("this is a defect of lakekey; nothing was changed; please report it with `lakekey history`")

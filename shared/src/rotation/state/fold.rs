@@ -73,7 +73,10 @@ impl State {
             Event::Forgotten { target } => self.forget(at, target)?,
             Event::Promoted { generation } => self.promote(at, *generation)?,
             Event::Settled { problem } => self.settled(problem.as_ref())?,
-            Event::Turned { turn, .. } => self.turned(turn)?,
+            Event::Turned { turn, operation, .. } => {
+                self.turned(turn)?;
+                self.turned_for.clone_from(operation);
+            }
             Event::TurnEnded { .. } => self.turn_ended()?,
             Event::Drained => self.draining = false,
             Event::Quarantined { problem } => self.quarantine = Some(problem.clone()),

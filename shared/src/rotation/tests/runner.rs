@@ -215,7 +215,7 @@ impl Runner {
             }
             Step::Refresh { datasets } => self.refresh(world, faults, datasets),
             Step::PollRefreshes { datasets } => self.poll(world, faults, datasets),
-            Step::Turn { turn, reason } => self.record(world, Event::Turned { turn, reason }),
+            Step::Turn { turn, reason } => self.record(world, Event::Turned { turn, reason, operation: None }),
             Step::EndTurn(problem) => {
                 self.record(world, Event::TurnEnded { problem: problem.clone() })?;
                 self.seen.quarantined |= self.state.quarantine.is_some();

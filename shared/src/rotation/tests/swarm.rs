@@ -141,7 +141,11 @@ fn roll_back(world: &mut World, run: u64) {
     let living = to.filter(|to| state.living().any(|(generation, _)| generation == *to));
     if let Some(to) = living.filter(|_| state.turn.is_none()) {
         let turn = Turn::Rollback { to: Some(to), canary: None };
-        world.append(world.now, &RunnerId::new(format!("person-{run}")), Event::Turned { turn, reason: String::new() });
+        world.append(
+            world.now,
+            &RunnerId::new(format!("person-{run}")),
+            Event::Turned { turn, reason: String::new(), operation: None },
+        );
     }
 }
 
@@ -150,7 +154,11 @@ fn revoke(world: &mut World, run: u64, foreign: bool) {
     let state = world.fold();
     if state.begun.is_some() && !matches!(state.turn, Some(Turn::Revoke { .. })) {
         let turn = Turn::Revoke { foreign };
-        world.append(world.now, &RunnerId::new(format!("glass-{run}")), Event::Turned { turn, reason: String::new() });
+        world.append(
+            world.now,
+            &RunnerId::new(format!("glass-{run}")),
+            Event::Turned { turn, reason: String::new(), operation: None },
+        );
     }
 }
 

@@ -123,7 +123,7 @@ fn the_fold_takes_no_rollback_to_nowhere_and_no_second_one() {
     let refused = |events: &[Turn]| {
         let mut state = sim.state();
         let turned = events.iter().map(|turn| {
-            let event = Event::Turned { turn: turn.clone(), reason: String::new() };
+            let event = Event::Turned { turn: turn.clone(), reason: String::new(), operation: None };
             state.apply(1, sim.world.now, &by, &event).map_err(|illegal| illegal.reason)
         });
         turned.collect::<Result<Vec<_>, _>>().err()
