@@ -29,10 +29,9 @@ impl Run<'_> {
         signed(self.ports.state_config.lease).saturating_sub(self.kept_back())
     }
 
-    /// Before a write to a store, which no `not_after` guards: a process that stood still may have lost its lease meanwhile.
+    /// Before a write to a store, which is given no `not_after`: a process that stood still may have lost its lease meanwhile.
     pub(in crate::rotation) fn still_leased(&self) -> Result<(), Error> {
-        let until = self.state.lease.as_ref().map_or(Timestamp::MIN, |lease| lease.until);
-        if self.ports.clock.now() < until { Ok(()) } else { Err(superseded()) }
+        if self.ports.clock.now() <= self.not_after() { Ok(()) } else { Err(superseded()) }
     }
 
     /// Renews the lease when less than half of its useful time is left; a lease that has ended is not renewed.
