@@ -169,6 +169,8 @@ pub struct Open {
     pub sent: bool,
     /// Secrets of it that were discarded, and why: too many ends it.
     pub discarded: Vec<Condemnation>,
+    /// How places stood that had failed before, for a plan that ends before it has come to them.
+    pub left: BTreeMap<TargetId, Failures>,
 }
 
 /// A place that may hold a generation: a target, or a copy.

@@ -1,7 +1,7 @@
 //! Adding one entry to the state. What cannot follow is refused, and so is what would break a guarantee: a condemned
 //! secret used again, the current one condemned, two generations in flight to one place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -164,9 +164,10 @@ impl State {
         let own: BTreeSet<&TargetId> = plan.waves.iter().flatten().map(|spec| &spec.id).collect();
         // These are about some targets only; the others stay as they are.
         let others = !matches!(plan.kind, PlanKind::Rollback | PlanKind::Join);
-        for (_, holder) in self.holders.iter_mut().filter(|(id, _)| others || own.contains(id)) {
+        let mut left = BTreeMap::new();
+        for (id, holder) in self.holders.iter_mut().filter(|(id, _)| others || own.contains(id)) {
             // Each plan includes parked targets again and gives them a day of their own.
-            holder.failures = None;
+            left.extend(holder.failures.take().map(|failures| (id.clone(), failures)));
             holder.attempts = 0;
             holder.planned = false;
             holder.busy = None;
@@ -190,6 +191,7 @@ impl State {
             promoted: generation.is_some() && generation == self.current,
             sent: false,
             discarded: Vec::new(),
+            left,
             plan: plan.clone(),
         });
         Ok(())

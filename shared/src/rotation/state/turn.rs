@@ -25,7 +25,10 @@ impl State {
 
     /// What was open has ended, well or not.
     pub(super) fn settled(&mut self, problem: Option<&Problem>) -> Result<(), &'static str> {
-        let open = self.open.take().ok_or("nothing is open that could be settled")?;
+        let mut open = self.open.take().ok_or("nothing is open that could be settled")?;
+        if problem.is_some() {
+            self.fail_as_before(&mut open);
+        }
         let moved = match open.plan.kind {
             PlanKind::Rotate | PlanKind::Rollback | PlanKind::Revoke => true,
             PlanKind::Reapply | PlanKind::Join => false,
@@ -35,6 +38,17 @@ impl State {
             self.end_turn(problem.is_none());
         }
         Ok(())
+    }
+
+    /// A plan that ended before it came to a place that had failed has mended nothing there.
+    fn fail_as_before(&mut self, open: &mut Open) {
+        for (id, failures) in std::mem::take(&mut open.left) {
+            if let Some(holder) =
+                self.holders.get_mut(&id).filter(|holder| holder.planned && holder.failures.is_none() && holder.attempts == 0)
+            {
+                holder.failures = Some(failures);
+            }
+        }
     }
 
     /// The turn cannot be carried out.

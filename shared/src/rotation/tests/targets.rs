@@ -148,6 +148,23 @@ fn a_take_over_that_keeps_failing_is_tried_again_with_pauses_and_parked() {
     assert_eq!(sim.holds("a"), Some(sim.secret(2)));
 }
 
+/// Simulation seed 812: a plan that found the slots full had made a parked target look like one that holds the current secret.
+#[test]
+fn a_plan_that_ends_before_its_first_wave_leaves_what_had_failed_as_it_was() {
+    let mut sim = Sim::rotated(&["a", "b"]);
+    sim.world.site("b").manner = Manner::Refuses;
+    sim.days(8);
+    hourly(&mut sim, 30);
+    let is_parked =
+        |sim: &Sim| sim.state().holders[&TargetId::new("b")].failures.as_ref().is_some_and(|failures| failures.parked);
+    assert!(is_parked(&sim));
+    for _ in 0..3 {
+        sim.world.make(By::Person, None);
+    }
+    assert_eq!(sim.run(FORCE).code(), Some("slots-full"));
+    assert!(is_parked(&sim), "{:?}", sim.state().holders);
+}
+
 #[test]
 fn a_bared_source_never_gets_an_unverified_generation() {
     let mut sim = Sim::rotated(&["a"]);
