@@ -25,7 +25,9 @@ enum Task {
 }
 
 fn main() -> ExitCode {
-    let result = match Tasks::parse().task {
+    // `cargo demo -- --targets 5` arrives as `demo -- --targets 5`.
+    let arguments = std::env::args_os().enumerate().filter(|(at, argument)| *at != 2 || argument != "--");
+    let result = match Tasks::parse_from(arguments.map(|(_, argument)| argument)).task {
         Task::Verify(args) => verify::verify(&args),
         Task::Demo(args) => demo::demo(args),
     };

@@ -31,7 +31,9 @@ Options:
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let done = match Options::read(env::args().skip(1)) {
+    // `cargo sim -- --targets 5` arrives as `-- --targets 5`.
+    let arguments = env::args().enumerate().skip(1).filter(|(at, argument)| *at != 1 || argument != "--");
+    let done = match Options::read(arguments.map(|(_, argument)| argument)) {
         Ok(Some(options)) => run(options).await.map_err(|error| error.to_string()),
         Ok(None) => io::stdout().write_all(HELP.as_bytes()).map_err(|error| error.to_string()),
         Err(usage) => Err(format!("{usage}; `--help` lists the options")),

@@ -58,7 +58,9 @@ struct Args {
 }
 
 fn main() -> anyhow::Result<ExitCode> {
-    let args = Args::parse();
+    // `cargo simulate -- --seed 5` arrives as `-- --seed 5`.
+    let arguments = std::env::args_os().enumerate().filter(|(at, argument)| *at != 1 || argument != "--");
+    let args = Args::parse_from(arguments.map(|(_, argument)| argument));
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = args.threads.unwrap_or(cores);
     if args.matrix {

@@ -10,6 +10,7 @@ use lakekey_core::ids::TargetId;
 use lakekey_core::report::{MoveOutcome, Phase};
 use lakekey_core::rotation::drive;
 use lakekey_core::rotation::state::State;
+use lakekey_sim::SecretTruth;
 use object_store::ObjectStore;
 
 use crate::invoke::{Finished, Start, ask, invoke};
@@ -155,7 +156,8 @@ async fn at_rest(stage: &Stage, expected: Expected) {
     let secrets = cloud.secrets(&cloud.cast().principal.application_id);
     let ours: Vec<String> = {
         let watch = universe.watch();
-        let alive = secrets.iter().filter(|secret| secret.deleted.is_none());
+        let counts = |secret: &&SecretTruth| stage.expired_count || secret.expires > now;
+        let alive = secrets.iter().filter(|secret| secret.deleted.is_none()).filter(counts);
         alive.map(|secret| secret.id.clone()).filter(|id| watch.is_ours(id) || watch.adopted.contains(id)).collect()
     };
     // A generation that a person has deleted may still be waited for; one that nobody knows may not live.

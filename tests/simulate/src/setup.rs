@@ -31,6 +31,8 @@ pub struct Stage {
     pub environment: Environment,
     /// Where their randomness starts.
     pub seed: u64,
+    /// Whether expired secrets are listed and use up slots; else nobody can delete them, or need.
+    pub expired_count: bool,
     /// How the config differs for some.
     edited: Vec<(Edit, Config)>,
     /// Hears what they log.
@@ -89,7 +91,8 @@ pub fn stage(plan: &Plan, variant: Option<Variant>, traced: bool) -> anyhow::Res
         put_value_to_adopt(&universe);
     }
     let listening = universe.logs.listen();
-    Ok(Stage { universe: Arc::new(universe), config, environment, seed: plan.seed, edited, _listening: listening })
+    let expired_count = plan.services.expired_count;
+    Ok(Stage { universe: Arc::new(universe), config, environment, seed: plan.seed, expired_count, edited, _listening: listening })
 }
 
 /// The stage of another deployment that mints on the same principal, in breach of the contract: a state, a store and an
@@ -119,6 +122,7 @@ pub fn rival(plan: &Plan, stage: &Stage) -> anyhow::Result<Stage> {
         universe: Arc::new(universe),
         config: config(&document)?,
         environment: std::iter::once(secret).collect(),
+        expired_count: stage.expired_count,
         seed: !stage.seed,
         edited: Vec::new(),
         _listening: stage.universe.logs.listen(),
