@@ -11,7 +11,7 @@ use lakekey_core::api::Api;
 use lakekey_core::app::App;
 use lakekey_core::clock::Clock;
 use lakekey_core::error::{Error, ExitStatus};
-use lakekey_core::operations::queue::LocalQueue;
+use lakekey_core::work::LocalQueue;
 use lakekey_core::stop::Stop;
 use lakekey_core::timer::{Timetable, wait_until};
 use serde::Serialize;
