@@ -42,11 +42,6 @@ impl Belt {
         bench.pass(left.unsigned_abs());
         Some(text)
     }
-
-    /// Everything on the belt, which is then empty.
-    pub fn take_all(&self) -> Vec<String> {
-        self.waiting.lock().unwrap().drain(..).map(|(_, text)| text).collect()
-    }
 }
 
 impl Bench {

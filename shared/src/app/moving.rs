@@ -306,9 +306,8 @@ fn cut_off(run: &Run<'_>) -> Option<Problem> {
 }
 
 fn carried_on(at: &Timestamp, why: &str) -> Problem {
-    Problem::new("carried-on", why.to_owned()).hint(format!(
-        "another invocation goes on from {at:.0}; every target holds a live secret meanwhile"
-    ))
+    Problem::new("carried-on", why.to_owned())
+        .hint(format!("another invocation goes on from {at:.0}; every target holds a live secret meanwhile"))
 }
 
 fn waiting(until: &Timestamp, why: &str) -> Problem {

@@ -68,8 +68,11 @@ impl Message {
         }
         let Versioned { v } = serde_json::from_str(text).map_err(|_| unreadable("it has no version"))?;
         if v != VERSION {
-            return Err(Problem::new("message-version", format!("a message of the unknown version {v} was taken from the queue"))
-                .hint("run one version of lakekey on this queue; the schedule goes on with what the message was about"));
+            return Err(Problem::new(
+                "message-version",
+                format!("a message of the unknown version {v} was taken from the queue"),
+            )
+            .hint("run one version of lakekey on this queue; the schedule goes on with what the message was about"));
         }
         serde_json::from_str(text).map_err(|_| unreadable("it names no work"))
     }
