@@ -10,7 +10,7 @@
 //!
 //! **Caveats.** Any future here may be dropped at any await; the journal is the only memory.
 //!
-//! The deciding part — `event`, `state`, `next`, `recover`, `due`, `waves`, `refresh`, `stake` — contains no IO, no async and no clock.
+//! The deciding part — `event`, `state`, `next`, `recover`, `due`, `waves`, `slices`, `refresh`, `stake` — contains no IO, no async and no clock.
 
 pub mod drive;
 pub mod due;
@@ -20,6 +20,7 @@ mod perform;
 pub mod preflight;
 pub mod recover;
 pub mod refresh;
+pub mod slices;
 pub mod stake;
 pub mod state;
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub const DELAY_MAX: Duration = Duration::from_secs(15 * 60);
 pub struct Invocation {
     /// No step begins after this.
     pub leave_at: Timestamp,
+    /// What is under way is broken off then, so that there is time to say so.
+    pub break_off_at: Timestamp,
     /// Takes what is left.
     pub queue: Arc<dyn WorkQueue>,
 }
@@ -43,7 +45,8 @@ impl Invocation {
         let all = ends.duration_since(now).max(SignedDuration::ZERO);
         let answer = SignedDuration::try_from(request_timeout).unwrap_or(SignedDuration::MAX);
         let kept_back = answer.saturating_add(LEAVING).min(all / 2);
-        Self { leave_at: ends.checked_sub(kept_back).unwrap_or(now), queue }
+        let before = |end: SignedDuration| ends.checked_sub(end).unwrap_or(now);
+        Self { leave_at: before(kept_back), break_off_at: before(LEAVING.min(kept_back / 2)), queue }
     }
 }
 

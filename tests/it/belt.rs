@@ -42,6 +42,12 @@ impl Belt {
         bench.pass(left.unsigned_abs());
         Some(text)
     }
+
+    /// What is on the belt and says this.
+    pub fn waiting(&self, part: &str) -> Vec<String> {
+        let part = format!("\"do\":\"{part}\"");
+        self.waiting.lock().unwrap().iter().filter(|(_, text)| text.contains(&part)).map(|(_, text)| text.clone()).collect()
+    }
 }
 
 impl Bench {

@@ -158,7 +158,7 @@ impl Runner {
             self.seen.listing = None;
             return Ok(());
         };
-        self.record(world, Event::WaveStarted { generation, targets: targets.to_vec() })?;
+        self.record(world, Event::WaveStarted { generation, targets: targets.to_vec(), slice_size: None })?;
         let not_after = self.state.lease.as_ref().map(|lease| lease.until - REQUEST_TIMEOUT - SKEW).unwrap();
         let mut results = Vec::new();
         for target in targets {
@@ -180,7 +180,7 @@ impl Runner {
             results.push(WaveResult { target: target.clone(), at: world.now + self.off, fate, earlier_may_land, problem });
         }
         Self::point(faults)?;
-        self.record(world, Event::WaveEnded { results })
+        self.record(world, Event::WaveEnded { results, counted: Vec::new() })
     }
 }
 
