@@ -16,6 +16,7 @@ use lease::{superseded, take_lock};
 pub use trust::check_stores;
 
 use super::event::{Asked, Event, Place};
+use super::led::{LedStep, Rest};
 use super::next::{Decide, Goal, Observed, Policy, Step, past};
 use super::preflight::{Preflight, Principal};
 use super::state::State;
@@ -115,6 +116,15 @@ pub enum Ended {
         until: Timestamp,
         /// What for.
         why: String,
+    },
+    /// A led rotation rests.
+    Resting {
+        /// Where.
+        at: Rest,
+        /// When the schedule goes on with it.
+        until: Timestamp,
+        /// What is to be asked for.
+        next: LedStep,
     },
     /// It cannot go on, and why.
     Stopped(Problem),
@@ -240,6 +250,7 @@ impl<'a> Run<'a> {
             let step = (self.ports.decide)(&self.state, &self.seen, goal, &policy, now);
             match step {
                 Step::Done => return Ok(Ended::Done),
+                Step::Rest { at, until, next } => return Ok(Ended::Resting { at, until, next }),
                 Step::Stop(problem) => return Ok(Ended::Stopped(problem)),
                 Step::Wait { until, why } if past(now, self.patience()) < until => return Ok(Ended::Waiting { until, why }),
                 Step::Look | Step::Survey if !self.leased => Box::pin(self.perform(step)).await?,
