@@ -75,5 +75,5 @@ pub(super) fn rest(state: &State, at: Rest, now: Timestamp) -> Option<Step> {
         (Rest::BeforeMoving, LedStep::SetSecret | LedStep::TestSecret) | (_, LedStep::FinishSecret) => return None,
     };
     let until = past(led.at, ABANDONED_AFTER);
-    (until > now).then(|| Step::Rest { at, until, next })
+    (until > now).then_some(Step::Rest { at, until, next })
 }
