@@ -17,7 +17,7 @@ use super::due::{Due, due};
 use super::event::{Condemnation, PlanKind, Turn};
 use super::led::{LedStep, Rest};
 use super::recover::{self, Listed};
-pub(super) use super::state::past;
+pub(crate) use super::state::past;
 use super::state::{Holder, State};
 use crate::config::schedule::Calendar;
 use crate::error::Problem;
