@@ -16,6 +16,7 @@ mod swarm;
 mod targets;
 mod turns;
 mod waves;
+mod workers;
 mod world;
 
 use jiff::{SignedDuration, Timestamp};

@@ -89,7 +89,8 @@ impl Run<'_> {
         if let Some(targets) = targets.filter(|_| wanted) {
             let results = self.write_slice(&wave, targets).await?;
             let by = self.ports.runner.clone();
-            let body = SliceResult { generation: name.generation, wave: name.wave, slice: name.slice, epoch: name.epoch, by, results };
+            let body =
+                SliceResult { generation: name.generation, wave: name.wave, slice: name.slice, epoch: name.epoch, by, results };
             self.notes(&wave).put(&format!("{:05}-{}.json", name.slice, self.ports.random.nonce()), &body).await?;
         }
         self.end_wave().await
