@@ -6,16 +6,20 @@
 
 mod local;
 mod message;
+mod storage_queue;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use url::Url;
 
+use crate::config::hosts::HostPolicy;
 use crate::error::{Error, Problem};
 pub use local::{LocalQueue, LocalWorker};
 pub use message::{Message, SliceName};
+pub use storage_queue::StorageQueue;
 
 /// Carries messages. It may lose or repeat them: the schedule finds what was left behind.
 #[async_trait]
@@ -57,6 +61,24 @@ pub enum Worked {
     Done,
     /// It is none that this version knows what to do with. Delivering it again would change nothing.
     Refused(Problem),
+}
+
+/// The address of a queue, from the environment: it is sent tokens, so it is one of https, or of this machine.
+fn address(text: &str) -> Result<Url, Error> {
+    let url = Url::parse(text).map_err(|error| unusable(text).caused_by(error))?;
+    let named = url.path().len() > 1 && url.query().is_none() && url.fragment().is_none();
+    match HostPolicy::only(&url).allows(&url) {
+        Ok(()) if named => Ok(url),
+        Ok(()) | Err(_) => Err(unusable(text)),
+    }
+}
+
+fn unusable(text: &str) -> Error {
+    // What follows a `?` may be a signature.
+    let shown = text.split(['?', '#']).next().unwrap_or_default();
+    let shown = if shown.contains('@') { "what is given" } else { shown };
+    Error::usage("bad-queue-url", format!("`{shown}` is not the address of a work queue"))
+        .hint("write `https://ACCOUNT.queue.core.windows.net/lakekey-work`, or the queue's URL of SQS, without a query")
 }
 
 /// For the last entry, the release of the lease and the message that goes on.

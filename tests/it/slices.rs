@@ -103,6 +103,13 @@ impl Bench {
         self.cloud.sources().iter().map(|source| source.writes).sum()
     }
 
+    /// What no take-over left bare was written once.
+    fn assert_written_once(&self) {
+        let targets = self.targets();
+        let again: Vec<_> = targets.iter().filter(|target| target.datasets.len() == 1 && target.writes != 1).collect();
+        assert!(again.is_empty(), "{again:?}");
+    }
+
     /// A rotation whose big wave has just been sent out: the messages of its slices.
     async fn sent_out(&self, belt: &Arc<Belt>) -> Vec<String> {
         self.tick(belt).await;
@@ -152,7 +159,7 @@ async fn messages_may_be_lost_repeated_reordered_and_late() {
         bench.deliver(&belt, text).await;
     }
     assert_eq!((bench.writes(), bench.events().await), (writes, events), "late ones do nothing");
-    assert!(bench.targets().iter().all(|target| target.writes == 1), "{:?}", bench.targets());
+    bench.assert_written_once();
 }
 
 #[tokio::test(start_paused = true)]
@@ -172,7 +179,7 @@ async fn a_lost_wave_is_sent_out_again_under_another_lease_and_its_old_workers_w
     assert_eq!(bench.writes(), writes);
     bench.deliver_all(&belt).await;
     bench.assert_moved(1).await;
-    assert!(bench.targets().iter().all(|target| target.writes == 1), "what was moved once was not moved again");
+    bench.assert_written_once();
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,7 +236,7 @@ async fn a_rollback_in_mid_wave_ends_its_workers_and_waits_for_what_may_land() {
     bench.deliver_all(&belt).await;
     let now = bench.assert_moved(1).await;
     assert!(bench.clock.now().duration_since(began).as_secs() > 15 * 60, "no sooner than the lease's end");
-    assert_eq!(bench.writes() - writes, 32, "only what may hold the new one went back: {now:#}");
+    assert_eq!((bench.writes() - writes) as usize, bench.targets().len(), "whatever may hold the new one went back: {now:#}");
     bench.assert_no_outage();
 }
 
@@ -248,9 +255,16 @@ async fn a_revoke_in_mid_wave_takes_over_and_leaves_one_secret() {
     assert_eq!(bench.living().len(), 1 + 2, "the new one, and the two foreign ones");
 }
 
+/// What a life came to.
+struct Life {
+    requests: usize,
+    polls: usize,
+    crashed: bool,
+}
+
 /// A life in functions that is cut off once: two rotations and a retirement, with the schedule every hour, and messages that
 /// come again when whoever took one has died.
-async fn live(cut: Cut) -> usize {
+async fn live(cut: Cut) -> Life {
     let bench = many();
     let (fuse, belt) = (Fuse::new(&bench.cloud, cut), Belt::new(&bench));
     let foreign: BTreeSet<String> = bench.living().into_iter().collect();
@@ -289,25 +303,22 @@ async fn live(cut: Cut) -> usize {
     assert_eq!(bench.living().into_iter().collect::<BTreeSet<_>>(), expected, "{cut:?}");
     bench.events().await;
     assert_no_leak(&bench, &format!("{cut:?}"));
-    assert_eq!(fuse.spent(), cut != Cut::Never, "{cut:?}");
-    match cut {
-        Cut::Poll(_) => fuse.polls(),
-        Cut::Never | Cut::BeforeSend(_) | Cut::BeforeAnswer(_) | Cut::AfterAnswer(_) => fuse.requests(),
-    }
+    Life { requests: fuse.requests(), polls: fuse.polls(), crashed: fuse.spent() }
 }
 
 #[tokio::test(start_paused = true)]
 async fn invocations_that_die_before_an_answer_are_made_good_by_others() {
     let whole = live(Cut::Never).await;
-    for point in (20..whole).step_by(whole / 9) {
-        live(Cut::BeforeAnswer(point)).await;
+    for point in (whole.requests / 12..whole.requests).step_by(whole.requests / 6) {
+        assert!(live(Cut::BeforeAnswer(point)).await.crashed, "{point}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn invocations_that_die_at_an_await_are_made_good_by_others() {
+    // How many awaits there are differs a little from life to life.
     let whole = live(Cut::Poll(400)).await;
-    for point in (150..whole).step_by(whole / 9) {
-        live(Cut::Poll(point)).await;
+    for point in (whole.polls / 8..whole.polls * 9 / 10).step_by(whole.polls / 5) {
+        assert!(live(Cut::Poll(point)).await.crashed, "{point}");
     }
 }

@@ -41,6 +41,8 @@ use crate::work::{DELAY_MAX, Invocation};
 pub const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
 /// The same inside an invocation.
 const PATIENCE_IN_INVOCATION: SignedDuration = SignedDuration::from_secs(20);
+/// What must wait for longer is the schedule's.
+const SOON: SignedDuration = SignedDuration::from_hours(1);
 /// Steps of one run; more means that two parts of the program disagree.
 const STEPS_MAX: usize = 10_000;
 
@@ -302,10 +304,13 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// A wait that is not waited out.
+    /// A wait that is not waited out. No message waits for long, so that a later one comes and sees.
     fn come_again(&self, until: Timestamp, why: String) -> Ended {
-        let soon = self.ports.invocation.is_some() && until <= past(self.ports.clock.now(), signed(DELAY_MAX));
-        if soon { Ended::Left { at: until, why } } else { Ended::Waiting { until, why } }
+        let now = self.ports.clock.now();
+        match self.ports.invocation.is_some() && until <= past(now, SOON) {
+            true => Ended::Left { at: until.min(past(now, signed(DELAY_MAX))), why },
+            false => Ended::Waiting { until, why },
+        }
     }
 
     /// Who has asked for another direction waits for what is in flight, rather than come again. An invocation is paid for

@@ -7,6 +7,7 @@ mod fold;
 mod join;
 mod led;
 mod mint;
+mod out;
 mod refresh;
 mod retire;
 mod runner;

@@ -98,7 +98,7 @@ impl Run<'_> {
 
     async fn write_slice(&self, wave: &Wave, targets: &[TargetId]) -> Result<Vec<WaveResult>, Error> {
         let untouched = || targets.iter().map(|id| self.broken_off(id, false)).collect();
-        if self.state.turn.is_some() {
+        if self.state.is_turning() {
             return Ok(untouched());
         }
         match self.value(wave.generation).await {
@@ -118,7 +118,7 @@ impl Run<'_> {
             let Counted { results, hashes, missing } = self.counted(&wave).await?;
             let over = past(lease.until, signed(self.ports.state_config.skew)) <= self.ports.clock.now();
             if !missing.is_empty() && !over {
-                if past(wave.began, AGAIN_AFTER) <= self.ports.clock.now() && self.state.turn.is_none() {
+                if past(wave.began, AGAIN_AFTER) <= self.ports.clock.now() && !self.state.is_turning() {
                     self.send_slices(&wave, missing).await;
                 }
                 return Ok(false);

@@ -75,7 +75,7 @@ impl Worker {
             self.write(world, faults, target);
             return false;
         }
-        let fenced = world.journal.len() != self.read || self.state.turn.is_some();
+        let fenced = world.journal.len() != self.read || self.state.is_turning();
         match self.left.pop() {
             Some(target) if fenced || now > self.not_after() => self.result(now, target, Fate::NotTried, false),
             Some(target) => self.looked = Some(target),
