@@ -24,11 +24,10 @@ pub(crate) struct VaultSecret {
 
 /// The events of a payload.
 pub(crate) fn events(payload: &Value) -> Result<Vec<Event>, Error> {
-    match payload {
-        Value::Array(items) if (1..=EVENTS_MAX).contains(&items.len()) => {
-            items.iter().map(|item| event(&unwrapped(item))).collect()
-        }
-        payload => Ok(vec![event(payload)?]),
+    match payload.as_array() {
+        Some(items) if items.is_empty() || items.len() > EVENTS_MAX => Err(malformed()),
+        Some(items) => items.iter().map(|item| event(&unwrapped(item))).collect(),
+        None => Ok(vec![event(payload)?]),
     }
 }
 

@@ -15,12 +15,9 @@ pub(super) async fn nearexpiry(app: &App, envelope: &Envelope) -> Result<Said, E
     let events = event::events(&envelope.payload()?)?;
     let (mut names, mut said) = (Vec::new(), Said::new());
     for event in events {
-        let VaultSecret { vault, name } = match event.expiring {
-            Some(secret) => secret,
-            None => {
-                said.push(passed_over(format!("an event of type `{}` is none of a secret that expires", event.kind)));
-                continue;
-            }
+        let Some(VaultSecret { vault, name }) = event.expiring else {
+            said.push(passed_over(format!("an event of type `{}` is none of a secret that expires", event.kind)));
+            continue;
         };
         match app.kept_in_key_vault(&vault, &name) {
             Some(credential) if !names.contains(credential) => names.push(credential.clone()),

@@ -4,17 +4,14 @@
 use lakekey_core::app::App;
 use lakekey_core::error::Error;
 use lakekey_core::work::Worked;
-use serde_json::Value;
 use tracing::info;
 
 use super::Said;
 use crate::envelope::Envelope;
 
 pub(super) async fn worker(app: &App, envelope: &Envelope) -> Result<Said, Error> {
-    let text = match envelope.payload()? {
-        Value::String(text) => text,
-        message => message.to_string(),
-    };
+    let payload = envelope.payload()?;
+    let text = payload.as_str().map_or_else(|| payload.to_string(), str::to_owned);
     info!(delivery = envelope.number("DequeueCount"), "a message of the work queue");
     match app.work(&text).await? {
         Worked::Done => Ok(vec!["worked off".to_owned()]),
