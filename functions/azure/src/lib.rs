@@ -62,6 +62,7 @@ pub async fn run(environment: Environment, current_dir: &Path, clock: Clock) -> 
         random,
         environment,
         decide: next,
+        sign_ins: None,
     };
     let app = Arc::new(App::new(config, surroundings)?);
     let queue: Arc<dyn WorkQueue> = Arc::new(Unqueued);
