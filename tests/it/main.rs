@@ -10,6 +10,7 @@ mod budget;
 mod config;
 mod connections;
 mod crashes;
+mod discover;
 mod docs;
 mod doctor;
 mod doors;
