@@ -4,6 +4,7 @@ mod discover;
 mod doctor;
 mod forget;
 mod history;
+mod invocation;
 mod moving;
 mod notify;
 mod operate;
@@ -43,6 +44,7 @@ use crate::rotation::state::State;
 use crate::stop::Stop;
 use crate::storage::Storage;
 use crate::targets::PowerBiTargets;
+use crate::work::Invocation;
 pub use revoke::Revocation;
 
 /// What a run takes from outside: no part of the program asks the machine for any of these itself.
@@ -74,6 +76,7 @@ pub struct App {
     identities: Identities,
     asked: Option<Asked>,
     stop: Stop,
+    invocation: Option<Invocation>,
     /// What has been read already, where this is a look at the state of things.
     memo: Option<Memo>,
 }
@@ -100,7 +103,17 @@ impl App {
         ));
         let secrets = Arc::new(SecretReader::new(environment.clone(), config.endpoints.clone()));
         let identities = Identities::new(&config, Arc::clone(&secrets), Arc::clone(&http));
-        Ok(Self { config, surroundings, http, secrets, identities, asked: None, stop: Stop::never(), memo: None })
+        Ok(Self {
+            config,
+            surroundings,
+            http,
+            secrets,
+            identities,
+            asked: None,
+            stop: Stop::never(),
+            invocation: None,
+            memo: None,
+        })
     }
 
     /// Runs one command. May be dropped at any point: the journal is the memory.
