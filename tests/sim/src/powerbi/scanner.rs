@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::items::{dataflow, items, report, used_source};
-use super::{Dataset, Item, ItemKind, Use, error, not_found};
+use super::{Dataset, Group, ItemKind, Use, error, not_found};
 use crate::clock::{later, until};
 use crate::settings::Scanner;
 use crate::wire::{Answer, Call, Reply};
@@ -89,42 +89,56 @@ pub(super) fn result(world: &mut World, caller: &str, id: &str) -> Answer {
     let mut instances: BTreeMap<String, Value> = BTreeMap::new();
     let mut workspaces = Vec::new();
     for group in scan.workspaces.iter().filter_map(|id| world.bi.groups.get(id)) {
-        let datasets: Vec<&Dataset> = world.bi.datasets.values().filter(|dataset| dataset.group == group.id).collect();
-        let of_kind = |is: fn(ItemKind) -> bool| items(world, &group.id).filter(move |(_, item)| is(item.kind));
-        let (flows, reports): (Vec<(&String, &Item)>, Vec<(&String, &Item)>) =
-            (of_kind(|kind| kind == ItemKind::Dataflow).collect(), of_kind(|kind| kind != ItemKind::Dataflow).collect());
-        for used in datasets.iter().flat_map(|dataset| &dataset.uses).chain(flows.iter().flat_map(|(_, flow)| &flow.uses)) {
+        for used in uses(world, &group.id) {
             if let Some(id) = &used.source {
                 instances.insert(id.clone(), used_source(world, used));
             }
         }
-        workspaces.push(json!({
-            "id": group.id,
-            "name": group.name,
-            "type": if group.personal { "PersonalGroup" } else { "Workspace" },
-            "state": "Active",
-            "isOnDedicatedCapacity": false,
-            "datasets": datasets.into_iter().map(|dataset| json!({
-                "id": dataset.id,
-                "name": dataset.name,
-                "configuredBy": dataset.owner,
-                "targetStorageMode": "Abf",
-                "datasourceUsages": usages(&dataset.uses),
-            })).collect::<Vec<Value>>(),
-            "dataflows": flows.into_iter().map(|(id, flow)| {
-                let mut row = dataflow(id, flow);
-                row["datasourceUsages"] = usages(&flow.uses);
-                row
-            }).collect::<Vec<Value>>(),
-            // What a paginated report connects to is not among what the definitions say of a scan.
-            "reports": reports.into_iter().map(|(id, item)| report(id, item)).collect::<Vec<Value>>(),
-            "dashboards": [],
-        }));
+        workspaces.push(shown(world, group));
     }
-    Ok(Reply::json(
-        200,
-        &json!({ "workspaces": workspaces, "datasourceInstances": instances.into_values().collect::<Vec<Value>>() }),
-    ))
+    let instances: Vec<Value> = instances.into_values().collect();
+    Ok(Reply::json(200, &json!({ "workspaces": workspaces, "datasourceInstances": instances })))
+}
+
+fn uses<'a>(world: &'a World, group: &'a str) -> impl Iterator<Item = &'a Use> {
+    let datasets = world.bi.datasets.values().filter(move |dataset| dataset.group == group);
+    let flows = items(world, group).filter(|(_, item)| item.kind == ItemKind::Dataflow);
+    datasets.flat_map(|dataset| &dataset.uses).chain(flows.flat_map(|(_, flow)| &flow.uses))
+}
+
+fn shown(world: &World, group: &Group) -> Value {
+    let dataset = |dataset: &Dataset| {
+        json!({
+            "id": dataset.id,
+            "name": dataset.name,
+            "configuredBy": dataset.owner,
+            "targetStorageMode": "Abf",
+            "datasourceUsages": usages(&dataset.uses),
+        })
+    };
+    let datasets = world.bi.datasets.values().filter(|dataset| dataset.group == group.id).map(dataset);
+    let (mut flows, mut reports) = (Vec::new(), Vec::new());
+    for (id, item) in items(world, &group.id) {
+        if item.kind == ItemKind::Dataflow {
+            let mut row = dataflow(id, item);
+            row["datasourceUsages"] = usages(&item.uses);
+            flows.push(row);
+        } else {
+            // What a paginated report connects to is not among what the definitions say of a scan.
+            reports.push(report(id, item));
+        }
+    }
+    json!({
+        "id": group.id,
+        "name": group.name,
+        "type": if group.personal { "PersonalGroup" } else { "Workspace" },
+        "state": "Active",
+        "isOnDedicatedCapacity": false,
+        "datasets": datasets.collect::<Vec<Value>>(),
+        "dataflows": flows,
+        "reports": reports,
+        "dashboards": [],
+    })
 }
 
 fn usages(uses: &[Use]) -> Value {
