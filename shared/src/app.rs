@@ -1,5 +1,6 @@
 //! Wires a [`Config`] and its surroundings together and runs commands: the only way from a trigger to the inside.
 
+mod discover;
 mod doctor;
 mod forget;
 mod history;
@@ -31,6 +32,7 @@ use crate::config::env_vars::Environment;
 use crate::config::{Config, Credential};
 use crate::error::Error;
 use crate::http::Http;
+use crate::http::memo::Memo;
 use crate::http::transport::Transport;
 use crate::identity::{Audience, Identities, SecretReader, SignIns, Sources};
 use crate::ids::{CredentialName, RunnerId, Workspace};
@@ -78,6 +80,8 @@ pub struct App {
     asked: Option<Asked>,
     stop: Stop,
     invocation: Option<Invocation>,
+    /// What has been read already, where this is a look at the state of things.
+    memo: Option<Memo>,
 }
 
 /// Credentials worked on at once: each has requests of its own in flight.
@@ -107,13 +111,26 @@ impl App {
             sign_ins: surroundings.sign_ins.clone(),
         };
         let identities = Identities::new(&config, sources, Arc::clone(&http));
-        Ok(Self { config, surroundings, http, secrets, identities, asked: None, stop: Stop::never(), invocation: None })
+        Ok(Self {
+            config,
+            surroundings,
+            http,
+            secrets,
+            identities,
+            asked: None,
+            stop: Stop::never(),
+            invocation: None,
+            memo: None,
+        })
     }
 
     /// Runs one command. May be dropped at any point: the journal is the memory.
     pub async fn run(&self, command: Command, progress: &Progress) -> Result<Outcome, Error> {
         match command {
-            Command::Plan { names } => Box::pin(self.plan(&self.named(&names)?)).await.map(Outcome::Plan),
+            Command::Plan { names } => {
+                let credentials = self.named(&names)?;
+                Box::pin(self.looking(credentials.len()).plan(&credentials)).await.map(Outcome::Plan)
+            }
             Command::Rotate { names, force } => {
                 Box::pin(self.rotate(&self.named(&names)?, force, progress)).await.map(Outcome::Moved)
             }
@@ -126,11 +143,23 @@ impl App {
             }
             Command::Forget { name, target } => Box::pin(self.forget(&name, &target)).await.map(Outcome::Status),
             Command::Status { names } => Box::pin(self.status(&self.named(&names)?)).await.map(Outcome::Status),
-            Command::Doctor { names } => Ok(Outcome::Doctor(Box::pin(self.doctor(&self.named(&names)?)).await)),
+            Command::Doctor { names } => {
+                let credentials = self.named(&names)?;
+                Ok(Outcome::Doctor(Box::pin(self.looking(credentials.len()).doctor(&credentials)).await))
+            }
+            Command::Discover { names, by } => {
+                Box::pin(self.looking(1).discover(&self.named(&names)?, by)).await.map(Outcome::Discovered)
+            }
             Command::History { names, verify } => {
                 Box::pin(self.history(&self.named(&names)?, verify)).await.map(Outcome::History)
             }
         }
+    }
+
+    /// The same program for a look at so many credentials: what one of them has read, another is not asked for again. Never for
+    /// what writes: that must see what is so now.
+    fn looking(&self, askers: usize) -> Self {
+        Self { memo: Some(Memo::new(askers)), ..self.clone() }
     }
 
     fn named(&self, names: &[CredentialName]) -> Result<Vec<&Credential>, Error> {
@@ -159,7 +188,7 @@ impl App {
             .chain(&credential.also_workspaces)
             .map(|workspace| {
                 let signer = self.identities.signer(&credential.identity, &Audience::Databricks(workspace.clone()))?;
-                let mut client = Databricks::new(Arc::clone(&self.http), workspace.clone(), signer);
+                let mut client = Databricks::new(Arc::clone(&self.http), workspace.clone(), signer).sharing(self.memo.clone());
                 if let Some((account, signer)) = &account {
                     client = client.with_account(account.host.clone(), account.id.clone(), signer.clone());
                 }
@@ -174,8 +203,8 @@ impl App {
         let powerbi = self.identities.signer(&targets.identity, &Audience::PowerBi)?;
         let fabric = self.identities.signer(&targets.identity, &Audience::Fabric)?;
         Ok(Some(PowerBiTargets::new(
-            PowerBi::new(Arc::clone(&self.http), endpoints.powerbi.clone(), powerbi),
-            Fabric::new(Arc::clone(&self.http), endpoints.fabric.clone(), fabric),
+            PowerBi::new(Arc::clone(&self.http), endpoints.powerbi.clone(), powerbi).sharing(self.memo.clone()),
+            Fabric::new(Arc::clone(&self.http), endpoints.fabric.clone(), fabric).sharing(self.memo.clone()),
             self.surroundings.random.clone(),
             targets,
         )))

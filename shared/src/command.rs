@@ -3,9 +3,10 @@
 
 use crate::error::ExitStatus;
 use crate::ids::{CredentialName, TargetId};
+use crate::inventory::By;
 use crate::report::{
-    CredentialHistory, CredentialMove, CredentialPlan, CredentialStatus, DoctorReport, HistoryReport, MoveOutcome, MoveReport,
-    Phase, PlanReport, StatusReport, TargetMove, TargetOutcome,
+    CredentialHistory, CredentialMove, CredentialPlan, CredentialStatus, DiscoverReport, DoctorReport, HistoryReport,
+    MoveOutcome, MoveReport, Phase, PlanReport, StatusReport, TargetMove, TargetOutcome,
 };
 
 /// What is asked. No name means every credential.
@@ -59,6 +60,13 @@ pub enum Command {
         /// Of these credentials.
         names: Vec<CredentialName>,
     },
+    /// Say what the identities of these credentials can see; write nothing anywhere.
+    Discover {
+        /// Of these credentials.
+        names: Vec<CredentialName>,
+        /// How to look; `None` is by the scanner where it is open to the identity, else workspace by workspace.
+        by: Option<By>,
+    },
     /// Read the journal.
     History {
         /// Of these credentials.
@@ -79,6 +87,8 @@ pub enum Outcome {
     Status(StatusReport),
     /// To [`Command::Doctor`].
     Doctor(DoctorReport),
+    /// To [`Command::Discover`].
+    Discovered(DiscoverReport),
     /// To [`Command::History`].
     History(HistoryReport),
 }
@@ -92,6 +102,7 @@ impl Outcome {
             Self::Moved(report) => worst(report.credentials.iter().map(of_move)),
             Self::Status(report) => worst(report.credentials.iter().map(of_status)),
             Self::Doctor(report) => worst(report.checks.iter().map(|check| of(false, !check.ok))),
+            Self::Discovered(_) => ExitStatus::Done,
             Self::History(report) => worst(report.credentials.iter().map(of_history)),
         }
     }

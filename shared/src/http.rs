@@ -7,6 +7,7 @@
 mod cooldown;
 mod failure;
 pub mod json;
+pub mod memo;
 pub mod page;
 pub mod problem;
 pub mod redact;
@@ -357,6 +358,7 @@ fn may_land(failure: &Failure) -> bool {
 
 fn outcome(failure: &Failure) -> Outcome {
     match failure {
+        Failure::Ambiguous(Some(TransportError::TooLarge { .. })) => Outcome::TooLarge,
         Failure::NotSent(_) => Outcome::NotSent,
         Failure::Ambiguous(_) => Outcome::Ambiguous,
         Failure::Answer { status, problem, .. } if rejects_token(*status, problem) => Outcome::TokenRejected,

@@ -4,8 +4,10 @@
 //! The walk asks each question once and shares the answer between rows. Everything after it is a pure function of what
 //! was seen, so the result is the same whatever the order of the answers.
 
+mod beyond;
 mod connections;
 mod decide;
+mod discover;
 mod mapped;
 mod ownership;
 mod rows;
@@ -16,6 +18,9 @@ mod tests;
 
 use futures::future::join;
 
+pub use beyond::beyond;
+pub use discover::{By, ListRow, SeenSource, Survey};
+
 use crate::clients::fabric::Fabric;
 use crate::clients::powerbi::PowerBi;
 use crate::config;
@@ -24,7 +29,7 @@ use crate::ids::Workspace;
 use crate::targets::TargetSpec;
 use connections::Connections;
 use decide::Decided;
-use rows::Matched;
+use rows::{Hosts, Matched};
 use walk::Walk;
 
 /// What the rows select.
@@ -55,13 +60,14 @@ pub async fn select(
     workspaces: &[Workspace],
     targets: &config::Targets,
 ) -> Result<Selection, Error> {
+    let hosts = Hosts::Of(workspaces);
     let (walk, connections) =
-        join(Walk::run(powerbi, workspaces, &targets.select), Connections::begin(fabric, &targets.select)).await;
+        join(Walk::run(powerbi, hosts, &targets.select, &[]), Connections::begin(fabric, &targets.select)).await;
     let (walk, mut connections) = (walk?, connections?);
     if rows::names_unknown_gateway(&walk, &targets.select) {
         connections.find_networks(fabric).await?;
     }
-    let matched = Matched::new(&walk, &connections, workspaces, &targets.select);
+    let matched = Matched::new(&walk, &connections, hosts, &targets.select);
     connections.read(fabric, matched.unexplained(&walk)).await?;
     connections.read_members(fabric, matched.sealed_by_member(&connections)).await?;
     let mut decided = Decided::new(&walk, matched, &connections, targets);

@@ -1,6 +1,7 @@
 //! What commands answer: the JSON of the contract, one struct for each shape. The command line prints these, the HTTP API
 //! will send the same ones, so that a script reads one format. Every field is always present; `null` says "none".
 
+mod discover;
 mod doctor;
 mod history;
 mod movement;
@@ -13,6 +14,7 @@ use utoipa::ToSchema;
 
 use crate::error::{Error, Problem};
 
+pub use discover::{DiscoverReport, Discovered, DiscoveredDataset, Looker, MappingRow, NamedGateway};
 pub use doctor::{Check, DoctorReport};
 pub use history::{CredentialHistory, HistoryEntry, HistoryReport};
 pub use movement::{CredentialMove, MoveOutcome, MoveReport, RefreshOutcome, TargetMove, TargetOutcome};

@@ -11,6 +11,7 @@ mod budget;
 mod config;
 mod connections;
 mod crashes;
+mod discover;
 mod docs;
 mod doctor;
 mod doors;

@@ -25,9 +25,9 @@ pub(crate) struct Options {
     /// The config file [env: LAKEKEY_CONFIG, a path or the document itself] [default: lakekey.yaml]
     #[arg(long, value_name = "PATH", global = true)]
     pub(crate) config: Option<String>,
-    /// How results are written to stdout [env: LAKEKEY_OUTPUT] [default: text]
+    /// How results are written to stdout; csv is for `discover` [env: LAKEKEY_OUTPUT] [default: text]
     #[arg(long, value_name = "FORMAT", global = true)]
-    pub(crate) output: Option<Format>,
+    pub(crate) output: Option<Output>,
     /// Log more to stderr; up to three times [env: LAKEKEY_VERBOSE=0..3]
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub(crate) verbose: u8,
@@ -42,6 +42,21 @@ pub(crate) enum Format {
     // No docs on the values: they would make clap spread the help over twice the lines.
     Text,
     Json,
+}
+
+/// For people, for programs, or as a list for both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    Text,
+    Json,
+    Csv,
+}
+
+/// How `discover` looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    Workspaces,
+    Scanner,
 }
 
 /// What to do.
@@ -59,6 +74,9 @@ pub(crate) enum Verb {
     /// Look whether a rotation has every permission that it needs; writes nothing anywhere
     #[command(after_help = DOCTOR_HELP)]
     Doctor(Names),
+    /// List every Databricks data source that the identities can see
+    #[command(after_help = DISCOVER_HELP)]
+    Discover(DiscoverArgs),
     /// Show what `rotate` would do, target by target; writes nothing anywhere
     #[command(after_help = PLAN_HELP)]
     Plan(Names),
@@ -134,6 +152,15 @@ pub(crate) struct InitArgs {
     /// Write over a config that is there
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DiscoverArgs {
+    #[command(flatten)]
+    pub(crate) names: Names,
+    /// How to look: workspaces or scanner; without it the scanner where it is open [env: LAKEKEY_DISCOVER_BY]
+    #[arg(long, value_name = "HOW")]
+    pub(crate) by: Option<By>,
 }
 
 #[derive(Args, Debug)]
@@ -253,6 +280,17 @@ Exit status:
   0  every check passed; warnings (passed, yet with a hint) are among them
   1  a check failed, so that a rotation would fail or leave something out
   2  wrong usage or config";
+
+const DISCOVER_HELP: &str = "\
+Looks as the identities of the credentials' `targets` do: workspace by workspace, or with admin
+rights by the scanner, which shows workspaces too in which they have no role. Changes nothing.
+--output csv is the mapping list that `targets.mapping` takes.
+
+Examples:
+  lakekey discover
+  lakekey discover --output json       with owners, gateways and why something is not covered
+  lakekey discover sales-bi --output csv > mapping.csv
+  lakekey discover --by workspaces     without asking the scanner";
 
 const PLAN_HELP: &str = "\
 Examples:

@@ -1,5 +1,6 @@
 //! One file for each command, and what they share: reading the config, asking the app, printing the answer.
 
+pub(crate) mod discover;
 pub(crate) mod doctor;
 pub(crate) mod forget;
 pub(crate) mod history;
@@ -31,7 +32,7 @@ use lakekey_core::rotation::next::next;
 use lakekey_core::runner;
 use lakekey_core::storage::Disk;
 
-use crate::args::{Format, Names};
+use crate::args::{Names, Output};
 use crate::failure::Failure;
 use crate::person::Person;
 use crate::printer::Printer;
@@ -97,8 +98,8 @@ impl Session {
     fn display(&self) -> Display {
         match (self.bars, self.settings.output) {
             (true, _) => Display::bars(self.printer.stderr.clone()),
-            (false, Format::Text) => Display::Lines(self.printer.stderr.clone()),
-            (false, Format::Json) => Display::Silent,
+            (false, Output::Text | Output::Csv) => Display::Lines(self.printer.stderr.clone()),
+            (false, Output::Json) => Display::Silent,
         }
     }
 }

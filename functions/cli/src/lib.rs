@@ -88,6 +88,10 @@ pub async fn run(args: Vec<OsString>, surroundings: CliSurroundings) -> ExitStat
         Ok(settings) => settings,
         Err(error) => return printer.failure(&error.into(), settings::guess_output(&args, &environment)),
     };
+    if settings.output == args::Output::Csv && !matches!(verb, Verb::Discover(_)) {
+        let error = Error::usage("usage", "only `discover` writes csv").hint("use `--output json` for programs");
+        return printer.failure(&error.into(), settings.output);
+    }
     let subscriber = logging::subscriber(&settings, printer.stderr.clone(), printer.colour_stderr, &clock);
     let bars = surroundings.stderr_is_terminal;
     let never = || -> Pin<Box<dyn Future<Output = ()> + Send>> { Box::pin(std::future::pending()) };
@@ -111,6 +115,7 @@ async fn perform(verb: &Verb, session: &mut Session) -> ExitStatus {
         Verb::Schema => commands::schema::schema(session).await,
         Verb::Validate => commands::validate::validate(session).await,
         Verb::Doctor(args) => commands::doctor::doctor(args, session).await,
+        Verb::Discover(args) => commands::discover::discover(args, session).await,
         Verb::Plan(args) => commands::plan::plan(args, session).await,
         Verb::Rotate(args) => commands::rotate::rotate(args, session).await,
         Verb::Reapply(args) => commands::reapply::reapply(args, session).await,
@@ -125,18 +130,18 @@ async fn perform(verb: &Verb, session: &mut Session) -> ExitStatus {
 }
 
 /// Help and version are answers; the rest is wrong usage.
-fn not_a_command(error: &clap::Error, output: args::Format, printer: &mut Printer) -> ExitStatus {
+fn not_a_command(error: &clap::Error, output: args::Output, printer: &mut Printer) -> ExitStatus {
     let text = error.render().ansi().to_string();
     match (error.kind(), output) {
         (ErrorKind::DisplayHelp | ErrorKind::DisplayVersion, _) => match printer.text(&text) {
             Ok(()) => ExitStatus::Done,
             Err(error) => printer.failure(&error.into(), output),
         },
-        (_, args::Format::Text) => {
+        (_, args::Output::Text | args::Output::Csv) => {
             printer.say(&text);
             ExitStatus::Usage
         }
-        (_, args::Format::Json) => printer.failure(&Failure::Command(usage(error)), output),
+        (_, args::Output::Json) => printer.failure(&Failure::Command(usage(error)), output),
     }
 }
 
@@ -172,9 +177,13 @@ fn stopped(verb: &Verb) -> Error {
         Verb::Serve(_) => Error::unfinished("stopped", moved).hint("`lakekey serve` goes on where this was stopped"),
         Verb::Forget(_) => Error::unfinished("stopped", moved).hint("`lakekey history` says whether it was recorded"),
         Verb::Init(_) => Error::unfinished("stopped", "stopped; no config was written, unless it was said to be"),
-        Verb::Schema | Verb::Validate | Verb::Doctor(_) | Verb::Plan(_) | Verb::Status(_) | Verb::History(_) => {
-            Error::unfinished("stopped", "stopped; nothing was changed")
-        }
+        Verb::Schema
+        | Verb::Validate
+        | Verb::Doctor(_)
+        | Verb::Discover(_)
+        | Verb::Plan(_)
+        | Verb::Status(_)
+        | Verb::History(_) => Error::unfinished("stopped", "stopped; nothing was changed"),
     }
 }
 

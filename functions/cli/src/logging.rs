@@ -57,7 +57,7 @@ mod tests {
 
     fn logged(verbosity: u8, log_format: Format) -> String {
         let buffer = Buffer::default();
-        let settings = Settings { config: None, output: Format::Text, log_format, verbosity };
+        let settings = Settings { config: None, output: crate::args::Output::Text, log_format, verbosity };
         let subscriber = subscriber(&settings, Stderr::new(Box::new(buffer.clone())), false, &Clock::wall());
         tracing::subscriber::with_default(subscriber, || {
             tracing::warn!(target: "lakekey_core::http", "slow");

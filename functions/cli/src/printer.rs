@@ -8,7 +8,7 @@ use lakekey_core::config::env_vars::Environment;
 use lakekey_core::error::{Error, ExitStatus};
 use serde::Serialize;
 
-use crate::args::Format;
+use crate::args::Output;
 use crate::failure::Failure;
 use crate::stderr::Stderr;
 use crate::text;
@@ -25,31 +25,37 @@ pub(crate) struct Printer {
 
 impl Printer {
     /// Prints the report and says what it means for the exit status.
-    pub(crate) fn outcome(&mut self, outcome: &Outcome, output: Format) -> Result<ExitStatus, Error> {
+    pub(crate) fn outcome(&mut self, outcome: &Outcome, output: Output) -> Result<ExitStatus, Error> {
         match (output, outcome) {
-            (Format::Text, _) => self.text(&text::outcome(outcome, self.width)),
-            (Format::Json, Outcome::Plan(report)) => self.json(report),
-            (Format::Json, Outcome::Moved(report)) => self.json(report),
-            (Format::Json, Outcome::Status(report)) => self.json(report),
-            (Format::Json, Outcome::Doctor(report)) => self.json(report),
-            (Format::Json, Outcome::History(report)) => self.json(report),
+            (Output::Csv, Outcome::Discovered(report)) => {
+                self.say(&text::warnings(&report.problems));
+                self.write(&report.mapping_list())
+            }
+            // No other command gets as far with `csv`.
+            (Output::Text | Output::Csv, _) => self.text(&text::outcome(outcome, self.width)),
+            (Output::Json, Outcome::Plan(report)) => self.json(report),
+            (Output::Json, Outcome::Moved(report)) => self.json(report),
+            (Output::Json, Outcome::Status(report)) => self.json(report),
+            (Output::Json, Outcome::Doctor(report)) => self.json(report),
+            (Output::Json, Outcome::Discovered(report)) => self.json(report),
+            (Output::Json, Outcome::History(report)) => self.json(report),
         }
         .map_err(|error| match outcome {
             // Not a failure before anything changed: targets have moved, only nobody has heard.
             Outcome::Moved(_) => Error::unfinished("stdout-unwritable", "what was done can't be written to standard output")
                 .hint("see `lakekey status`")
                 .caused_by(error),
-            Outcome::Plan(_) | Outcome::Status(_) | Outcome::Doctor(_) | Outcome::History(_) => error,
+            Outcome::Plan(_) | Outcome::Status(_) | Outcome::Doctor(_) | Outcome::Discovered(_) | Outcome::History(_) => error,
         })?;
         Ok(outcome.exit_status())
     }
 
     /// Prints why there is no report.
-    pub(crate) fn failure(&mut self, failure: &Failure, output: Format) -> ExitStatus {
+    pub(crate) fn failure(&mut self, failure: &Failure, output: Output) -> ExitStatus {
         match output {
-            Format::Text => self.say(&text::failure(failure)),
+            Output::Text | Output::Csv => self.say(&text::failure(failure)),
             // What can't be written is lost; the exit status still tells.
-            Format::Json => drop(self.json(&failure.report())),
+            Output::Json => drop(self.json(&failure.report())),
         }
         failure.exit_status()
     }
@@ -117,7 +123,7 @@ mod tests {
             colour_stderr: false,
             width: None,
         };
-        printer.outcome(outcome, Format::Json).map_err(|error| error.kind())
+        printer.outcome(outcome, Output::Json).map_err(|error| error.kind())
     }
 
     #[test]

@@ -5,14 +5,14 @@ use std::ffi::OsString;
 use lakekey_core::config::env_vars::Environment;
 use lakekey_core::error::Error;
 
-use crate::args::{Format, Options};
+use crate::args::{By, Format, Options, Output};
 
 /// The options of every command, resolved.
 #[derive(Debug)]
 pub(crate) struct Settings {
     /// The value of `--config`; its twin is the config loader's business.
     pub(crate) config: Option<String>,
-    pub(crate) output: Format,
+    pub(crate) output: Output,
     pub(crate) log_format: Format,
     /// 0 logs warnings, 1 information, 2 and 3 more.
     pub(crate) verbosity: u8,
@@ -22,7 +22,7 @@ impl Settings {
     pub(crate) fn resolve(options: Options, environment: &Environment) -> Result<Self, Error> {
         Ok(Self {
             config: options.config,
-            output: format(options.output, OUTPUT, environment)?,
+            output: output(options.output, environment)?,
             log_format: format(options.log_format, LOG_FORMAT, environment)?,
             verbosity: if options.verbose > 0 { options.verbose } else { verbosity(environment)? },
         })
@@ -30,17 +30,17 @@ impl Settings {
 }
 
 /// How to answer when the command line can't be parsed: what `--output` seems to ask for, else its twin.
-pub(crate) fn guess_output(args: &[OsString], environment: &Environment) -> Format {
+pub(crate) fn guess_output(args: &[OsString], environment: &Environment) -> Output {
     let mut words = args.iter().filter_map(|word| word.to_str()).take_while(|word| *word != "--");
     while let Some(word) = words.next() {
         let value = if word == "--output" { words.next() } else { word.strip_prefix("--output=") };
         match value {
-            Some("json") => return Format::Json,
-            Some(_) => return Format::Text,
+            Some("json") => return Output::Json,
+            Some(_) => return Output::Text,
             None => {}
         }
     }
-    format(None, OUTPUT, environment).unwrap_or(Format::Text)
+    output(None, environment).unwrap_or(Output::Text)
 }
 
 /// A switch of one command: the flag, else its twin.
@@ -50,6 +50,27 @@ pub(crate) fn switch(flag: bool, name: &str, environment: &Environment) -> Resul
         (false, None | Some("0" | "false" | "no")) => Ok(false),
         (false, Some("1" | "true" | "yes")) => Ok(true),
         (false, Some(value)) => Err(wrong(name, value, "`true` or `false`")),
+    }
+}
+
+/// How `discover` looks: the flag, else its twin.
+pub(crate) fn by(flag: Option<By>, environment: &Environment) -> Result<Option<By>, Error> {
+    match (flag, environment.get(DISCOVER_BY)) {
+        (Some(by), _) => Ok(Some(by)),
+        (None, None) => Ok(None),
+        (None, Some("workspaces")) => Ok(Some(By::Workspaces)),
+        (None, Some("scanner")) => Ok(Some(By::Scanner)),
+        (None, Some(value)) => Err(wrong(DISCOVER_BY, value, "`workspaces` or `scanner`")),
+    }
+}
+
+fn output(flag: Option<Output>, environment: &Environment) -> Result<Output, Error> {
+    match (flag, environment.get(OUTPUT)) {
+        (Some(output), _) => Ok(output),
+        (None, None | Some("text")) => Ok(Output::Text),
+        (None, Some("json")) => Ok(Output::Json),
+        (None, Some("csv")) => Ok(Output::Csv),
+        (None, Some(value)) => Err(wrong(OUTPUT, value, "`text`, `json` or `csv`")),
     }
 }
 
@@ -78,6 +99,8 @@ const LOG_FORMAT: &str = "LAKEKEY_LOG_FORMAT";
 const VERBOSE: &str = "LAKEKEY_VERBOSE";
 /// Twin of `reapply --refresh`.
 pub(crate) const REFRESH: &str = "LAKEKEY_REFRESH";
+/// Twin of `discover --by`.
+const DISCOVER_BY: &str = "LAKEKEY_DISCOVER_BY";
 /// Twin of `serve --listen`.
 pub(crate) const LISTEN: &str = "LAKEKEY_LISTEN";
 /// Twin of `serve --behind-tls`.
@@ -95,19 +118,19 @@ mod tests {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     }
 
-    fn options(output: Option<Format>, verbose: u8) -> Options {
+    fn options(output: Option<Output>, verbose: u8) -> Options {
         Options { config: None, output, verbose, log_format: None }
     }
 
     #[test]
     fn a_flag_wins_over_its_twin_and_the_twin_over_the_default() {
         let json = environment(&[("LAKEKEY_OUTPUT", "json"), ("LAKEKEY_VERBOSE", "2")]);
-        let settings = Settings::resolve(options(Some(Format::Text), 1), &json).expect("valid");
-        assert_eq!((settings.output, settings.verbosity), (Format::Text, 1));
+        let settings = Settings::resolve(options(Some(Output::Text), 1), &json).expect("valid");
+        assert_eq!((settings.output, settings.verbosity), (Output::Text, 1));
         let settings = Settings::resolve(options(None, 0), &json).expect("valid");
-        assert_eq!((settings.output, settings.verbosity, settings.log_format), (Format::Json, 2, Format::Text));
+        assert_eq!((settings.output, settings.verbosity, settings.log_format), (Output::Json, 2, Format::Text));
         let settings = Settings::resolve(options(None, 0), &environment(&[])).expect("valid");
-        assert_eq!((settings.output, settings.verbosity), (Format::Text, 0));
+        assert_eq!((settings.output, settings.verbosity), (Output::Text, 0));
     }
 
     #[test]
@@ -132,10 +155,10 @@ mod tests {
         let args = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
         let none = environment(&[]);
         let json = environment(&[("LAKEKEY_OUTPUT", "json")]);
-        assert_eq!(guess_output(&args(&["lakekey", "rotat", "--output", "json"]), &none), Format::Json);
-        assert_eq!(guess_output(&args(&["lakekey", "--output=json", "rotat"]), &none), Format::Json);
-        assert_eq!(guess_output(&args(&["lakekey", "rotat"]), &json), Format::Json);
-        assert_eq!(guess_output(&args(&["lakekey", "--output", "text", "rotat"]), &json), Format::Text);
-        assert_eq!(guess_output(&args(&["lakekey", "rotat", "--", "--output=json"]), &none), Format::Text);
+        assert_eq!(guess_output(&args(&["lakekey", "rotat", "--output", "json"]), &none), Output::Json);
+        assert_eq!(guess_output(&args(&["lakekey", "--output=json", "rotat"]), &none), Output::Json);
+        assert_eq!(guess_output(&args(&["lakekey", "rotat"]), &json), Output::Json);
+        assert_eq!(guess_output(&args(&["lakekey", "--output", "text", "rotat"]), &json), Output::Text);
+        assert_eq!(guess_output(&args(&["lakekey", "rotat", "--", "--output=json"]), &none), Output::Text);
     }
 }

@@ -64,6 +64,7 @@ fn help_shows_what_exists() {
       schema    Print the JSON Schema of the config
       validate  Check the config offline and report everything that is wrong with it
       doctor    Look whether a rotation has every permission that it needs; writes nothing anywhere
+      discover  List every Databricks data source that the identities can see
       plan      Show what `rotate` would do, target by target; writes nothing anywhere
       rotate    Rotate what is due, resume what is open, retire what is past grace
       reapply   Send the current secret to its targets again
@@ -76,7 +77,7 @@ fn help_shows_what_exists() {
 
     Options:
           --config <PATH>        The config file [env: LAKEKEY_CONFIG, a path or the document itself] [default: lakekey.yaml]
-          --output <FORMAT>      How results are written to stdout [env: LAKEKEY_OUTPUT] [default: text] [possible values: text, json]
+          --output <FORMAT>      How results are written to stdout; csv is for `discover` [env: LAKEKEY_OUTPUT] [default: text] [possible values: text, json, csv]
       -v, --verbose...           Log more to stderr; up to three times [env: LAKEKEY_VERBOSE=0..3]
           --log-format <FORMAT>  How log lines are written [env: LAKEKEY_LOG_FORMAT] [default: text] [possible values: text, json]
       -h, --help                 Print help
@@ -102,7 +103,7 @@ fn help_shows_what_exists() {
 
 #[test]
 fn every_command_has_examples() {
-    for command in ["schema", "validate", "plan", "rotate", "reapply", "forget", "status", "history", "serve"] {
+    for command in ["schema", "validate", "discover", "plan", "rotate", "reapply", "forget", "status", "history", "serve"] {
         let help = lakekey(&format!("{command} --help"), &[]);
         assert!(help.starts_with("exit 0\n") && help.contains(&format!("Examples:\n  lakekey {command}")), "{help}");
     }
@@ -119,7 +120,7 @@ fn every_command_has_examples() {
     Options:
           --config <PATH>        The config file [env: LAKEKEY_CONFIG, a path or the document itself] [default: lakekey.yaml]
           --force                Rotate although not due; an open rotation is resumed instead
-          --output <FORMAT>      How results are written to stdout [env: LAKEKEY_OUTPUT] [default: text] [possible values: text, json]
+          --output <FORMAT>      How results are written to stdout; csv is for `discover` [env: LAKEKEY_OUTPUT] [default: text] [possible values: text, json, csv]
       -v, --verbose...           Log more to stderr; up to three times [env: LAKEKEY_VERBOSE=0..3]
           --log-format <FORMAT>  How log lines are written [env: LAKEKEY_LOG_FORMAT] [default: text] [possible values: text, json]
       -h, --help                 Print help
@@ -216,7 +217,7 @@ fn a_wrong_twin_is_wrong_usage() {
     --- stdout
     --- stderr
     error: the environment variable LAKEKEY_OUTPUT is `xml`
-    hint: set it to `text` or `json`
+    hint: set it to `text`, `json` or `csv`
     ");
 }
 

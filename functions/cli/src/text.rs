@@ -2,6 +2,7 @@
 //! takes the colours out where they are not wanted. Every word that came from outside passes [`printable`] first, so that no
 //! dataset can be named so as to drive a terminal.
 
+mod discover;
 mod doctor;
 mod failure;
 mod history;
@@ -27,6 +28,7 @@ pub(crate) fn outcome(outcome: &Outcome, width: Option<usize>) -> String {
         Outcome::Moved(report) => movement::movement(report, width),
         Outcome::Status(report) => status::status(report),
         Outcome::Doctor(report) => doctor::doctor(report, width),
+        Outcome::Discovered(report) => discover::discover(report, width),
         Outcome::History(report) => history::history(report),
     }
 }
@@ -91,6 +93,18 @@ fn problem(problem: &Problem, indent: usize) -> String {
     let mut text = format!("{:indent$}{}: {}\n", "", "error".red().bold(), printable(&problem.message));
     if let Some(hint) = &problem.hint {
         text.push_str(&hinted(hint, indent));
+    }
+    text
+}
+
+/// The same for what is no failure, each as `warning: …`.
+pub(crate) fn warnings(problems: &[Problem]) -> String {
+    let mut text = String::new();
+    for found in problems {
+        let _ = writeln!(text, "{}: {}", "warning".yellow().bold(), printable(&found.message));
+        if let Some(hint) = &found.hint {
+            text.push_str(&hinted(hint, 0));
+        }
     }
     text
 }

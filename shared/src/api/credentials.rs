@@ -66,7 +66,7 @@ pub(super) async fn history(
     let mut histories =
         match api.app.run(Command::History { names, verify: verify.unwrap_or_default() }, &Progress::none()).await? {
             Outcome::History(report) => report.credentials,
-            Outcome::Plan(_) | Outcome::Moved(_) | Outcome::Status(_) | Outcome::Doctor(_) => Vec::new(),
+            Outcome::Plan(_) | Outcome::Moved(_) | Outcome::Status(_) | Outcome::Discovered(_) | Outcome::Doctor(_) => Vec::new(),
         };
     histories.pop().map(Json).ok_or_else(|| unknown(&api, name.as_str()))
 }
@@ -82,7 +82,9 @@ pub(super) struct HistoryQuery {
 pub(super) async fn statuses(api: &Api, names: Vec<CredentialName>) -> Result<Vec<CredentialStatus>, Error> {
     match api.app.run(Command::Status { names }, &Progress::none()).await? {
         Outcome::Status(report) => Ok(report.credentials),
-        Outcome::Plan(_) | Outcome::Moved(_) | Outcome::History(_) | Outcome::Doctor(_) => Ok(Vec::new()),
+        Outcome::Plan(_) | Outcome::Moved(_) | Outcome::History(_) | Outcome::Discovered(_) | Outcome::Doctor(_) => {
+            Ok(Vec::new())
+        }
     }
 }
 

@@ -156,7 +156,7 @@ fn ending(answer: Result<Outcome, Error>) -> (OperationState, Result<MoveReport,
             let state = state_of(outcome.exit_status());
             match outcome {
                 Outcome::Moved(report) => (state, Ok(report)),
-                Outcome::Plan(_) | Outcome::Status(_) | Outcome::History(_) | Outcome::Doctor(_) => {
+                Outcome::Plan(_) | Outcome::Status(_) | Outcome::History(_) | Outcome::Discovered(_) | Outcome::Doctor(_) => {
                     (state, Ok(MoveReport::default()))
                 }
             }

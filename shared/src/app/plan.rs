@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::FutureExt;
+use futures::future::join;
 
 use super::{App, few_at_once, principal};
 use crate::config::Credential;
 use crate::error::{Error, ErrorKind, Problem};
-use crate::ids::{CredentialName, SecretId, TargetId};
+use crate::ids::{CredentialName, SecretId, TargetId, Workspace};
+use crate::inventory::{self, Left};
 use crate::report::{
     CredentialPlan, LeftOut, Phase, PlanReport, PlannedDataset, PlannedPrincipal, PlannedSecrets, PlannedStep, PlannedTarget,
     SECRETS_MAX,
@@ -20,7 +22,7 @@ use crate::rotation::preflight::{self, Preflight, Principal};
 use crate::rotation::recover::{self, Listed, Origin};
 use crate::rotation::state::State;
 use crate::rotation::waves;
-use crate::targets::TargetSpec;
+use crate::targets::{PowerBiTargets, TargetSpec};
 
 impl App {
     pub(super) async fn plan(&self, credentials: &[&Credential]) -> Result<PlanReport, Error> {
@@ -65,7 +67,12 @@ impl App {
             None => (State::default(), Vec::new()),
         };
         let targets = self.targets(credential)?;
-        let found = Box::pin(preflight::preflight(credential, &workspaces, principal.as_ref(), targets.as_ref())).await?;
+        let (found, beyond) = join(
+            Box::pin(preflight::preflight(credential, &workspaces, principal.as_ref(), targets.as_ref())),
+            Box::pin(beyond(credential, targets.as_ref())),
+        )
+        .await;
+        let (found, beyond) = (found?, beyond?);
         let adoptable = if state.begun.is_none() { self.adoptable(credential, &listing).await? } else { None };
         let due = match &adoptable {
             Some(_) => Due {
@@ -95,7 +102,7 @@ impl App {
             secrets: PlannedSecrets { used: count(listing.len()), cap: SECRETS_MAX, foreign: count(foreign) },
             steps: self.steps(credential, principal.as_ref(), &state, &found, (open || due.due, adoptable)),
             targets: planned_targets(&state, credential, &found),
-            left: found.selection.left.iter().map(|left| LeftOut { id: left.id.clone(), reason: left.reason.clone() }).collect(),
+            left: found.selection.left.iter().chain(&beyond).map(left_out).collect(),
             problems,
         })
     }
@@ -165,6 +172,17 @@ impl App {
         let id = stored.and_then(|value| value.secret_id);
         Ok(id.filter(|id| listing.iter().any(|listed| listed.id == *id)))
     }
+}
+
+/// What else uses the credential's workspaces, and is read of here only.
+async fn beyond(credential: &Credential, targets: Option<&PowerBiTargets>) -> Result<Vec<Left>, Error> {
+    let (Some(clients), Some(targets)) = (targets, &credential.targets) else { return Ok(Vec::new()) };
+    let hosts: Vec<Workspace> = std::iter::once(&credential.workspace).chain(&credential.also_workspaces).cloned().collect();
+    inventory::beyond(&clients.powerbi, &hosts, targets).await
+}
+
+fn left_out(left: &Left) -> LeftOut {
+    LeftOut { id: left.id.clone(), reason: left.reason.clone() }
 }
 
 fn foreign(state: &State, listing: &[Listed]) -> usize {

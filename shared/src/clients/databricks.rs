@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
 
+use crate::http::memo::Memo;
 use crate::http::{Call, Effect, Http, HttpError, Service, json};
 use crate::identity::Signer;
 use crate::ids::Workspace;
@@ -39,12 +40,19 @@ pub struct Databricks {
     workspace: Workspace,
     signer: Signer,
     level: Level,
+    memo: Option<Memo>,
 }
 
 impl Databricks {
     /// The client of `workspace`, signed in by `signer`; nothing is sent yet.
     pub fn new(http: Arc<Http>, workspace: Workspace, signer: Signer) -> Self {
-        Self { http, workspace, signer, level: Level::Workspace { account: None } }
+        Self { http, workspace, signer, level: Level::Workspace { account: None }, memo: None }
+    }
+
+    /// The same client, whose reads are shared with everybody who has this memo.
+    #[must_use]
+    pub fn sharing(self, memo: Option<Memo>) -> Self {
+        Self { memo, ..self }
     }
 
     /// The workspace it talks to.
@@ -61,8 +69,13 @@ impl Databricks {
     }
 
     async fn get<T: DeserializeOwned>(&self, what: &'static str, path: &str) -> Result<T, HttpError> {
-        let answer = self.send(what, json::request(Method::GET, &self.url(path)), Effect::Repeatable, None).await?;
-        json::read(what, &self.target(&Method::GET, path), &answer)
+        let (url, place) = (self.url(path), self.target(&Method::GET, path));
+        let ask = Box::pin(self.send(what, json::request(Method::GET, &url), Effect::Repeatable, None));
+        let answer = match &self.memo {
+            Some(memo) => memo.read(format!("{} {url}", self.signer.identity()), (what, &place), ask).await?,
+            None => ask.await?,
+        };
+        json::read(what, &place, &answer)
     }
 
     async fn send(

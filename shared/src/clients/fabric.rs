@@ -25,6 +25,7 @@ pub use gateways::{FabricGateway, Member, NetworkKind};
 pub use operations::ConnectionStatus;
 pub use update::{ConnectionUpdate, NewCredentials, SealedFor, UpdateDetails};
 
+use crate::http::memo::Memo;
 use crate::http::{Call, Effect, Http, HttpError, Service, json, page};
 use crate::identity::Signer;
 use crate::ids::{DatasourceId, GatewayId};
@@ -35,6 +36,7 @@ pub struct Fabric {
     http: Arc<Http>,
     base: Url,
     signer: Signer,
+    memo: Option<Memo>,
 }
 
 /// A connection; its id is that of Power BI's data source.
@@ -65,7 +67,18 @@ pub struct Connection {
 impl Fabric {
     /// A client for the API at `base`.
     pub fn new(http: Arc<Http>, base: Url, signer: Signer) -> Self {
-        Self { http, base, signer }
+        Self { http, base, signer, memo: None }
+    }
+
+    /// The same client, whose reads are shared with everybody who has this memo.
+    #[must_use]
+    pub fn sharing(self, memo: Option<Memo>) -> Self {
+        Self { memo, ..self }
+    }
+
+    /// How many credentials share its reads.
+    pub fn askers(&self) -> usize {
+        self.memo.as_ref().map_or(1, Memo::askers)
     }
 
     /// Who the client is.
@@ -93,8 +106,13 @@ impl Fabric {
 
     async fn get<T: DeserializeOwned>(&self, what: &'static str, path: &[&str], query: Option<&str>) -> Result<T, HttpError> {
         let url = self.address(path, query);
-        let answer = self.send(what, json::request(Method::GET, url.as_str()), None).await?;
-        json::read(what, &target(&Method::GET, &url), &answer)
+        let place = target(&Method::GET, &url);
+        let ask = Box::pin(self.send(what, json::request(Method::GET, url.as_str()), None));
+        let answer = match &self.memo {
+            Some(memo) => memo.read(format!("{} {url}", self.signer.identity()), (what, &place), ask).await?,
+            None => ask.await?,
+        };
+        json::read(what, &place, &answer)
     }
 
     /// Everything that is asked of Fabric may be asked twice.

@@ -3,7 +3,9 @@
 //! rows without a usable id are left out.
 
 mod connection;
+mod items;
 pub(in crate::clients) mod request;
+mod scanner;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -17,7 +19,10 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 pub use connection::DatabricksSource;
+pub use items::{Item, ItemKind};
+pub use scanner::{ScannedGroup, Scanner};
 
+use crate::http::memo::{self, Memo};
 use crate::http::page::PageError;
 use crate::http::{Call, Effect, Http, HttpError, Sent, Service, json};
 use crate::identity::Signer;
@@ -31,6 +36,7 @@ pub struct PowerBi {
     http: Arc<Http>,
     base: Url,
     signer: Signer,
+    memo: Option<Memo>,
 }
 
 /// A workspace.
@@ -40,6 +46,8 @@ pub struct Group {
     pub id: GroupId,
     /// Its name.
     pub name: String,
+    /// Whether it is somebody's own ("My workspace"), whose paths are closed to service principals.
+    pub is_personal: bool,
 }
 
 /// A dataset (semantic model).
@@ -148,7 +156,7 @@ pub struct CredentialDetails<'a> {
 
 /// Whether the service definitely said no: a status that another attempt would not change.
 pub fn is_refusal(error: &HttpError) -> bool {
-    error.status().is_some_and(|status| status.is_client_error() && !matches!(status.as_u16(), 408 | 425 | 429))
+    error.status().is_some_and(memo::is_final)
 }
 
 /// Rows asked for in one page of workspaces, and the pages read at most: half a million workspaces.
@@ -158,7 +166,13 @@ const GROUP_PAGES_MAX: usize = 100;
 impl PowerBi {
     /// A client for the API at `base`.
     pub fn new(http: Arc<Http>, base: Url, signer: Signer) -> Self {
-        Self { http, base, signer }
+        Self { http, base, signer, memo: None }
+    }
+
+    /// The same client, whose reads are shared with everybody who has this memo.
+    #[must_use]
+    pub fn sharing(self, memo: Option<Memo>) -> Self {
+        Self { memo, ..self }
     }
 
     /// Who the client is.
@@ -294,9 +308,15 @@ impl PowerBi {
 
     async fn get<T: DeserializeOwned>(&self, what: &'static str, path: &[&str], query: Option<&str>) -> Result<T, HttpError> {
         let url = self.address(path, query);
+        let place = target(&Method::GET, &url);
         let (request, signer) = (json::request(Method::GET, url.as_str()), Some(&self.signer));
         let call = Call { service: Service::PowerBi, what, request, signer, effect: Effect::Repeatable, not_after: None };
-        json::read(what, &target(&Method::GET, &url), &self.http.send(call).await?)
+        let ask = Box::pin(self.http.send(call));
+        let answer = match &self.memo {
+            Some(memo) => memo.read(format!("{} {url}", self.signer.identity()), (what, &place), ask).await?,
+            None => ask.await?,
+        };
+        json::read(what, &place, &answer)
     }
 
     async fn send(

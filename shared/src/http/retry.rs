@@ -59,6 +59,8 @@ pub enum Outcome {
     Ambiguous,
     /// The service refused the token itself (401, or Databricks' 403 for a token about to expire).
     TokenRejected,
+    /// A whole answer, longer than is read: another would be as long.
+    TooLarge,
     /// The service asked to slow down in words that carry no throttling status (token endpoints).
     Throttled,
     /// Any other answer that is no success.
@@ -93,7 +95,7 @@ pub fn decide(attempt: &Attempt, outcome: Outcome, budget: &Budget, jitter: f64)
             Some(asked) => asked + SPREAD_MAX.mul_f64(jitter),
             None => backoff(attempt.number, jitter),
         },
-        Outcome::Ambiguous | Outcome::Throttled | Outcome::Answer { .. } => return Decision::GiveUp,
+        Outcome::TooLarge | Outcome::Ambiguous | Outcome::Throttled | Outcome::Answer { .. } => return Decision::GiveUp,
     };
     if attempt.number >= budget.attempts_max || attempt.elapsed + wait > budget.time {
         return Decision::GiveUp;

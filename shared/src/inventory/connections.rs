@@ -30,7 +30,8 @@ pub(super) struct Connections {
     has_networks: bool,
 }
 
-/// From this many connections on, the list of all comes first: Fabric allows 200 calls a minute.
+/// From this many connections on, counting those of the credentials that share the answers, the list of all comes first:
+/// Fabric allows 200 calls a minute.
 const LIST_FROM: usize = 8;
 
 impl Connections {
@@ -82,7 +83,7 @@ impl Connections {
     /// only, so what it lacks is asked for one by one.
     pub(super) async fn read(&mut self, fabric: &Fabric, mut sources: BTreeSet<DatasourceId>) -> Result<(), Error> {
         sources.retain(|source| !self.known.contains_key(source));
-        if sources.len() >= LIST_FROM {
+        if sources.len() * fabric.askers() >= LIST_FROM {
             self.list(fabric).await?;
             sources.retain(|source| !self.known.contains_key(source));
         }

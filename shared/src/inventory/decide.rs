@@ -91,14 +91,8 @@ impl Decided {
     fn decide(&mut self, walk: &Walk, connections: &Connections, config: &config::Targets, id: TargetId, candidate: Candidate) {
         let gateway = candidate.gateway.as_ref().and_then(|gateway| walk.gateways.get(gateway));
         let connection = connections.get(&candidate.datasource);
-        let reach = match (gateway, connection) {
-            (None, None) if is_behind_hidden_gateway(walk, connections, &candidate) => Reach::ForeignGateway,
-            (gateway, connection) => Reach::of(gateway, connection),
-        };
-        let credential_type = match &candidate.on_gateway {
-            Some(source) => source.credential_type.as_deref(),
-            None => connection.and_then(|connection| connection.credential_type.as_deref()),
-        };
+        let reach = reach(walk, connections, &candidate);
+        let credential_type = credential_kind(&candidate, connections);
         let through_fabric = connection.filter(|_| candidate.by_connection || reach == Reach::Vnet);
         let kind = match reach {
             Reach::PersonalGateway => return self.leave(&id, "personal gateway: only its owner can enter credentials"),
@@ -193,6 +187,23 @@ impl Decided {
                 "make the identity an administrator of the gateway (Manage connections and gateways, Manage users), or narrow targets.select",
             ));
         }
+    }
+}
+
+/// How a candidate is reached.
+pub(super) fn reach(walk: &Walk, connections: &Connections, candidate: &Candidate) -> Reach {
+    let gateway = candidate.gateway.as_ref().and_then(|gateway| walk.gateways.get(gateway));
+    match (gateway, connections.get(&candidate.datasource)) {
+        (None, None) if is_behind_hidden_gateway(walk, connections, candidate) => Reach::ForeignGateway,
+        (gateway, connection) => Reach::of(gateway, connection),
+    }
+}
+
+/// The kind of credential that it holds, in the service's spelling: the gateway's word, else Fabric's.
+pub(super) fn credential_kind<'a>(candidate: &'a Candidate, connections: &'a Connections) -> Option<&'a str> {
+    match &candidate.on_gateway {
+        Some(source) => source.credential_type.as_deref(),
+        None => connections.get(&candidate.datasource)?.credential_type.as_deref(),
     }
 }
 

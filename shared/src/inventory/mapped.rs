@@ -2,21 +2,21 @@
 //! compared exactly. Problems begin with the row's file and line. Pure.
 
 use super::connections::Connections;
-use super::rows::{Candidate, Matched, is_named};
+use super::rows::{Candidate, Hosts, Matched, is_named};
 use super::walk::Walk;
 use crate::config::mapping::MappedRow;
 use crate::error::Problem;
-use crate::ids::{DatasourceId, Workspace};
+use crate::ids::{DatasourceId, WarehouseId, Workspace};
 
 impl Matched {
     pub(super) fn mapped(
         &mut self,
         walk: &Walk,
         connections: &Connections,
-        workspaces: &[Workspace],
+        hosts: Hosts<'_>,
         (row, wanted): (usize, &MappedRow),
     ) {
-        match self.find(walk, connections, workspaces, wanted) {
+        match self.find(walk, connections, hosts, wanted) {
             Ok(source) => self.name(row, |candidate| candidate.datasource == source),
             Err(mut problem) => {
                 problem.message = format!("{}: {}", wanted.at, problem.message);
@@ -29,11 +29,13 @@ impl Matched {
         &self,
         walk: &Walk,
         connections: &Connections,
-        workspaces: &[Workspace],
+        hosts: Hosts<'_>,
         wanted: &MappedRow,
     ) -> Result<DatasourceId, Problem> {
         let MappedRow { source, workspace, warehouse, .. } = wanted;
-        if !workspaces.contains(workspace) {
+        if let Hosts::Of(workspaces) = hosts
+            && !workspaces.contains(workspace)
+        {
             let message = format!("{} is none of the credential's workspaces", workspace.host());
             let known: Vec<&str> = workspaces.iter().map(Workspace::host).collect();
             return Err(Problem::new("mapping-workspace", message)
@@ -44,9 +46,7 @@ impl Matched {
                 && wanted.gateway.as_ref().is_none_or(|gateway| is_on(candidate, gateway, walk, connections))
         };
         let called: Vec<&Candidate> = self.candidates.values().filter(called).collect();
-        let there = |candidate: &&&Candidate| {
-            candidate.source.host == workspace.host() && candidate.source.warehouse.as_ref() == Some(warehouse)
-        };
+        let there = |candidate: &&&Candidate| is_at(candidate, workspace.host(), warehouse);
         let found: Vec<&&Candidate> = called.iter().filter(there).collect();
         match (&found[..], &called[..]) {
             ([one], _) => Ok(one.datasource.clone()),
@@ -71,6 +71,10 @@ impl Matched {
     }
 }
 
+pub(super) fn is_at(candidate: &Candidate, host: &str, warehouse: &WarehouseId) -> bool {
+    candidate.source.host == host && candidate.source.warehouse.as_ref() == Some(warehouse)
+}
+
 /// As its gateway or Fabric calls it; cloud sources of Power BI have no name.
 pub(super) fn name<'a>(candidate: &'a Candidate, connections: &'a Connections) -> &'a str {
     let on_gateway = candidate.on_gateway.as_ref().and_then(|source| source.name.as_deref());
@@ -78,7 +82,7 @@ pub(super) fn name<'a>(candidate: &'a Candidate, connections: &'a Connections) -
     on_gateway.or_else(at_fabric).unwrap_or_default()
 }
 
-fn is_on(candidate: &Candidate, gateway: &str, walk: &Walk, connections: &Connections) -> bool {
+pub(super) fn is_on(candidate: &Candidate, gateway: &str, walk: &Walk, connections: &Connections) -> bool {
     candidate.gateway.as_ref().is_some_and(|id| is_named(gateway, id.as_str(), gateway_name(id, walk, connections)))
 }
 

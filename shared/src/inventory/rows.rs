@@ -61,8 +61,22 @@ pub(super) fn is_named(text: &str, id: &str, name: &str) -> bool {
     text.eq_ignore_ascii_case(id) || text == name
 }
 
-pub(super) fn uses_workspace(source: Option<&DatabricksSource>, workspaces: &[Workspace]) -> bool {
-    source.is_some_and(|source| workspaces.iter().any(|workspace| workspace.host() == source.host))
+/// The Databricks workspaces in question.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Hosts<'a> {
+    /// Whichever there are.
+    Every,
+    /// Those of a credential.
+    Of(&'a [Workspace]),
+}
+
+impl Hosts<'_> {
+    pub(super) fn have(self, source: Option<&DatabricksSource>) -> bool {
+        source.is_some_and(|source| match self {
+            Self::Every => true,
+            Self::Of(workspaces) => workspaces.iter().any(|workspace| workspace.host() == source.host),
+        })
+    }
 }
 
 fn is_on(source: &DatabricksSource, warehouse: &WarehouseId) -> bool {
@@ -70,8 +84,8 @@ fn is_on(source: &DatabricksSource, warehouse: &WarehouseId) -> bool {
 }
 
 impl Matched {
-    pub(super) fn new(walk: &Walk, connections: &Connections, workspaces: &[Workspace], rows: &[Selector]) -> Self {
-        let candidates = candidates(walk, connections, workspaces, rows);
+    pub(super) fn new(walk: &Walk, connections: &Connections, hosts: Hosts<'_>, rows: &[Selector]) -> Self {
+        let candidates = candidates(walk, connections, hosts, rows);
         let mut matched = Self { candidates, ..Self::default() };
         for (row, selector) in rows.iter().enumerate() {
             match selector {
@@ -80,13 +94,13 @@ impl Matched {
                 Selector::Dataset { workspace, dataset } => matched.dataset(walk, row, workspace, dataset),
                 Selector::Gateway { gateway, datasource } => matched.gateway(walk, connections, row, (gateway, datasource)),
                 Selector::Connection(id) => matched.connection(connections, row, id),
-                Selector::Mapped(wanted) => matched.mapped(walk, connections, workspaces, (row, wanted)),
+                Selector::Mapped(wanted) => matched.mapped(walk, connections, hosts, (row, wanted)),
             }
         }
-        matched.unbound(walk, workspaces, rows);
+        matched.unbound(walk, hosts, rows);
         if rows.iter().any(|row| matches!(row, Selector::All | Selector::Warehouse(_))) {
             matched.unseen(walk);
-            matched.unused(connections, workspaces, rows);
+            matched.unused(connections, hosts, rows);
         }
         matched.candidates.retain(|_, candidate| !candidate.rows.is_empty());
         matched
@@ -206,10 +220,10 @@ impl Matched {
     }
 
     /// Data sources that are not bound to a connection have no credential of their own to write.
-    fn unbound(&mut self, walk: &Walk, workspaces: &[Workspace], rows: &[Selector]) {
+    fn unbound(&mut self, walk: &Walk, hosts: Hosts<'_>, rows: &[Selector]) {
         for (dataset, sources) in seen(walk) {
             for source in sources.iter().filter(|source| source.gateway.is_none() || source.datasource.is_none()) {
-                let Some(databricks) = source.databricks.as_ref().filter(|own| uses_workspace(Some(own), workspaces)) else {
+                let Some(databricks) = source.databricks.as_ref().filter(|own| hosts.have(Some(own))) else {
                     continue;
                 };
                 let meant = rows.iter().any(|row| match row {
@@ -233,11 +247,11 @@ impl Matched {
     }
 
     /// Connections that a wide row might mean: the identity has a role on them, but what uses them is out of its sight.
-    fn unused(&mut self, connections: &Connections, workspaces: &[Workspace], rows: &[Selector]) {
+    fn unused(&mut self, connections: &Connections, hosts: Hosts<'_>, rows: &[Selector]) {
         let covered: BTreeSet<&DatasourceId> = self.candidates.values().map(|candidate| &candidate.datasource).collect();
         let mut left = Vec::new();
         for connection in connections.known.values().flatten().filter(|found| !covered.contains(&found.id)) {
-            let Some(source) = connection.databricks.as_ref().filter(|own| uses_workspace(Some(own), workspaces)) else {
+            let Some(source) = connection.databricks.as_ref().filter(|own| hosts.have(Some(own))) else {
                 continue;
             };
             let meant = rows.iter().any(|row| match row {
@@ -259,6 +273,11 @@ impl Matched {
 
     /// What may use the same host, out of the identity's sight.
     fn unseen(&mut self, walk: &Walk) {
+        for group in walk.groups.values().filter(|group| group.is_personal) {
+            let reason =
+                format!("`{}` is a personal workspace, closed to service principals: only its owner sees into it", group.name);
+            self.left.insert(Left { id: format!("workspace:{}", group.id), reason });
+        }
         for (group, _) in walk.datasets.iter().filter(|(_, datasets)| datasets.is_none()) {
             let name = walk.groups.get(group).map_or("", |group| &group.name);
             let reason = format!("the identity may not list the datasets of workspace `{name}`");
@@ -294,16 +313,16 @@ pub(super) fn names_unknown_gateway(walk: &Walk, rows: &[Selector]) -> bool {
 }
 
 /// Every data source seen on these workspaces, by target id, with every dataset seen to use it.
-fn candidates(
+pub(super) fn candidates(
     walk: &Walk,
     connections: &Connections,
-    workspaces: &[Workspace],
+    hosts: Hosts<'_>,
     rows: &[Selector],
 ) -> BTreeMap<TargetId, Candidate> {
     let mut candidates = BTreeMap::new();
     // The gateway's own word comes first: it is what the write is checked against.
     for on_gateway in walk.gateway_sources.values().flatten().flatten() {
-        let Some(source) = on_gateway.databricks.as_ref().filter(|own| uses_workspace(Some(own), workspaces)) else { continue };
+        let Some(source) = on_gateway.databricks.as_ref().filter(|own| hosts.have(Some(own))) else { continue };
         let mut candidate = Candidate::new(Some(&on_gateway.gateway), &on_gateway.id, source);
         candidate.on_gateway = Some(on_gateway.clone());
         candidates.insert(TargetId::powerbi(&on_gateway.gateway, &on_gateway.id), candidate);
@@ -314,7 +333,7 @@ fn candidates(
                 continue;
             };
             let id = TargetId::powerbi(gateway, datasource);
-            if !candidates.contains_key(&id) && !uses_workspace(Some(source), workspaces) {
+            if !candidates.contains_key(&id) && !hosts.have(Some(source)) {
                 continue;
             }
             let candidate = candidates.entry(id).or_insert_with(|| Candidate::new(Some(gateway), datasource, source));
@@ -330,7 +349,7 @@ fn candidates(
         !shown.contains(&connection.id) && (named || is_on_network(connection))
     };
     for connection in connections.known.values().flatten().filter(is_meant) {
-        let Some(source) = connection.databricks.as_ref().filter(|own| uses_workspace(Some(own), workspaces)) else { continue };
+        let Some(source) = connection.databricks.as_ref().filter(|own| hosts.have(Some(own))) else { continue };
         let id = TargetId::of(connection.gateway.as_ref(), &connection.id);
         candidates.insert(id, Candidate::new(connection.gateway.as_ref(), &connection.id, source));
     }

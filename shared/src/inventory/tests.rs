@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::connections::Connections;
 use super::decide::Decided;
-use super::rows::Matched;
+use super::rows::{Hosts, Matched};
 use super::walk::Walk;
 use super::*;
 use crate::clients::fabric::{Connection, ConnectionType, Connectivity};
@@ -36,7 +36,7 @@ fn databricks(host: &str, warehouse: &str) -> DatabricksSource {
 impl World {
     fn dataset(&mut self, group: &str, name: &str, owner: &str) -> (GroupId, DatasetId) {
         let key = (GroupId::new(format!("g-{group}")), DatasetId::new(format!("d-{group}-{name}")));
-        self.walk.groups.insert(key.0.clone(), Group { id: key.0.clone(), name: group.to_owned() });
+        self.walk.groups.insert(key.0.clone(), Group { id: key.0.clone(), name: group.to_owned(), is_personal: false });
         let datasets = self.walk.datasets.entry(key.0.clone()).or_insert_with(|| Some(Vec::new()));
         let configured_by = Some(owner.to_owned()).filter(|owner| !owner.is_empty());
         let dataset = Dataset { id: key.1.clone(), name: name.to_owned(), configured_by, needs_gateway: false };
@@ -97,7 +97,7 @@ impl World {
 
     fn select(&self, config: &Targets) -> Selection {
         let workspaces = [Workspace::parse(HOST).unwrap()];
-        let matched = Matched::new(&self.walk, &self.connections, &workspaces, &config.select);
+        let matched = Matched::new(&self.walk, &self.connections, Hosts::Of(&workspaces), &config.select);
         let mut decided = Decided::new(&self.walk, matched, &self.connections, config);
         let foreign = ownership::foreign(&decided.targets, &[US.to_owned()]);
         let problems = ownership::settle(&self.walk, &self.connections, &mut decided.targets, &foreign, config.take_over);
@@ -163,7 +163,7 @@ fn names_that_mean_nothing_or_several_things_are_problems_with_the_candidates() 
     let mut world = World::default();
     let key = world.dataset("Sales", "Orders", US);
     world.bind(&key, "v1", "s1", Some(databricks(HOST, "w1")));
-    let twin = Group { id: GroupId::new("g-twin"), name: "Sales".to_owned() };
+    let twin = Group { id: GroupId::new("g-twin"), name: "Sales".to_owned(), is_personal: false };
     world.walk.groups.insert(twin.id.clone(), twin);
 
     let selection = world.select(&config(vec![

@@ -6,12 +6,12 @@ use std::future::Future;
 use futures::future::join;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
-use super::rows::{is_named, uses_workspace};
-use crate::clients::powerbi::{Dataset, DatasetSource, Gateway, GatewaySource, Group, PowerBi, is_refusal};
+use super::rows::{Hosts, is_named};
+use crate::clients::powerbi::{Dataset, DatasetSource, Gateway, GatewaySource, Group, PowerBi, ScannedGroup, is_refusal};
 use crate::config::Selector;
 use crate::error::Error;
 use crate::http::HttpError;
-use crate::ids::{DatasetId, GatewayId, GroupId, Workspace};
+use crate::ids::{DatasetId, GatewayId, GroupId};
 use crate::targets::condition::is_on_premises;
 
 /// Requests in flight at most.
@@ -29,24 +29,39 @@ pub(super) struct Walk {
 }
 
 impl Walk {
-    pub(super) async fn run(powerbi: &PowerBi, workspaces: &[Workspace], rows: &[Selector]) -> Result<Self, Error> {
+    /// `scanned` is what a scan has told already, and need not be asked again.
+    pub(super) async fn run(
+        powerbi: &PowerBi,
+        hosts: Hosts<'_>,
+        rows: &[Selector],
+        scanned: &[ScannedGroup],
+    ) -> Result<Self, Error> {
         let mut walk = Self::default();
-        let (datasets_read, gateways) = join(walk.read_datasets(powerbi, rows), powerbi.gateways()).await;
+        let (datasets_read, gateways) = join(walk.read_datasets(powerbi, rows, scanned), powerbi.gateways()).await;
         datasets_read?;
-        walk.find_gateways(powerbi, workspaces, gateways).await?;
-        let gateways = walk.wanted_gateways(workspaces, rows);
+        walk.find_gateways(powerbi, hosts, gateways).await?;
+        let gateways = walk.wanted_gateways(hosts, rows);
         walk.gateway_sources = each(gateways, |gateway| async move { powerbi.gateway_sources(&gateway).await }).await?;
         Ok(walk)
     }
 
-    async fn read_datasets(&mut self, powerbi: &PowerBi, rows: &[Selector]) -> Result<(), Error> {
+    async fn read_datasets(&mut self, powerbi: &PowerBi, rows: &[Selector], scanned: &[ScannedGroup]) -> Result<(), Error> {
         if rows.iter().any(|row| !matches!(row, Selector::Gateway { .. } | Selector::Connection(_))) {
             self.groups = powerbi.groups().await?.into_iter().map(|group| (group.id.clone(), group)).collect();
         }
         let groups = self.wanted_groups(rows);
         self.datasets = each(groups, |group| async move { powerbi.datasets(&group).await }).await?;
-        let datasets = self.wanted_datasets(rows);
+        let mut datasets = self.wanted_datasets(rows);
+        let mut told = BTreeMap::new();
+        for (group, (dataset, sources)) in scanned.iter().flat_map(|one| one.datasets.iter().map(|found| (&one.group.id, found)))
+        {
+            let key = (group.clone(), dataset.id.clone());
+            if datasets.remove(&key) {
+                told.insert(key, Some(sources.clone()));
+            }
+        }
         self.sources = each(datasets, |(group, dataset)| async move { powerbi.dataset_sources(&group, &dataset).await }).await?;
+        self.sources.extend(told);
         Ok(())
     }
 
@@ -54,13 +69,13 @@ impl Walk {
     async fn find_gateways(
         &mut self,
         powerbi: &PowerBi,
-        workspaces: &[Workspace],
+        hosts: Hosts<'_>,
         listed: Result<Vec<Gateway>, HttpError>,
     ) -> Result<(), Error> {
         let found = match listed {
             Ok(gateways) => gateways,
             Err(error) if is_refusal(&error) => {
-                let used = self.used_gateways(workspaces);
+                let used = self.used_gateways(hosts);
                 let found = each(used, |gateway| async move { powerbi.gateway(&gateway).await }).await?;
                 found.into_values().flatten().collect()
             }
@@ -71,18 +86,7 @@ impl Walk {
     }
 
     fn wanted_groups(&self, rows: &[Selector]) -> BTreeSet<GroupId> {
-        let wanted = |group: &&Group| {
-            is_wide(rows)
-                || rows.iter().any(|row| match row {
-                    Selector::Dataset { workspace, .. } => is_named(workspace, group.id.as_str(), &group.name),
-                    Selector::Warehouse(_)
-                    | Selector::All
-                    | Selector::Gateway { .. }
-                    | Selector::Connection(_)
-                    | Selector::Mapped(_) => false,
-                })
-        };
-        self.groups.values().filter(wanted).map(|group| group.id.clone()).collect()
+        wanted_groups(self.groups.values(), rows)
     }
 
     fn wanted_datasets(&self, rows: &[Selector]) -> BTreeSet<(GroupId, DatasetId)> {
@@ -106,8 +110,8 @@ impl Walk {
         all.filter(wanted).map(|(group, dataset)| (group.clone(), dataset.id.clone())).collect()
     }
 
-    fn wanted_gateways(&self, workspaces: &[Workspace], rows: &[Selector]) -> BTreeSet<GatewayId> {
-        let used = self.used_gateways(workspaces);
+    fn wanted_gateways(&self, hosts: Hosts<'_>, rows: &[Selector]) -> BTreeSet<GatewayId> {
+        let used = self.used_gateways(hosts);
         let wanted = |gateway: &&Gateway| {
             is_wide(rows)
                 || used.contains(&gateway.id)
@@ -125,13 +129,27 @@ impl Walk {
         self.gateways.values().filter(wanted).map(|gateway| gateway.id.clone()).collect()
     }
 
-    fn used_gateways(&self, workspaces: &[Workspace]) -> BTreeSet<GatewayId> {
+    fn used_gateways(&self, hosts: Hosts<'_>) -> BTreeSet<GatewayId> {
         let sources = self.sources.values().flatten().flatten();
-        sources
-            .filter(|source| uses_workspace(source.databricks.as_ref(), workspaces))
-            .filter_map(|source| source.gateway.clone())
-            .collect()
+        sources.filter(|source| hosts.have(source.databricks.as_ref())).filter_map(|source| source.gateway.clone()).collect()
     }
+}
+
+/// The workspaces that rows look into. Personal ones are closed.
+pub(super) fn wanted_groups<'a>(groups: impl Iterator<Item = &'a Group>, rows: &[Selector]) -> BTreeSet<GroupId> {
+    let wanted = |group: &&Group| {
+        !group.is_personal
+            && (is_wide(rows)
+                || rows.iter().any(|row| match row {
+                    Selector::Dataset { workspace, .. } => is_named(workspace, group.id.as_str(), &group.name),
+                    Selector::Warehouse(_)
+                    | Selector::All
+                    | Selector::Gateway { .. }
+                    | Selector::Connection(_)
+                    | Selector::Mapped(_) => false,
+                }))
+    };
+    groups.filter(wanted).map(|group| group.id.clone()).collect()
 }
 
 pub(super) fn is_wide(rows: &[Selector]) -> bool {

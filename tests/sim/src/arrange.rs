@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::cloud::Cloud;
 use crate::databricks::Principal;
-use crate::powerbi::{Credential, Use};
+use crate::powerbi::{Credential, Group, Use};
 
 impl Cloud {
     pub fn rename_dataset(&self, dataset_id: &str, name: &str) -> bool {
@@ -27,6 +27,20 @@ impl Cloud {
     /// The name of a gateway.
     pub fn gateway_name(&self, gateway_id: &str) -> Option<String> {
         self.lock().bi.gateways.get(gateway_id).map(|gateway| gateway.name.clone())
+    }
+
+    /// So many further workspaces of Power BI, in which nobody has anything.
+    pub fn add_groups(&self, count: usize) {
+        let mut world = self.lock();
+        for number in 0..count {
+            let (id, name) = (world.rng.uuid().to_string(), format!("Empty {number}"));
+            let group = Group { id: id.clone(), name, personal: false, members: BTreeMap::new() };
+            world.bi.groups.insert(id, group);
+        }
+    }
+
+    pub fn rename_gateway(&self, gateway_id: &str, name: &str) -> bool {
+        self.lock().bi.gateways.get_mut(gateway_id).map(|gateway| name.clone_into(&mut gateway.name)).is_some()
     }
 
     /// Gives an identity the owner's role on a connection.

@@ -36,7 +36,7 @@ pub use fleet::{Cast, Fleet, Login, Rotated};
 pub use history::{Happened, Happening};
 pub use powerbi::{GatewayKey, Role};
 pub use serve::{Served, serve};
-pub use settings::{CapAnswer, Settings, TakeOver};
+pub use settings::{CapAnswer, Scanner, Settings, TakeOver};
 pub use token::{DATABRICKS_AUDIENCE, FABRIC_AUDIENCE, POWERBI_AUDIENCE};
 pub use trust::IDENTITY_HEADER;
 pub use truth::{DatasetTruth, PrincipalTruth, SecretTruth, SourceTruth, Truth, WarehouseTruth};

@@ -4,7 +4,9 @@
 mod datasets;
 mod gateways;
 mod groups;
+mod items;
 mod refresh;
+mod scanner;
 mod seal;
 mod state;
 mod update;
@@ -12,9 +14,12 @@ mod update;
 use serde_json::{Value, json};
 
 pub(crate) use refresh::{Refresh, settle};
+pub(crate) use scanner::Scans;
 pub use seal::GatewayKey;
 pub use state::Role;
-pub(crate) use state::{Credential, Dataset, Details, Gateway, Group, Home, Member, Operation, PowerBi, Source, Use};
+pub(crate) use state::{
+    Credential, Dataset, Details, Gateway, Group, Home, Item, ItemKind, Member, Operation, PowerBi, Source, Use,
+};
 pub(crate) use update::credential_data;
 
 use crate::token::POWERBI_AUDIENCE;
@@ -47,6 +52,15 @@ fn route(world: &mut World, call: &Call) -> Answer {
         ("POST", ["groups", group, "datasets", dataset, "refreshes"]) => refresh::start(world, &caller, call, group, dataset),
         ("GET", ["groups", group, "datasets", dataset, "refreshes"]) => refresh::history(world, &caller, call, group, dataset),
         ("GET", ["groups", group, "datasets", dataset, "refreshes", id]) => refresh::detail(world, &caller, (group, dataset), id),
+        ("GET", ["groups", group, "dataflows"]) => items::dataflows(world, &caller, group),
+        ("GET", ["groups", group, "reports"]) => items::reports(world, &caller, group),
+        ("GET", ["groups", group, kind @ ("dataflows" | "reports"), id, "datasources"]) => {
+            items::sources(world, &caller, group, kind, id)
+        }
+        ("GET", ["admin", "workspaces", "modified"]) => scanner::modified(world, &caller, call),
+        ("POST", ["admin", "workspaces", "getInfo"]) => scanner::start(world, &caller, call),
+        ("GET", ["admin", "workspaces", "scanStatus", id]) => scanner::status(world, &caller, id),
+        ("GET", ["admin", "workspaces", "scanResult", id]) => scanner::result(world, &caller, id),
         ("GET", ["gateways"]) => gateways::list(world, &caller),
         ("GET", ["gateways", gateway]) => gateways::get(world, &caller, gateway),
         ("GET", ["gateways", gateway, "datasources"]) => gateways::sources(world, &caller, gateway),

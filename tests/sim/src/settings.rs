@@ -35,6 +35,10 @@ pub struct Settings {
     pub dedicated_capacity: bool,
     /// How long a test of a connection takes; what takes any time becomes an operation to follow.
     pub connection_test_time: Duration,
+    /// Whether the tenant lets lakekey's identity use the scanner.
+    pub scanner: Scanner,
+    /// How long a scan takes.
+    pub scan_time: Duration,
     /// Requests a minute for each service and identity.
     pub rate_limit: Option<u32>,
 }
@@ -59,9 +63,18 @@ impl Default for Settings {
             refresh_time: Duration::from_secs(5),
             dedicated_capacity: true,
             connection_test_time: Duration::ZERO,
+            scanner: Scanner::Closed { status: 401 },
+            scan_time: Duration::from_secs(3),
             rate_limit: None,
         }
     }
+}
+
+/// Which of two refusals a tenant gives that lets no service principal use admin APIs is not certain: 401 or 403.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scanner {
+    Open,
+    Closed { status: u16 },
 }
 
 /// The answer to a sixth secret is documented nowhere.

@@ -58,7 +58,7 @@ impl Finished {
     pub fn moved(&self) -> Option<&lakekey_core::report::CredentialMove> {
         match self.answer.as_ref()?.as_ref().ok()? {
             Outcome::Moved(report) => report.credentials.first(),
-            Outcome::Plan(_) | Outcome::Status(_) | Outcome::History(_) | Outcome::Doctor(_) => None,
+            Outcome::Plan(_) | Outcome::Status(_) | Outcome::History(_) | Outcome::Discovered(_) | Outcome::Doctor(_) => None,
         }
     }
 }

@@ -14,7 +14,7 @@ use lakekey_core::error::{Error, ExitStatus};
 use serde::Serialize;
 
 use super::Session;
-use crate::args::{Format, InitArgs, Names};
+use crate::args::{InitArgs, Names, Output};
 use crate::failure::Failure;
 use crate::text::printable;
 
@@ -37,12 +37,12 @@ pub(crate) async fn init(args: &InitArgs, session: &mut Session) -> Result<ExitS
     let unset = answers.variables().into_iter().filter(|name| session.environment.get(name).is_none()).collect();
     let written = Written { written: path.display().to_string(), unset, next: "lakekey doctor" };
     match session.settings.output {
-        Format::Text => session.printer.text(&told(&written))?,
-        Format::Json => session.printer.json(&written)?,
+        Output::Text | Output::Csv => session.printer.text(&told(&written))?,
+        Output::Json => session.printer.json(&written)?,
     }
     match session.person.clone() {
         // Without the secrets there is nothing to look at yet.
-        Some(person) if written.unset.is_empty() && session.settings.output == Format::Text => {
+        Some(person) if written.unset.is_empty() && session.settings.output == Output::Text => {
             if !person.confirms(&session.printer, "run `lakekey doctor` now?", true).await? {
                 return Ok(ExitStatus::Done);
             }

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 use super::Session;
-use crate::args::{Format, ServeArgs};
+use crate::args::{Output, ServeArgs};
 use crate::failure::Failure;
 use crate::settings;
 
@@ -85,8 +85,8 @@ async fn grace(stop: &Stop, clock: &Clock) {
 fn ready(session: &mut Session, address: SocketAddr) -> Result<(), Error> {
     let address = format!("http://{address}");
     match session.settings.output {
-        Format::Text => session.printer.text(&format!("listening on {address}\n")),
-        Format::Json => session.printer.json(&Ready { address }),
+        Output::Text | Output::Csv => session.printer.text(&format!("listening on {address}\n")),
+        Output::Json => session.printer.json(&Ready { address }),
     }
 }
 

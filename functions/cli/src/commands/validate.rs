@@ -6,7 +6,7 @@ use lakekey_core::ids::CredentialName;
 use serde::Serialize;
 
 use super::Session;
-use crate::args::Format;
+use crate::args::Output;
 use crate::failure::Failure;
 use crate::text::printable;
 
@@ -20,8 +20,8 @@ struct Valid<'a> {
 pub(crate) async fn validate(session: &mut Session) -> Result<ExitStatus, Failure> {
     let config = session.config()?;
     match session.settings.output {
-        Format::Text => session.printer.text(&sentence(&config))?,
-        Format::Json => {
+        Output::Text | Output::Csv => session.printer.text(&sentence(&config))?,
+        Output::Json => {
             let credentials = config.credentials.iter().map(|credential| &credential.name).collect();
             session.printer.json(&Valid { valid: true, credentials })?;
         }

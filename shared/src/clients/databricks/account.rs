@@ -38,7 +38,8 @@ impl Databricks {
     #[must_use]
     pub fn with_account(self, console: Workspace, id: AccountId, signer: Signer) -> Self {
         let http: Arc<Http> = Arc::clone(&self.http);
-        let client = Self { http, workspace: console, signer, level: Level::Account(id.clone()) };
+        let (level, memo) = (Level::Account(id.clone()), self.memo.clone());
+        let client = Self { http, workspace: console, signer, level, memo };
         let account = Some(Arc::new(Account { client, id, in_use: AtomicBool::new(false) }));
         Self { level: Level::Workspace { account }, ..self }
     }

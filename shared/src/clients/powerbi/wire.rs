@@ -28,11 +28,9 @@ pub(super) struct GroupRow {
 
 impl GroupRow {
     pub(super) fn group(self) -> Option<Group> {
-        // Personal workspaces appear in some listings; their paths are closed to service principals.
-        if self.kind.is_some_and(|kind| kind.starts_with("Personal")) {
-            return None;
-        }
-        Some(Group { id: GroupId::new(id(&self.id)?), name: self.name.unwrap_or_default() })
+        // Personal workspaces appear in some listings.
+        let is_personal = self.kind.is_some_and(|kind| kind.starts_with("Personal"));
+        Some(Group { id: GroupId::new(id(&self.id)?), name: self.name.unwrap_or_default(), is_personal })
     }
 }
 
@@ -71,6 +69,10 @@ pub(super) struct DatasetSourceRow {
 }
 
 impl DatasetSourceRow {
+    pub(super) fn of(datasource: Option<String>, gateway: Option<String>, details: Value) -> Self {
+        Self { datasource, gateway, details }
+    }
+
     pub(super) fn source(self) -> DatasetSource {
         DatasetSource {
             gateway: self.gateway.as_deref().and_then(bound).map(GatewayId::new),
@@ -207,15 +209,16 @@ mod tests {
     }
 
     #[test]
-    fn workspaces_are_read_and_personal_ones_left_out() {
+    fn workspaces_are_read_and_personal_ones_told_apart() {
         let rows: Vec<GroupRow> = list(
             r#"{"@odata.context":"x","value":[{"id":"A0000000-0000-4000-8000-000000000001","name":"Sales","new":{}},
                 {"id":"p","type":"PersonalGroup"},{"Id":"b","Name":null,"type":"Workspace"},{"id":".."}]}"#,
         );
         let groups: Vec<_> = rows.into_iter().filter_map(GroupRow::group).collect();
-        assert_eq!(groups[0], Group { id: GroupId::new("a0000000-0000-4000-8000-000000000001"), name: "Sales".to_owned() });
-        assert_eq!(groups[1], Group { id: GroupId::new("b"), name: String::new() });
-        assert_eq!(groups.len(), 2);
+        let group = |id: &str, name: &str, is_personal| Group { id: GroupId::new(id), name: name.to_owned(), is_personal };
+        let expected =
+            [group("a0000000-0000-4000-8000-000000000001", "Sales", false), group("p", "", true), group("b", "", false)];
+        assert_eq!(groups, expected);
     }
 
     #[test]

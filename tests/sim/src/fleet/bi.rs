@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Cast, Fleet, id, names};
 use crate::databricks::{Level, Minted, Who};
-use crate::powerbi::{Credential, Dataset, Details, Gateway, GatewayKey, Group, Home, Member, Role, Source, Use};
+use crate::powerbi::{Credential, Dataset, Details, Gateway, GatewayKey, Group, Home, Item, ItemKind, Member, Role, Source, Use};
+use crate::rng::Rng;
 use crate::world::World;
 
 pub(super) fn fill(world: &mut World, fleet: &Fleet, cast: &Cast, held: &Minted) {
@@ -18,6 +19,7 @@ pub(super) fn fill(world: &mut World, fleet: &Fleet, cast: &Cast, held: &Minted)
     }
     if fleet.decoys {
         maker.decoys(&gateways);
+        maker.beyond_reach(fleet.seed);
     }
     if fleet.hard_cases {
         maker.hard_cases(&gateways);
@@ -89,7 +91,7 @@ impl Maker<'_> {
 
     fn group(&mut self, name: String, members: BTreeMap<String, Role>) -> String {
         let id = id(&mut self.world.rng);
-        self.world.bi.groups.insert(id.clone(), Group { id: id.clone(), name, members });
+        self.world.bi.groups.insert(id.clone(), Group { id: id.clone(), name, personal: false, members });
         id
     }
 
@@ -201,6 +203,43 @@ impl Maker<'_> {
                 dataset.group.clone_from(&group);
             }
         }
+    }
+
+    /// What uses the very workspaces and cannot be covered: a dataflow, a paginated report, a dataset in a personal workspace.
+    /// Chance of its own makes it, so that a fleet is otherwise what it is without.
+    fn beyond_reach(&mut self, seed: u64) {
+        let main = std::mem::replace(&mut self.world.rng, Rng::new(!seed));
+        let person = names::PEOPLE[0].to_owned();
+        let (details, source) = {
+            let sources = self.world.bi.sources.values();
+            let mut targets = sources.filter(|source| source.target && source.home.is_cloud());
+            match targets.next() {
+                Some(source) => (source.details.clone(), Some(source.id.clone())),
+                None => (self.databricks(), None),
+            }
+        };
+        let group = self.groups[0].clone();
+        for (kind, name, uses) in [
+            (ItemKind::Dataflow, "Staging", vec![Use { details: details.clone(), source }]),
+            (ItemKind::PaginatedReport, "Invoices", vec![Use { details: details.clone(), source: None }]),
+            (ItemKind::Report, "Orders at a glance", Vec::new()),
+        ] {
+            let (id, name, group, owner) = (id(&mut self.world.rng), name.to_owned(), group.clone(), person.clone());
+            self.world.bi.items.insert(id, Item { kind, name, group, owner, uses });
+        }
+        let own = self.group(format!("My workspace of {person}"), BTreeMap::from([(person.clone(), Role::Admin)]));
+        if let Some(group) = self.world.bi.groups.get_mut(&own) {
+            group.personal = true;
+        }
+        let credential = Credential::OAuth2;
+        let (datasets, sources) = (self.datasets, self.sources);
+        let source = self.source(details, Home::PersonalCloud, None, &person, credential, false);
+        let dataset = self.dataset(&person, &[&source]);
+        if let Some(dataset) = self.world.bi.datasets.get_mut(&dataset) {
+            dataset.group = own;
+        }
+        (self.datasets, self.sources) = (datasets, sources);
+        self.world.rng = main;
     }
 
     fn hard_cases(&mut self, gateways: &Gateways) {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::groups::{dataset, entered};
+use super::items::used_source;
 use super::{Credential, Dataset, Details, Home, Role, Source, value_list};
 use crate::history::Happened;
 use crate::settings::TakeOver;
@@ -24,18 +25,7 @@ pub(super) fn get(world: &World, caller: &str, group: &str, id: &str) -> Answer 
 
 pub(super) fn sources(world: &World, caller: &str, group: &str, id: &str) -> Answer {
     let dataset = dataset(world, caller, group, id, Role::Viewer)?;
-    let rows: Vec<Value> = dataset
-        .uses
-        .iter()
-        .map(|used| {
-            let mut row = json!({ "datasourceType": used.details.type_name(), "connectionDetails": used.details.of_dataset() });
-            if let Some(source) = used.source.as_ref().and_then(|id| world.bi.sources.get(id)) {
-                row["datasourceId"] = source.id.clone().into();
-                row["gatewayId"] = source.gateway.clone().into();
-            }
-            row
-        })
-        .collect();
+    let rows = dataset.uses.iter().map(|used| used_source(world, used)).collect();
     Ok(value_list(world, "datasources", rows))
 }
 

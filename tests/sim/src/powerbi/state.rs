@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{GatewayKey, Refresh};
+use super::{GatewayKey, Refresh, Scans};
 
 /// Everything by its id.
 #[derive(Default)]
@@ -20,10 +20,30 @@ pub(crate) struct PowerBi {
     pub(crate) gateways: BTreeMap<String, Gateway>,
     /// Datasets with a refresh under way.
     pub(crate) refreshing: BTreeSet<String>,
+    /// Dataflows and reports, by id.
+    pub(crate) items: BTreeMap<String, Item>,
+    pub(crate) scans: Scans,
     /// Fabric's operations under way and done.
     pub(crate) operations: BTreeMap<String, Operation>,
     /// Object ids whose tenant setting for Fabric APIs is off.
     pub(crate) kept_from_fabric: BTreeSet<String>,
+}
+
+/// A dataflow or a report.
+#[derive(Clone)]
+pub(crate) struct Item {
+    pub(crate) kind: ItemKind,
+    pub(crate) name: String,
+    pub(crate) group: String,
+    pub(crate) owner: String,
+    pub(crate) uses: Vec<Use>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ItemKind {
+    Dataflow,
+    PaginatedReport,
+    Report,
 }
 
 /// A test of a connection that takes its time.
@@ -81,6 +101,8 @@ impl DerefMut for Datasets {
 pub(crate) struct Group {
     pub(crate) id: String,
     pub(crate) name: String,
+    /// Somebody's own, "My workspace".
+    pub(crate) personal: bool,
     /// By object id, or by a person's name.
     pub(crate) members: BTreeMap<String, Role>,
 }

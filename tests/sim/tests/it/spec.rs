@@ -11,7 +11,9 @@ use std::rc::Rc;
 
 use serde_json::{Value, json};
 
-use crate::client::{FABRIC, PBI, cloud, dataset_of, fabric, get, minted, powerbi, send, source_url, target};
+use lakekey_sim::Scanner;
+
+use crate::client::{Answer, FABRIC, PBI, cloud, dataset_of, fabric, get, minted, powerbi, send, source_url, target};
 
 /// Found in real answers, missing from the definitions.
 const BEYOND: [&str; 1] = ["privacyLevel"];
@@ -209,6 +211,17 @@ async fn powerbi_answers_as_its_definitions_say() {
             check(&path, "/groups/{groupId}/datasets/{datasetId}/datasources").await;
         }
     }
+    for group in groups["value"].as_array().expect("a list") {
+        let id = group["id"].as_str().expect("an id");
+        for (kind, key, of) in [("dataflows", "objectId", "dataflowId"), ("reports", "id", "reportId")] {
+            check(&format!("/groups/{id}/{kind}"), &format!("/groups/{{groupId}}/{kind}")).await;
+            let items = get(&cloud, &format!("{PBI}/groups/{id}/{kind}"), &token).await.json;
+            for item in items["value"].as_array().expect("a list") {
+                let path = format!("/groups/{id}/{kind}/{}/datasources", item[key].as_str().expect("an id"));
+                check(&path, &format!("/groups/{{groupId}}/{kind}/{{{of}}}/datasources")).await;
+            }
+        }
+    }
     check(&refreshes, "/groups/{groupId}/datasets/{datasetId}/refreshes").await;
     let enhanced = send(&cloud, "POST", &format!("{PBI}{refreshes}"), &token, Some(json!({ "type": "Full" }))).await;
     cloud.advance(std::time::Duration::from_secs(10));
@@ -220,6 +233,64 @@ async fn powerbi_answers_as_its_definitions_say() {
     check(&format!("{gateway}/datasources"), "/gateways/{gatewayId}/datasources").await;
     let one = source_url(&on_premises).replace(PBI, "");
     check(&one, "/gateways/{gatewayId}/datasources/{datasourceId}").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_scanner_answers_as_its_definitions_say() {
+    let Some(specs) = Specs::find() else { return };
+    let cloud = cloud();
+    cloud.configure(|settings| settings.scanner = Scanner::Open);
+    let token = powerbi(&cloud).await;
+    let check = |answer: &Answer, of: &str, method: &str, status: &str| {
+        assert_eq!(answer.status.to_string(), status, "{}", answer.text);
+        let schema = specs.answer(POWERBI, &format!("/v1.0/myorg/admin/workspaces/{of}"), method, status);
+        assert_eq!(specs.faults(&schema, &answer.json), Vec::<String>::new(), "{of}");
+    };
+    let listed = get(&cloud, &format!("{PBI}/admin/workspaces/modified"), &token).await;
+    check(&listed, "modified", "get", "200");
+    let ids: Vec<&str> = listed.json.as_array().expect("a list").iter().filter_map(|row| row["id"].as_str()).collect();
+    let start = format!("{PBI}/admin/workspaces/getInfo?lineage=True&datasourceDetails=True");
+    let started = send(&cloud, "POST", &start, &token, Some(json!({ "workspaces": ids }))).await;
+    check(&started, "getInfo", "post", "202");
+    let scan = started.json["id"].as_str().expect("an id");
+    let status = format!("{PBI}/admin/workspaces/scanStatus/{scan}");
+    check(&get(&cloud, &status, &token).await, "scanStatus/{scanId}", "get", "200");
+    let result = format!("{PBI}/admin/workspaces/scanResult/{scan}");
+    assert_eq!(get(&cloud, &result, &token).await.status, 404, "it has not ended");
+    cloud.advance(std::time::Duration::from_secs(10));
+    let result = get(&cloud, &result, &token).await;
+    check(&result, "scanResult/{scanId}", "get", "200");
+    assert!(result.json["datasourceInstances"].as_array().is_some_and(|instances| instances.len() > 8), "{}", result.text);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_scanner_takes_what_its_reference_says_and_no_more() {
+    let cloud = cloud();
+    let token = powerbi(&cloud).await;
+    let modified = format!("{PBI}/admin/workspaces/modified");
+    assert_eq!(get(&cloud, &modified, &token).await.status, 401);
+    cloud.configure(|settings| settings.scanner = Scanner::Open);
+    let info = format!("{PBI}/admin/workspaces/getInfo");
+    let id = |number: usize| format!("00000000-0000-4000-8000-{number:012}");
+    let ids = |count: usize| json!({ "workspaces": (0..count).map(id).collect::<Vec<_>>() });
+    for body in [ids(0), ids(101), json!({}), json!({ "workspaces": ["x"] }), json!({ "workspaces": [id(1), id(1)] })] {
+        assert_eq!(send(&cloud, "POST", &info, &token, Some(body)).await.status, 400);
+    }
+    for query in ["colour=True", "lineage=maybe"] {
+        assert_eq!(send(&cloud, "POST", &format!("{info}?{query}"), &token, Some(ids(1))).await.status, 400);
+    }
+    for _ in 0..16 {
+        assert_eq!(send(&cloud, "POST", &info, &token, Some(ids(100))).await.status, 202);
+    }
+    assert_eq!(send(&cloud, "POST", &info, &token, Some(ids(1))).await.status, 429, "sixteen at once");
+    for _ in 0..30 {
+        assert_eq!(get(&cloud, &modified, &token).await.status, 200);
+    }
+    let refused = get(&cloud, &modified, &token).await;
+    assert_eq!((refused.status, refused.headers.contains_key("retry-after")), (429, true));
+    cloud.advance(std::time::Duration::from_secs(3_601));
+    let token = powerbi(&cloud).await;
+    assert_eq!(get(&cloud, &modified, &token).await.status, 200);
 }
 
 #[tokio::test(start_paused = true)]
