@@ -82,7 +82,8 @@ where
         line.insert("timestamp".to_owned(), format!("{:.3}", self.clock.now()).into());
         line.insert("level".to_owned(), event.metadata().level().as_str().into());
         let metadata = event.metadata();
-        let location = metadata.line().map_or_else(|| metadata.target().to_owned(), |line| format!("{}:{line}", metadata.target()));
+        let location =
+            metadata.line().map_or_else(|| metadata.target().to_owned(), |line| format!("{}:{line}", metadata.target()));
         line.insert("location".to_owned(), location.into());
         let mut text = Value::Object(line).to_string();
         text.push('\n');

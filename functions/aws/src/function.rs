@@ -121,9 +121,7 @@ impl Function {
                 told(&report)?;
                 Ok(json!(report))
             }
-            Event::Step(event) => {
-                step::step(&event)
-            }
+            Event::Step(event) => step::step(&event),
         }
     }
 
@@ -149,6 +147,7 @@ impl Function {
                 environment: environment.clone(),
                 runner: runner::id(environment, random),
                 decide: next,
+                sign_ins: None,
             },
         )?);
         let queue: Arc<dyn WorkQueue> = Arc::new(NoQueue);

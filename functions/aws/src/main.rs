@@ -16,8 +16,13 @@ fn main() -> ExitCode {
         error!("the environment has no `{name}`: this program is started by AWS Lambda, as `bootstrap` of a custom runtime");
         return ExitStatus::Usage.into();
     }
-    let surroundings =
-        FunctionSurroundings { environment, clock, random: Random::system(), transport: None, stdout: Box::new(std::io::stdout()) };
+    let surroundings = FunctionSurroundings {
+        environment,
+        clock,
+        random: Random::system(),
+        transport: None,
+        stdout: Box::new(std::io::stdout()),
+    };
     let function = match Function::new(surroundings, &std::env::current_dir().unwrap_or_default()) {
         Ok(function) => function,
         Err(problems) => {

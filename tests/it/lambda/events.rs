@@ -57,7 +57,9 @@ async fn the_schedule_rotates_and_what_it_did_is_in_logs_and_metrics() {
     let logs: Vec<&Value> = lines.iter().filter(|line| line["_aws"].is_null()).collect();
     assert!(logs.len() > 5, "{logs:#?}");
     for line in &logs {
-        for key in ["timestamp", "level", "message", "service", "location", "function_request_id", "function_name", "xray_trace_id"] {
+        for key in
+            ["timestamp", "level", "message", "service", "location", "function_request_id", "function_name", "xray_trace_id"]
+        {
             assert!(line[key].is_string(), "{key} of {line}");
         }
     }
@@ -101,7 +103,8 @@ async fn a_poison_record_keeps_none_of_its_neighbours_from_being_worked_off() {
     let message = json!({ "v": 1, "do": "drive", "credential": "sales-bi" }).to_string();
     let batch = json!({ "Records": [record("poison", "dose-secret {"), record("good", &message), record("empty", "")] });
     let answer = lambda.invoke(&batch).await.unwrap();
-    let failed: Vec<&Value> = answer["batchItemFailures"].as_array().unwrap().iter().map(|item| &item["itemIdentifier"]).collect();
+    let failed: Vec<&Value> =
+        answer["batchItemFailures"].as_array().unwrap().iter().map(|item| &item["itemIdentifier"]).collect();
     assert_eq!(failed, ["poison", "empty"], "{answer}");
     let current = town.living().pop().unwrap();
     town.assert_all_hold(&current);
@@ -170,5 +173,8 @@ async fn a_broken_config_ends_the_process_before_any_event_and_says_why() {
     let lambda = Lambda::start(town.folder.path(), town.environment()).await;
     let (status, lines) = lambda.ended().await;
     assert_eq!(status, 2, "{lines:#?}");
-    assert!(lines.iter().any(|line| line["level"] == "ERROR" && line["message"].as_str().unwrap().contains("rotate_evry")), "{lines:#?}");
+    assert!(
+        lines.iter().any(|line| line["level"] == "ERROR" && line["message"].as_str().unwrap().contains("rotate_evry")),
+        "{lines:#?}"
+    );
 }
