@@ -2,6 +2,7 @@
 //! it. It has wire types of its own and believes nothing: each event gets exactly one answer, under its own id, before the
 //! next one is asked for; a process that asks for the next event is frozen until there is one.
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
+#![expect(clippy::disallowed_methods, reason = "the platform is beside the function, and ends with its handle")]
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
