@@ -1,4 +1,4 @@
-//! Log lines for programs: one flat JSON object a line, with `timestamp`, `level`, `message`, the event's own fields and those of
+//! Log lines for programs: one flat JSON object a line, with `timestamp`, `level`, `location`, `message`, the event's own fields and those of
 //! the spans around it, so that whatever names an invocation is found in every line of it.
 
 use std::io::Write;
@@ -81,7 +81,10 @@ where
         // Last, so that no field of a span or an event takes their place.
         line.insert("timestamp".to_owned(), format!("{:.3}", self.clock.now()).into());
         line.insert("level".to_owned(), event.metadata().level().as_str().into());
-        line.insert("target".to_owned(), event.metadata().target().into());
+        let metadata = event.metadata();
+        let location =
+            metadata.line().map_or_else(|| metadata.target().to_owned(), |line| format!("{}:{line}", metadata.target()));
+        line.insert("location".to_owned(), location.into());
         let mut text = Value::Object(line).to_string();
         text.push('\n');
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);

@@ -20,6 +20,7 @@ mod init;
 mod interrupts;
 mod joins;
 mod journal;
+mod lambda;
 mod mapping;
 mod network;
 mod notify;

@@ -15,8 +15,8 @@ use zip::{CompressionMethod, ZipWriter};
 
 #[derive(Args, Debug)]
 pub(crate) struct DistArgs {
-    /// Only these: azure
-    #[arg(value_name = "PLATFORM", value_parser = ["azure"])]
+    /// Only these: aws, azure
+    #[arg(value_name = "PLATFORM", value_parser = ["aws", "azure"])]
     platforms: Vec<String>,
     /// Take the binary of this cargo profile
     #[arg(long, value_name = "NAME", default_value = "release")]
@@ -26,7 +26,9 @@ pub(crate) struct DistArgs {
 /// What one platform takes.
 struct Package {
     platform: &'static str,
-    /// The crate, and its binary.
+    /// The crate.
+    package: &'static str,
+    /// Its binary.
     binary: &'static str,
     /// Files beside it: where they are in this repository, and their name in the package.
     files: &'static [(&'static str, &'static str)],
@@ -34,19 +36,31 @@ struct Package {
     glibc_minor: u32,
 }
 
-const PACKAGES: &[Package] = &[Package {
-    platform: "azure",
-    binary: "lakekey-azure",
-    files: &[
-        ("host.json", "host.json"),
-        ("functions/azure/triggers/api/function.json", "api/function.json"),
-        ("functions/azure/triggers/nearexpiry/function.json", "nearexpiry/function.json"),
-        ("functions/azure/triggers/schedule/function.json", "schedule/function.json"),
-        ("functions/azure/triggers/worker/function.json", "worker/function.json"),
-    ],
-    // Debian 11, the oldest image of the platform.
-    glibc_minor: 31,
-}];
+const PACKAGES: &[Package] = &[
+    Package {
+        platform: "aws",
+        package: "lakekey-aws",
+        // The name that a custom runtime is started by.
+        binary: "bootstrap",
+        files: &[],
+        // Amazon Linux 2023.
+        glibc_minor: 34,
+    },
+    Package {
+        platform: "azure",
+        package: "lakekey-azure",
+        binary: "lakekey-azure",
+        files: &[
+            ("host.json", "host.json"),
+            ("functions/azure/triggers/api/function.json", "api/function.json"),
+            ("functions/azure/triggers/nearexpiry/function.json", "nearexpiry/function.json"),
+            ("functions/azure/triggers/schedule/function.json", "schedule/function.json"),
+            ("functions/azure/triggers/worker/function.json", "worker/function.json"),
+        ],
+        // Debian 11, the oldest image of the platform.
+        glibc_minor: 31,
+    },
+];
 
 pub(crate) fn dist(args: &DistArgs) -> anyhow::Result<ExitCode> {
     let root = root();
@@ -86,7 +100,7 @@ impl Package {
         let path = std::env::join_paths(
             std::iter::once(tools.to_owned()).chain(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())),
         )?;
-        let arguments = ["zigbuild", "--locked", "--profile", profile, "--target", &target, "--package", self.binary];
+        let arguments = ["zigbuild", "--locked", "--profile", profile, "--target", &target, "--package", self.package];
         let status = Command::new("cargo").args(arguments).env("PATH", path).current_dir(root).status()?;
         ensure!(status.success(), "`cargo {}` failed", arguments.join(" "));
         let built = root.join("target").join(TARGET).join(profile).join(self.binary);
