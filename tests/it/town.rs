@@ -152,16 +152,5 @@ pub async fn interrupt(child: &Child) {
 /// The `lakekey` binary of this very source, built once.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let this = std::env::current_exe().unwrap();
-        let profile = this.ancestors().nth(2).expect("a test is in target/PROFILE/deps");
-        let mut cargo = std::process::Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--locked", "--package", "lakekey-cli", "--bin", "lakekey", "--target-dir"]);
-        cargo.arg(profile.parent().expect("a profile is in target"));
-        if profile.ends_with("release") {
-            cargo.arg("--release");
-        }
-        assert!(cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success(), "cargo builds lakekey");
-        profile.join("lakekey")
-    })
+    BINARY.get_or_init(|| lakekey_bench::built("lakekey-cli", "lakekey").unwrap())
 }
