@@ -6,6 +6,7 @@
 mod account;
 mod api;
 mod arrange;
+mod azure;
 mod belt;
 mod budget;
 mod config;

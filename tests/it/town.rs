@@ -152,19 +152,5 @@ pub async fn interrupt(child: &Child) {
 /// The `lakekey` binary of this very source, built once.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| built("lakekey-cli", "lakekey"))
-}
-
-/// A binary of this very source.
-pub fn built(package: &str, name: &str) -> PathBuf {
-    let this = std::env::current_exe().unwrap();
-    let profile = this.ancestors().nth(2).expect("a test is in target/PROFILE/deps");
-    let mut cargo = std::process::Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--locked", "--package", package, "--bin", name, "--target-dir"]);
-    cargo.arg(profile.parent().expect("a profile is in target"));
-    if profile.ends_with("release") {
-        cargo.arg("--release");
-    }
-    assert!(cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success(), "cargo builds {name}");
-    profile.join(name)
+    BINARY.get_or_init(|| lakekey_bench::built("lakekey-cli", "lakekey").unwrap())
 }

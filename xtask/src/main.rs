@@ -1,5 +1,6 @@
 //! What people and CI both call, so that neither has steps of its own: `cargo verify`, `cargo demo`, `cargo dist`.
 
+mod contract;
 mod demo;
 mod dist;
 mod verify;
@@ -23,6 +24,8 @@ enum Task {
     Verify(verify::VerifyArgs),
     /// Rotate twice against a simulated cloud on this machine
     Demo(demo::DemoArgs),
+    /// Check the HTTP API against its OpenAPI document
+    Contract,
     /// Make the packages that the platforms take, in target/dist
     Dist(dist::DistArgs),
 }
@@ -33,6 +36,7 @@ fn main() -> ExitCode {
     let result = match Tasks::parse_from(arguments.map(|(_, argument)| argument)).task {
         Task::Verify(args) => verify::verify(&args),
         Task::Demo(args) => demo::demo(args),
+        Task::Contract => contract::contract(),
         Task::Dist(args) => dist::dist(&args),
     };
     result.unwrap_or_else(|error| {

@@ -100,6 +100,7 @@ const CODE: &[Step] = &[
     Step::new("build", &["build", "--workspace", "--locked"]),
     Step::new("tests", &["test", "--workspace", "--exclude", "lakekey-simulate", "--locked"]),
     Step::new("simulation", &["test", "--profile", "sim", "--package", "lakekey-simulate", "--locked"]),
+    Step::new("contract", &["xtask", "contract"]),
     Step {
         name: "docs",
         arguments: &["doc", "--workspace", "--no-deps", "--locked"],

@@ -2,6 +2,7 @@
 //! virtual time, where the ratio of the two is the same on every machine and a test can hold it.
 
 mod customer;
+mod deployed;
 mod floor;
 mod limits;
 mod process;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use lakekey_sim::Seen;
 
 pub use customer::Customer;
+pub use deployed::{Deployed, VAULT, built, unpack};
 pub use floor::{Floor, Phase};
 pub use limits::{Limited, Limits};
 pub use process::{Process, Started, be_lakekey_if_asked};

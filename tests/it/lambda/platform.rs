@@ -23,7 +23,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::town::built;
+
 
 /// After which a test gives up on the process.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -189,7 +189,7 @@ impl Drop for Lambda {
 /// The `bootstrap` of this very source, built once.
 fn bootstrap() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| built("lakekey-aws", "bootstrap"))
+    BINARY.get_or_init(|| lakekey_bench::built("lakekey-aws", "bootstrap").unwrap())
 }
 
 fn router(service: Service) -> Router {
