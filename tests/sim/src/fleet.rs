@@ -19,7 +19,7 @@ use crate::powerbi::PowerBi;
 use crate::rng::Rng;
 use crate::settings::Settings;
 use crate::token::Tokens;
-use crate::world::{Addresses, World, host_of};
+use crate::world::{Addresses, GIVEN, MINTED, World, host_of};
 
 /// What to make up.
 #[derive(Clone, Debug)]
@@ -125,7 +125,7 @@ impl Cast {
     fn new(rng: &mut Rng) -> Self {
         let mut login = |object_id: bool| Login {
             client_id: rng.uuid().to_string(),
-            client_secret: format!("sim~{}", rng.hex(2)),
+            client_secret: format!("{GIVEN}{}", rng.hex(2)),
             object_id: if object_id { rng.uuid().to_string() } else { String::new() },
         };
         let (admin, entra_admin, powerbi) = (login(false), login(true), login(true));
@@ -166,7 +166,7 @@ fn account(rng: &mut Rng, addresses: &Addresses, cast: &mut Cast, now: jiff::Tim
         scopes: Vec::new(),
         made_by: made_by.to_owned(),
     };
-    for (id, value) in [(7_001, cast.admin.client_secret.clone()), (7_005, format!("dose{}", rng.hex(2)))] {
+    for (id, value) in [(7_001, cast.admin.client_secret.clone()), (7_005, format!("{MINTED}{}", rng.hex(2)))] {
         if let Some(principal) = principals.get_mut(&id) {
             principal.secrets.push(secret(value, names::PERSON));
         }

@@ -16,7 +16,12 @@ use lakekey_simulate::process::Crash;
 use lakekey_simulate::shrink::shrink;
 use lakekey_simulate::swarm::{Asked, Came, Told, swarm};
 use lakekey_simulate::{course, crew, rate};
+use mimalloc::MiMalloc;
 use serde_json::{Value, json};
+
+/// A fifth of a seed's time is small allocations.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Simulates lakekey against a simulated cloud and checks its guarantees after every effect
 #[derive(Parser, Debug)]

@@ -17,6 +17,7 @@ use crate::invoke::{Finished, Start, ask, invoke};
 use crate::plan::{Ask, Edit, Plan};
 use crate::process::sleep;
 use crate::setup::Stage;
+use crate::universe::held;
 use crate::watch::is_covered;
 
 /// Runs until nothing is left to do, then one rotation more.
@@ -193,10 +194,20 @@ async fn verify_journal(stage: &Stage) {
     stage.universe.watch().shown("the history or the status", &format!("{verified:?} {status:?}"), now);
 }
 
+/// The journal's fold. What every process reads from its beginning, the simulation reads on.
 async fn folded(stage: &Stage) -> Option<State> {
-    let objects: Arc<dyn ObjectStore> = Arc::clone(&stage.universe.objects) as Arc<dyn ObjectStore>;
-    let name = &stage.universe.cloud.cast().principal.application_id;
-    drive::read(objects, name, None, false).await.ok().map(|(_, state)| state)
+    let known = held(&stage.folded).take();
+    let folded = match known {
+        Some(known) => drive::read_on(known).await,
+        None => {
+            let objects: Arc<dyn ObjectStore> = Arc::clone(&stage.universe.objects) as Arc<dyn ObjectStore>;
+            drive::read(objects, &stage.universe.cloud.cast().principal.application_id, None, false).await
+        }
+    };
+    let folded = folded.ok()?;
+    let state = folded.1.clone();
+    *held(&stage.folded) = Some(folded);
+    Some(state)
 }
 
 fn check(stage: &Stage, guarantee: &'static str, holds: bool, why: impl FnOnce() -> String) {

@@ -1,7 +1,7 @@
 //! Makes the universe of a plan, and lakekey's config for it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use lakekey_core::clock::Clock;
 use lakekey_core::config::env_vars::{CONFIG, Environment};
 use lakekey_core::config::{Config, ConfigSource};
+use lakekey_core::rotation::drive::Folded;
 use lakekey_core::stores::memory::MemoryStore;
 use lakekey_sim::{Cloud, Fleet, Settings, TakeOver};
 use serde_json::{Value, json};
@@ -33,6 +34,8 @@ pub struct Stage {
     pub seed: u64,
     /// Whether expired secrets are listed and use up slots; else nobody can delete them, or need.
     pub expired_count: bool,
+    /// The journal as far as the simulation has read it.
+    pub folded: Mutex<Option<Folded>>,
     /// How the config differs for some.
     edited: Vec<(Edit, Config)>,
     /// Hears what they log.
@@ -92,7 +95,9 @@ pub fn stage(plan: &Plan, variant: Option<Variant>, traced: bool) -> anyhow::Res
     }
     let listening = universe.logs.listen();
     let expired_count = plan.services.expired_count;
-    Ok(Stage { universe: Arc::new(universe), config, environment, seed: plan.seed, expired_count, edited, _listening: listening })
+    let universe = Arc::new(universe);
+    let folded = Mutex::default();
+    Ok(Stage { universe, config, environment, seed: plan.seed, expired_count, folded, edited, _listening: listening })
 }
 
 /// The stage of another deployment that mints on the same principal, in breach of the contract: a state, a store and an
@@ -124,6 +129,7 @@ pub fn rival(plan: &Plan, stage: &Stage) -> anyhow::Result<Stage> {
         environment: std::iter::once(secret).collect(),
         expired_count: stage.expired_count,
         seed: !stage.seed,
+        folded: Mutex::default(),
         edited: Vec::new(),
         _listening: stage.universe.logs.listen(),
     })
