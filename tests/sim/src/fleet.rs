@@ -35,6 +35,8 @@ pub struct Fleet {
     pub datasets_each: usize,
     /// Live secrets of people beside the one that the targets hold at first.
     pub foreign_secrets: usize,
+    /// With which of the shapes of targets it begins; a fleet of few has only some of them.
+    pub first_shape: usize,
     /// Adds a target on a gateway with a 1024-bit key, and a person's dataset with another cloud source beside the
     /// target: neither can be moved without a person's help.
     pub hard_cases: bool,
@@ -42,7 +44,16 @@ pub struct Fleet {
 
 impl Fleet {
     pub fn new(targets: usize, seed: u64) -> Self {
-        Self { seed, targets, gateways: true, decoys: true, datasets_each: 1, foreign_secrets: 0, hard_cases: false }
+        Self {
+            seed,
+            targets,
+            gateways: true,
+            decoys: true,
+            datasets_each: 1,
+            foreign_secrets: 0,
+            first_shape: 0,
+            hard_cases: false,
+        }
     }
 
     pub fn small(seed: u64) -> Self {

@@ -16,8 +16,10 @@ use serde_json::{Value, json};
 use tracing::subscriber::DefaultGuard;
 
 use crate::broken::Variant;
-use crate::plan::{ConfigPlan, Edit, Plan};
+use crate::people;
+use crate::plan::{Act, ConfigPlan, Edit, Plan};
 use crate::universe::{Trouble, Universe, held};
+use crate::watch::is_covered;
 
 /// When every seed begins.
 pub const START: Timestamp = Timestamp::constant(1_772_438_400, 0);
@@ -59,6 +61,7 @@ pub fn stage(plan: &Plan, variant: Option<Variant>, traced: bool) -> anyhow::Res
         decoys: plan.fleet.decoys,
         datasets_each: 1,
         foreign_secrets: plan.fleet.foreign,
+        first_shape: plan.fleet.shape,
         hard_cases: false,
     };
     let cloud = fleet.build(settings(plan));
@@ -81,7 +84,9 @@ pub fn stage(plan: &Plan, variant: Option<Variant>, traced: bool) -> anyhow::Res
         let shorter = plan.shifts.iter().any(|shift| shift.edit == Some(Edit::ShorterGrace));
         let grace = if shorter { plan.config.shortest_grace() } else { plan.config.grace };
         watch.grace = bounded.then(|| signed(Duration::from_secs(grace)));
-        watch.narrowed = plan.shifts.iter().any(|shift| shift.edit == Some(Edit::FewerTargets));
+        watch.narrowed = plan.shifts.iter().any(|shift| shift.edit == Some(Edit::FewerTargets))
+            || plan.fleet.hidden
+            || plan.has_act(|act| matches!(act, Act::Hides(_)));
         watch.recently = signed(Duration::from_millis(plan.services.list_lag) + config.state.lease);
     }
     if plan.services.take_over == TakeOver::Keeps {
@@ -89,6 +94,9 @@ pub fn stage(plan: &Plan, variant: Option<Variant>, traced: bool) -> anyhow::Res
         for source in cloud.sources() {
             cloud.share_source(&source.id, &cloud.cast().powerbi.object_id);
         }
+    }
+    if plan.fleet.hidden {
+        people::hide(&universe, 0);
     }
     if plan.config.adopt {
         put_value_to_adopt(&universe);
@@ -194,19 +202,36 @@ fn document(cloud: &Cloud, plan: &ConfigPlan, edit: Option<Edit>) -> Value {
     let grace = match edit {
         Some(Edit::LongerGrace) => (plan.grace * 8).min(plan.lifetime - plan.rotate_every),
         Some(Edit::ShorterGrace) => plan.shortest_grace(),
-        Some(Edit::FewerTargets | Edit::OtherCopies | Edit::OtherPrincipal) | None => plan.grace,
+        Some(
+            Edit::FewerTargets
+            | Edit::OtherCopies
+            | Edit::OtherPrincipal
+            | Edit::OtherWaves
+            | Edit::SlowerRhythm
+            | Edit::NoTakeOver
+            | Edit::NoQuery,
+        )
+        | None => plan.grace,
     };
-    let select = match edit {
-        Some(Edit::FewerTargets) => json!([{ "warehouse": cast.warehouses[0][0] }]),
-        _ => json!([{ "all": true }]),
+    let mut select = match edit {
+        Some(Edit::FewerTargets) => vec![json!({ "warehouse": cast.warehouses[0][0] })],
+        _ => vec![json!({ "all": true })],
     };
+    select.extend(plan.refresh.into_iter().flat_map(|wait| refreshed(cloud, wait)));
+    let waves = match (plan.waves, edit == Some(Edit::OtherWaves)) {
+        (waves, false) => waves,
+        ([], true) => &["1", "100%"],
+        (_, true) => &[],
+    };
+    let waves = if waves.is_empty() { &["100%"] } else { waves };
+    let slower = if edit == Some(Edit::SlowerRhythm) { 2 } else { 1 };
     let principal = if edit == Some(Edit::OtherPrincipal) { "pbi-finance" } else { &cast.principal.display_name };
     let copies: &[&str] = if plan.copy != (edit == Some(Edit::OtherCopies)) {
         &["file:copy/sales-bi.json", "databricks:powerbi/sales-bi"]
     } else {
         &[]
     };
-    json!({
+    let mut document = json!({
         "version": 1,
         "endpoints": { "entra": addresses.entra, "powerbi": addresses.powerbi, "fabric": addresses.fabric },
         "state": { "url": "file:state", "lease": seconds(plan.lease) },
@@ -224,16 +249,33 @@ fn document(cloud: &Cloud, plan: &ConfigPlan, edit: Option<Edit>) -> Value {
             "also_workspaces": addresses.databricks[1..],
             "identity": "dbx-admin",
             "service_principal": principal,
-            "lifetime": seconds(plan.lifetime),
-            "rotate_every": seconds(plan.rotate_every),
+            "lifetime": seconds(plan.lifetime * slower),
+            "rotate_every": seconds(plan.rotate_every * slower),
             "grace": seconds(grace),
             "store": format!("file:{STORE}"),
             "copies": copies,
             "warehouses": cast.warehouses[0],
             "verify": { "warehouse": cast.warehouses[0][0] },
-            "targets": { "identity": "powerbi", "select": select, "take_over": true },
+            "targets": {
+                "identity": "powerbi",
+                "select": select,
+                "take_over": edit != Some(Edit::NoTakeOver),
+                "waves": waves,
+            },
         } },
-    })
+    });
+    if edit == Some(Edit::NoQuery) {
+        document["credentials"]["sales-bi"].as_object_mut().map(|credential| credential.remove("verify"));
+    }
+    document
+}
+
+/// A row for each dataset of a target that is refreshed, by ids.
+fn refreshed(cloud: &Cloud, wait: bool) -> Vec<Value> {
+    let covered: Vec<String> = cloud.sources().into_iter().filter(is_covered).flat_map(|source| source.datasets).collect();
+    let datasets = cloud.truth().datasets.into_iter().filter(|dataset| covered.contains(&dataset.id));
+    let word = if wait { "wait" } else { "start" };
+    datasets.map(|dataset| json!({ "workspace": dataset.group, "dataset": dataset.id, "refresh": word })).collect()
 }
 
 fn signed(duration: Duration) -> SignedDuration {
