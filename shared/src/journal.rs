@@ -137,6 +137,18 @@ impl<E: Serialize + DeserializeOwned + Clone> Journal<E> {
         Ok(fresh)
     }
 
+    /// From here on a journal without any signature is not taken as it is: what was read so far must bear one, if a state key
+    /// is set.
+    pub fn refuse_unsigned(&mut self) -> Result<(), JournalError> {
+        self.unsigned = Unsigned::Refused;
+        match self.known.last() {
+            Some(newest) if self.key.is_some() && !newest.signed => {
+                Err(JournalError::Broken { seq: self.len(), reason: BrokenReason::Unsigned })
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Appends `event` after the last entry read, or says who was first. On `Unavailable` it may still land.
     pub async fn append(&mut self, random: &Random, at: Timestamp, by: &RunnerId, event: E) -> Result<Entry<E>, JournalError> {
         let seq = self.len() + 1;
@@ -251,12 +263,14 @@ impl<E: Serialize + DeserializeOwned + Clone> Journal<E> {
     }
 
     fn path(&self, seq: u64) -> Path {
-        self.folder.clone().join(format!("{seq:012}.json"))
+        self.folder.clone().join(format!("{seq:0SEQ_DIGITS$}.json"))
     }
 
     fn seq_of(&self, path: &Path) -> Option<u64> {
-        let seq = path.filename()?.strip_suffix(".json")?.parse().ok()?;
-        (seq > 0 && *path == self.path(seq)).then_some(seq)
+        let mut below = path.prefix_match(&self.folder)?;
+        let name = below.next().filter(|_| below.next().is_none())?;
+        let digits = name.as_ref().strip_suffix(".json").filter(|digits| digits.len() == SEQ_DIGITS)?;
+        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?.filter(|seq| *seq > 0)
     }
 }
 
@@ -269,5 +283,7 @@ pub async fn list(store: &dyn ObjectStore) -> Result<Vec<String>, JournalError> 
 }
 
 const FOLDER: &str = "journal";
+/// More entries than one a second for thirty thousand years have.
+const SEQ_DIGITS: usize = 12;
 /// Entries read at the same time.
 const READS_MAX: usize = 16;

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use tracing::{error, info, warn};
 
+use super::sharing::Seen;
 use super::{App, few_at_once};
 use crate::command::Progress;
 use crate::config::Credential;
@@ -19,7 +20,7 @@ use crate::rotation::drive::{Ended, Ports, Run, read};
 use crate::rotation::event::PlanKind;
 use crate::rotation::led::LedStep;
 use crate::rotation::next::{Goal, retire_after};
-use crate::rotation::preflight::{Preflight, Principal};
+use crate::rotation::preflight::Principal;
 use crate::rotation::refresh::RefreshFate;
 use crate::rotation::stake::{Urgency, at_stake};
 use crate::rotation::state::{Holder, State};
@@ -59,14 +60,14 @@ impl App {
         let shared = shared_principals(credentials, &found);
         let going = credentials.iter().zip(&found).filter(|(credential, _)| !shared.contains_key(&credential.name));
         let going: Vec<_> = going.filter_map(|(&credential, found)| Some((credential, found.as_ref().ok()?))).collect();
-        let mut preflights = self.preflights(&going, goal).await;
+        let mut looked = self.preflights(&going, goal).await;
         let runs = credentials.iter().zip(found).map(|(credential, found)| {
             let shared = shared.get(&credential.name).cloned();
-            let preflight = preflights.remove(&credential.name);
+            let seen = looked.remove(&credential.name).unwrap_or_default();
             let run = async move {
                 let outcome = match (found, shared) {
                     (Ok(_), Some(problem)) => Err(Error::new(ErrorKind::Failed, problem)),
-                    (Ok(principal), None) => Box::pin(self.one(credential, (principal, preflight), goal, progress)).await,
+                    (Ok(principal), None) => Box::pin(self.one(credential, (principal, seen), goal, progress)).await,
                     (Err(error), _) => Err(error),
                 };
                 match outcome {
@@ -86,13 +87,17 @@ impl App {
     async fn one(
         &self,
         credential: &Credential,
-        (principal, preflight): (Principal, Option<Preflight>),
+        (principal, seen): (Principal, Seen),
         goal: Goal,
         progress: &Progress,
     ) -> Result<CredentialMove, Error> {
         let ports = self.ports(credential, principal, progress).await?;
-        self.check_one_owner(&ports).await?;
-        let run = Run::open(&ports, goal, preflight).await?;
+        let read = match seen.read {
+            Some(read) => read,
+            None => ports.read().await?,
+        };
+        self.check_one_owner(&ports, &read.1).await?;
+        let run = Run::open(&ports, goal, seen.preflight, read).await?;
         let open = run.state.open.as_ref().map(|open| open.plan.kind);
         if matches!(goal, Goal::Reapply { .. })
             && (open.is_some_and(|kind| !matches!(kind, PlanKind::Reapply | PlanKind::Join)) || run.state.turn.is_some())
@@ -150,8 +155,9 @@ impl App {
         })
     }
 
-    /// One principal belongs to one credential, and one credential has one open principal at a time.
-    pub(super) async fn check_one_owner(&self, ports: &Ports) -> Result<(), Error> {
+    /// One principal belongs to one credential, and one credential has one open principal at a time. `state` is that of the
+    /// principal's journal.
+    pub(super) async fn check_one_owner(&self, ports: &Ports, state: &State) -> Result<(), Error> {
         let name = &ports.credential.name;
         let journal = ports.principal.application_id.as_str();
         for other in names::journals_of(&*ports.state, name).await? {
@@ -169,11 +175,11 @@ impl App {
                 .hint("put the former service principal back, let `lakekey rotate` finish, then change it"));
             }
         }
-        let (_, state) = read(Arc::clone(&ports.state), journal, ports.state_key.clone(), true).await?;
-        let owner = state.open.map(|open| open.plan.credential).or_else(|| state.begun.map(|begun| begun.credential));
+        let open = state.open.as_ref().map(|open| &open.plan.credential);
+        let owner = open.or_else(|| state.begun.as_ref().map(|begun| &begun.credential));
         match owner {
-            Some(owner) if owner != *name && self.config.credentials.iter().any(|credential| credential.name == owner) => {
-                Err(Error::new(ErrorKind::Failed, principal_shared(name, &owner, journal)))
+            Some(owner) if owner != name && self.config.credentials.iter().any(|credential| credential.name == *owner) => {
+                Err(Error::new(ErrorKind::Failed, principal_shared(name, owner, journal)))
             }
             Some(_) | None => Ok(()),
         }

@@ -78,7 +78,7 @@ impl App {
     async fn revoke_one(&self, credential: &Credential, foreign: bool, progress: &Progress) -> Result<CredentialMove, Error> {
         let principal = self.find(credential).await?;
         let ports = self.ports(credential, principal, progress).await?;
-        self.check_one_owner(&ports).await?;
+        self.check_one_owner(&ports, &ports.read().await?.1).await?;
         let decide = |state: &State| {
             // One that is under way is gone on with.
             let under_way = matches!(state.turn, Some(Turn::Revoke { .. }));

@@ -28,7 +28,7 @@ impl App {
     async fn roll_back(&self, credential: &Credential, progress: &Progress) -> Result<CredentialMove, Error> {
         let principal = self.find(credential).await?;
         let ports = self.ports(credential, principal, progress).await?;
-        self.check_one_owner(&ports).await?;
+        self.check_one_owner(&ports, &ports.read().await?.1).await?;
         let state = self.folded(credential, ports.principal.application_id.as_str()).await?;
         if let Some(to) = destination(&state)? {
             self.check_usable(&ports, &state, to).await?;

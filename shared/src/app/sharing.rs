@@ -15,44 +15,49 @@ use crate::config::Credential;
 use crate::error::{Error, Problem};
 use crate::ids::{CredentialName, TargetId};
 use crate::inventory;
-use crate::rotation::drive::{policy, read};
+use crate::rotation::drive::{Folded, policy, read};
 use crate::rotation::due::due;
 use crate::rotation::led::LedStep;
 use crate::rotation::next::Goal;
 use crate::rotation::preflight::{self, Preflight, Principal};
 use crate::rotation::state::State;
 
+/// What was seen of a credential before its run.
+#[derive(Default)]
+pub(super) struct Seen {
+    /// Its journal; a run reads on from there.
+    pub(super) read: Option<Folded>,
+    /// What it will find, if it is about to plan.
+    pub(super) preflight: Option<Preflight>,
+}
+
 impl App {
-    /// What each credential that is about to plan will find, with the targets that it shares among its problems. A look that
-    /// fails is left to the run itself, which says why.
-    pub(super) async fn preflights(
-        &self,
-        found: &[(&Credential, &Principal)],
-        goal: Goal,
-    ) -> BTreeMap<CredentialName, Preflight> {
+    /// What is seen of each credential, with the targets that it shares among the problems of its preflight. A look that fails
+    /// is left to the run itself, which says why.
+    pub(super) async fn preflights(&self, found: &[(&Credential, &Principal)], goal: Goal) -> BTreeMap<CredentialName, Seen> {
         let looks = found.iter().map(|(credential, principal)| {
             let look = async move {
-                let preflight = self.preflight_of(credential, principal, goal).await;
-                let preflight = preflight.inspect_err(|error| {
+                let seen = self.look_at(credential, principal, goal).await.unwrap_or_else(|error| {
                     warn!(credential = %credential.name, code = error.code(), "could not look ahead");
+                    Seen::default()
                 });
-                Some((credential.name.clone(), preflight.ok()??))
+                (credential.name.clone(), seen)
             };
             look.boxed()
         });
-        let looked = few_at_once(looks.collect()).await;
-        let mut preflights: BTreeMap<CredentialName, Preflight> = looked.into_iter().flatten().collect();
+        let mut looked: BTreeMap<CredentialName, Seen> = few_at_once(looks.collect()).await.into_iter().collect();
+        let preflights = looked.iter().filter_map(|(name, seen)| Some((name, seen.preflight.as_ref()?)));
         let mut selected: BTreeMap<CredentialName, BTreeSet<TargetId>> =
-            preflights.iter().map(|(name, preflight)| (name.clone(), targets_of(preflight))).collect();
-        let names: Vec<CredentialName> = preflights.keys().cloned().collect();
+            preflights.map(|(name, preflight)| (name.clone(), targets_of(preflight))).collect();
+        let names: Vec<CredentialName> = selected.keys().cloned().collect();
         for name in names {
             let mine = selected.get(&name).cloned().unwrap_or_default();
             let problems = self.shared_targets(&name, &mine, &mut selected).await;
-            if let Some(preflight) = preflights.get_mut(&name) {
+            if let Some(preflight) = looked.get_mut(&name).and_then(|seen| seen.preflight.as_mut()) {
                 preflight.problems.extend(problems);
             }
         }
-        preflights
+        looked
     }
 
     /// One problem for each target of `name` that another credential selects too. `selected` is what is known of the others'
@@ -76,10 +81,10 @@ impl App {
         problems
     }
 
-    /// The preflight of a credential that is going to plan; `None` where it will not.
-    async fn preflight_of(&self, credential: &Credential, principal: &Principal, goal: Goal) -> Result<Option<Preflight>, Error> {
+    /// A credential's journal, and the preflight where it is going to plan.
+    async fn look_at(&self, credential: &Credential, principal: &Principal, goal: Goal) -> Result<Seen, Error> {
         let state_key = self.state_key().await?;
-        let (_, state) = read(self.state()?, principal.application_id.as_str(), state_key, true).await?;
+        let (journal, state) = read(self.state()?, principal.application_id.as_str(), state_key, true).await?;
         let now = self.surroundings.clock.now();
         let will_plan = state.quarantine.is_none()
             && state.open.is_none()
@@ -92,12 +97,17 @@ impl App {
                     state.current.is_some() || due(&state, &policy(credential, &self.config.state), None, force, now).due
                 }
             };
+        let read = Some((journal, state));
         if !will_plan || credential.targets.is_none() {
-            return Ok(None);
+            return Ok(Seen { read, preflight: None });
         }
         let workspaces = self.workspaces(credential)?;
         let targets = self.targets(credential)?;
-        Box::pin(preflight::preflight(credential, &workspaces, Some(principal), targets.as_ref())).await.map(Some)
+        let preflight = Box::pin(preflight::preflight(credential, &workspaces, Some(principal), targets.as_ref())).await;
+        let preflight = preflight.inspect_err(|error| {
+            warn!(credential = %credential.name, code = error.code(), "could not look ahead");
+        });
+        Ok(Seen { read, preflight: preflight.ok() })
     }
 
     /// What `other` was last planned with and still selects, if any of it is among `wanted`. A journal that cannot be read is

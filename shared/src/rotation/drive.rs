@@ -97,6 +97,11 @@ impl Ports {
         signed(self.state_config.request_timeout).saturating_add(signed(self.state_config.skew).saturating_mul(2))
     }
 
+    /// The principal's journal, folded; one without any signature is taken as it is.
+    pub async fn read(&self) -> Result<Folded, Error> {
+        read(Arc::clone(&self.state), self.principal.application_id.as_str(), self.state_key.clone(), true).await
+    }
+
     /// What decisions need to know of the config.
     pub fn policy(&self) -> Policy {
         policy(&self.credential, &self.state_config)
@@ -168,14 +173,23 @@ pub struct Run<'a> {
     lock: Option<Box<dyn Send + Sync>>,
 }
 
+/// A principal's journal as far as it has been read, and its fold.
+pub type Folded = (Journal<Event>, State);
+
 /// Opens a principal's journal and folds it. Reads only.
 pub async fn read(
     store: Arc<dyn ObjectStore>,
     name: &str,
     key: Option<Arc<StateKey>>,
     trust_unsigned: bool,
-) -> Result<(Journal<Event>, State), Error> {
+) -> Result<Folded, Error> {
     read_aloud(store, name, key, trust_unsigned, |_| {}).await
+}
+
+/// What was read, and what has been appended since.
+pub async fn read_on((mut journal, mut state): Folded) -> Result<Folded, Error> {
+    fold(&mut state, &journal.refresh().await?)?;
+    Ok((journal, state))
 }
 
 /// As [`read`], and gives each entry to `listener` as well.
@@ -185,7 +199,7 @@ pub async fn read_aloud(
     key: Option<Arc<StateKey>>,
     trust_unsigned: bool,
     mut listener: impl FnMut(&Entry<Event>),
-) -> Result<(Journal<Event>, State), Error> {
+) -> Result<Folded, Error> {
     let mut state = State::default();
     let mut folded = Ok(());
     let reader = |entry: Entry<Event>| {
@@ -216,13 +230,15 @@ fn fold_one(state: &mut State, entry: &Entry<Event>) -> Result<(), Error> {
 }
 
 impl<'a> Run<'a> {
-    /// Reads the principal's journal, and takes its lock where the state has one. The lease is taken when something is to be
-    /// done: a timer that finds nothing due leaves no entry.
-    pub async fn open(ports: &'a Ports, goal: Goal, preflight: Option<Preflight>) -> Result<Self, Error> {
+    /// Takes the principal's lock where the state has one, and reads on from what has been read of its journal. The lease is
+    /// taken when something is to be done: a timer that finds nothing due leaves no entry.
+    pub async fn open(ports: &'a Ports, goal: Goal, preflight: Option<Preflight>, mut read: Folded) -> Result<Self, Error> {
         let force = goal == Goal::Rotate { force: true };
-        let name = ports.principal.application_id.as_str();
-        let lock = take_lock(ports, name)?;
-        let (mut journal, mut state) = read(Arc::clone(&ports.state), name, ports.state_key.clone(), force).await?;
+        let lock = take_lock(ports, ports.principal.application_id.as_str())?;
+        if !force {
+            read.0.refuse_unsigned()?;
+        }
+        let (mut journal, mut state) = read_on(read).await?;
         let entries = (&mut journal, &mut state);
         let forgiven = trust::check_before_work(&*ports.storage, &ports.credential, entries, force).await?;
         let run = Self {
@@ -244,7 +260,8 @@ impl<'a> Run<'a> {
 
     /// As [`open`](Self::open), with the lease.
     pub async fn open_leased(ports: &'a Ports, goal: Goal) -> Result<Self, Error> {
-        let mut run = Self::open(ports, goal, None).await?;
+        let read = ports.read().await?;
+        let mut run = Self::open(ports, goal, None, read).await?;
         run.begin_work().await?;
         Ok(run)
     }

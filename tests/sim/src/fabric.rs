@@ -61,7 +61,7 @@ fn sign_in(world: &mut World, call: &Call) -> Result<String, Reply> {
 
 /// One page. The token is given percent-encoded already, and the URI names the public host, wherever this runs: who sends
 /// a token after it has lost it.
-fn page(world: &World, call: &Call, collection: &str, rows: Vec<Value>) -> Answer {
+fn page(world: &World, call: &Call, collection: &str, rows: impl ExactSizeIterator<Item = Value>) -> Answer {
     let bad = || error(400, "InvalidParameter", "The continuation token is invalid");
     let start: usize = match call.asked("continuationToken") {
         None => 0,
@@ -69,7 +69,7 @@ fn page(world: &World, call: &Call, collection: &str, rows: Vec<Value>) -> Answe
     };
     let end = start + world.settings.page;
     let more = rows.len() > end;
-    let rows: Vec<Value> = rows.into_iter().skip(start).take(world.settings.page).collect();
+    let rows: Vec<Value> = rows.skip(start).take(world.settings.page).collect();
     let mut body = json!({ "value": rows });
     if more {
         let token = utf8_percent_encode(&STANDARD.encode(end.to_string()), NON_ALPHANUMERIC).to_string();

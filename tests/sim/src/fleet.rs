@@ -20,7 +20,7 @@ use crate::rng::Rng;
 use crate::settings::Settings;
 use crate::token::Tokens;
 use crate::trust::Trust;
-use crate::world::{Addresses, World, host_of};
+use crate::world::{Addresses, GIVEN, MINTED, World, host_of};
 
 /// What to make up.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub struct Fleet {
     pub datasets_each: usize,
     /// Live secrets of people beside the one that the targets hold at first.
     pub foreign_secrets: usize,
+    /// With which of the shapes of targets it begins; a fleet of few has only some of them.
+    pub first_shape: usize,
     /// Adds a target on a gateway with a 1024-bit key, and a person's dataset with another cloud source beside the
     /// target: neither can be moved without a person's help.
     pub hard_cases: bool,
@@ -43,7 +45,16 @@ pub struct Fleet {
 
 impl Fleet {
     pub fn new(targets: usize, seed: u64) -> Self {
-        Self { seed, targets, gateways: true, decoys: true, datasets_each: 1, foreign_secrets: 0, hard_cases: false }
+        Self {
+            seed,
+            targets,
+            gateways: true,
+            decoys: true,
+            datasets_each: 1,
+            foreign_secrets: 0,
+            first_shape: 0,
+            hard_cases: false,
+        }
     }
 
     pub fn small(seed: u64) -> Self {
@@ -127,7 +138,7 @@ impl Cast {
     fn new(rng: &mut Rng) -> Self {
         let mut login = |object_id: bool| Login {
             client_id: rng.uuid().to_string(),
-            client_secret: format!("sim~{}", rng.hex(2)),
+            client_secret: format!("{GIVEN}{}", rng.hex(2)),
             object_id: if object_id { rng.uuid().to_string() } else { String::new() },
         };
         let (admin, entra_admin, powerbi) = (login(false), login(true), login(true));
@@ -168,7 +179,7 @@ fn account(rng: &mut Rng, addresses: &Addresses, cast: &mut Cast, now: jiff::Tim
         scopes: Vec::new(),
         made_by: made_by.to_owned(),
     };
-    for (id, value) in [(7_001, cast.admin.client_secret.clone()), (7_005, format!("dose{}", rng.hex(2)))] {
+    for (id, value) in [(7_001, cast.admin.client_secret.clone()), (7_005, format!("{MINTED}{}", rng.hex(2)))] {
         if let Some(principal) = principals.get_mut(&id) {
             principal.secrets.push(secret(value, names::PERSON));
         }

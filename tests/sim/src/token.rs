@@ -1,18 +1,20 @@
 //! Access tokens that look like JWTs and are as strict: signed, with issuer, audience and expiry, so that a token taken
 //! to the wrong service, kept too long or made up is refused as the real services refuse it.
 
+use std::collections::BTreeMap;
+
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// The Databricks resource in Entra, the same in every public cloud.
 pub const DATABRICKS_AUDIENCE: &str = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d";
 pub const POWERBI_AUDIENCE: &str = "https://analysis.windows.net/powerbi/api";
 pub const FABRIC_AUDIENCE: &str = "https://api.fabric.microsoft.com";
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Claims {
     pub(crate) aud: String,
     pub(crate) iss: String,
@@ -28,30 +30,28 @@ pub(crate) struct Claims {
 
 pub(crate) struct Tokens {
     key: hmac::Key,
-    issued: u64,
+    /// By the token's text, which carries a signature over its claims: what is not here was not issued here.
+    issued: BTreeMap<String, Claims>,
 }
 
 impl Tokens {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, &seed.to_be_bytes()), issued: 0 }
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, &seed.to_be_bytes()), issued: BTreeMap::new() }
     }
 
     pub(crate) fn issue(&mut self, mut claims: Claims) -> String {
-        self.issued += 1;
-        claims.jti = self.issued;
+        claims.jti = self.issued.len() as u64 + 1;
         let payload = serde_json::to_vec(&claims).expect("claims are plain text and numbers");
         let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(HEADER), URL_SAFE_NO_PAD.encode(payload));
         let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&self.key, signed.as_bytes()));
-        format!("{signed}.{signature}")
+        let token = format!("{signed}.{signature}");
+        self.issued.insert(token.clone(), claims);
+        token
     }
 
     /// The claims of a token that this cloud issued, expired or not.
     pub(crate) fn read(&self, token: &str) -> Option<Claims> {
-        let (signed, signature) = token.rsplit_once('.')?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        hmac::verify(&self.key, signed.as_bytes(), &signature).ok()?;
-        let payload = URL_SAFE_NO_PAD.decode(signed.split_once('.')?.1).ok()?;
-        serde_json::from_slice(&payload).ok()
+        self.issued.get(token).cloned()
     }
 }
 

@@ -123,6 +123,12 @@ impl World {
             Service::PowerBi | Service::Fabric => call.method == http::Method::PATCH,
             Service::Account | Service::Entra => false,
         };
+        // Most requests show nothing that looks like a secret, and there may be many to look for.
+        let shows_any = |text: &[u8]| [MINTED, GIVEN].iter().any(|begin| contains(text, begin.as_bytes()));
+        let in_headers = call.headers.values().any(|content| shows_any(content.as_bytes()));
+        if !in_headers && !shows_any(call.target.as_bytes()) && (may_carry || !shows_any(&call.body)) {
+            return;
+        }
         for secret in self.account.principals.values().flat_map(|principal| &principal.secrets) {
             let value = secret.value.as_str();
             let in_header = call.headers.iter().any(|(name, content)| {
@@ -150,4 +156,8 @@ fn contains(hay: &[u8], needle: &[u8]) -> bool {
     hay.windows(needle.len()).any(|part| part == needle)
 }
 
+/// How every value that the cloud mints begins.
+pub(crate) const MINTED: &str = "dose";
+/// How every secret begins that somebody was given before.
+pub(crate) const GIVEN: &str = "sim~";
 const MINUTE: Duration = Duration::from_secs(60);

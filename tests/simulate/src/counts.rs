@@ -31,6 +31,8 @@ pub struct Counts {
     pub deleted: u64,
     /// Lines logged and looked at.
     pub log_lines: u64,
+    /// Messages sent between invocations.
+    pub messages: u64,
 }
 
 impl Counts {
@@ -60,6 +62,7 @@ impl Counts {
         self.minted += other.minted;
         self.deleted += other.deleted;
         self.log_lines += other.log_lines;
+        self.messages += other.messages;
         for (kind, count) in &other.faults {
             *self.faults.entry(kind.clone()).or_default() += count;
         }

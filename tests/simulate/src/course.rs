@@ -1,5 +1,6 @@
 //! Runs a plan: trouble first, with every invariant watched; then peace, in which everything must come to rest.
 
+use std::pin::pin;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -11,8 +12,9 @@ use crate::broken::Variant;
 use crate::counts::Counts;
 use crate::invoke::{Start, invoke, runner_name};
 use crate::people;
-use crate::plan::{Ask, Plan, Shift};
+use crate::plan::{Ask, Plan, QueuePlan, Shift};
 use crate::process::sleep;
+use crate::queue::Waiting;
 use crate::rest;
 use crate::setup::{self, Stage};
 use crate::watch::Violation;
@@ -70,6 +72,12 @@ async fn course(plan: &Plan, stage: &Stage) -> anyhow::Result<()> {
             setup::calm(&stage.universe);
         };
         let work = async { while shifts.next().await.is_some() && stage.universe.violation().is_none() {} };
+        let work = async {
+            match &plan.queue {
+                Some(queue) => drop(futures::future::select(pin!(work), pin!(deliver(plan, stage, *queue, &counter))).await),
+                None => work.await,
+            }
+        };
         let rivalry = async { rivals = rivalry(plan, stage).await };
         futures::join!(meanwhile, work, rivalry);
     }
@@ -80,6 +88,46 @@ async fn course(plan: &Plan, stage: &Stage) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// The platform starts an invocation for each message that is due, several at once; ends with the faults.
+async fn deliver(plan: &Plan, stage: &Stage, queue: QueuePlan, counter: &AtomicU64) {
+    let universe = &stage.universe;
+    let mut running = FuturesUnordered::new();
+    while universe.passed_ms() < plan.calm_at_ms && universe.violation().is_none() {
+        while let Some(waiting) = universe.queue.take(universe.passed_ms()) {
+            running.push(worked(plan, stage, queue, waiting, counter));
+        }
+        let next = universe.queue.next_ms().unwrap_or(plan.calm_at_ms).min(plan.calm_at_ms);
+        let due = sleep(Duration::from_millis(next.saturating_sub(universe.passed_ms())));
+        tokio::select! {
+            biased;
+            Some(()) = running.next() => {}
+            () = universe.queue.put_into() => {}
+            () = due => {}
+        }
+    }
+}
+
+/// One delivery. What came to nothing is delivered again, a few times.
+async fn worked(plan: &Plan, stage: &Stage, queue: QueuePlan, waiting: Waiting, counter: &AtomicU64) {
+    let runner = counter.load(std::sync::atomic::Ordering::Relaxed) as usize % plan.skews_ms.len().max(1);
+    let start = Start {
+        skew_ms: plan.skews_ms.get(runner).copied().unwrap_or_default(),
+        platform: Some(queue),
+        message: Some(waiting.text.clone()),
+        ..Start::plain(runner_name(counter, runner).as_str(), Ask::Rotate)
+    };
+    let finished = invoke(stage, start).await;
+    if !matches!(finished.answer, Some(Ok(_))) && waiting.tries < DELIVERIES_MAX {
+        let at_ms = stage.universe.passed_ms() + VISIBLE_AGAIN_MS;
+        stage.universe.queue.put(Waiting { at_ms, tries: waiting.tries + 1, ..waiting });
+    }
+}
+
+/// How often one message is delivered again.
+const DELIVERIES_MAX: u32 = 4;
+/// How long after it failed.
+const VISIBLE_AGAIN_MS: u64 = 30_000;
 
 /// Another deployment, which knows nothing of the first: what it does must harm neither.
 async fn rivalry(plan: &Plan, stage: &Stage) -> anyhow::Result<()> {
@@ -110,6 +158,8 @@ async fn shift_at(plan: &Plan, stage: &Stage, shift: &Shift, counter: &AtomicU64
         freeze: shift.freeze,
         meanwhile: shift.meanwhile,
         edit: shift.edit,
+        platform: plan.queue,
+        message: None,
     };
     drop(invoke(stage, start).await);
 }

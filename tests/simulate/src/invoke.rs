@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use lakekey_core::app::{App, Surroundings};
 use lakekey_core::command::{Command, Outcome, Progress};
 use lakekey_core::error::Error;
 use lakekey_core::ids::RunnerId;
 use lakekey_core::random::Random;
+use lakekey_core::report::MoveReport;
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::broken;
 use crate::places::Places;
-use crate::plan::{Act, Ask, Edit};
+use crate::plan::{Act, Ask, Edit, QueuePlan};
 use crate::process::{Crash, Freeze, Incarnation, Process};
+use crate::queue::Sender;
 use crate::setup::Stage;
 use crate::wire::Wire;
 
@@ -35,13 +38,17 @@ pub struct Start {
     pub meanwhile: Option<(u64, Act)>,
     /// How its config differs.
     pub edit: Option<Edit>,
+    /// Where it is an invocation of a platform.
+    pub platform: Option<QueuePlan>,
+    /// The message that it is to work off, in place of what it is asked.
+    pub message: Option<String>,
 }
 
 impl Start {
     /// A process that nothing happens to.
     pub fn plain(runner: &str, ask: Ask) -> Self {
         let runner = RunnerId::new(runner);
-        Self { runner, skew_ms: 0, ask, crash: None, freeze: None, meanwhile: None, edit: None }
+        Self { runner, skew_ms: 0, ask, crash: None, freeze: None, meanwhile: None, edit: None, platform: None, message: None }
     }
 }
 
@@ -86,12 +93,32 @@ pub async fn invoke(stage: &Stage, start: Start) -> Finished {
         Ask::Rotate => Command::Rotate { names: Vec::new(), force: false },
         Ask::Force => Command::Rotate { names: Vec::new(), force: true },
         Ask::Reapply => Command::Reapply { names: Vec::new(), refresh: false },
+        Ask::Refresh => Command::Reapply { names: Vec::new(), refresh: true },
         Ask::Rollback => Command::Rollback { names: Vec::new() },
+        Ask::Revoke => Command::Revoke { names: Vec::new(), foreign: false },
+        Ask::RevokeForeign => Command::Revoke { names: Vec::new(), foreign: true },
     };
     let (sender, mut heard) = unbounded_channel();
     let config = stage.config(start.edit).clone();
-    let work = Box::pin(async move { App::new(config, surroundings)?.run(command, &Progress::to(sender)).await });
-    let answer = Incarnation::new(&process, work).await;
+    let (platform, message, now) = (start.platform, start.message, process.clock.now());
+    let queue = platform.map(|plan| Arc::new(Sender { universe: Arc::clone(universe), plan }));
+    let work = Box::pin(async move {
+        let app = App::new(config, surroundings)?;
+        let (Some(platform), Some(queue)) = (platform, queue) else { return app.run(command, &Progress::to(sender)).await };
+        let ends = now.saturating_add(SignedDuration::from_millis(millis(platform.ends_ms))).unwrap_or(Timestamp::MAX);
+        let app = app.within(ends, queue);
+        match (message, start.ask) {
+            (Some(text), _) => app.work(&text).await.map(|_| Outcome::Moved(MoveReport::default())),
+            (None, Ask::Rotate) => app.tick().await,
+            (None, _) => app.run(command, &Progress::to(sender)).await,
+        }
+    });
+    let lives = Incarnation::new(&process, work);
+    let answer = match platform {
+        // What has not ended by then the platform kills.
+        Some(platform) => tokio::time::timeout(Duration::from_millis(platform.ends_ms), lives).await.unwrap_or_default(),
+        None => lives.await,
+    };
     let now = universe.cloud.now();
     let mut watch = universe.watch();
     while let Ok(event) = heard.try_recv() {
@@ -109,6 +136,10 @@ pub async fn invoke(stage: &Stage, start: Start) -> Finished {
     drop(watch);
     universe.trace(who, || format!("ends: {}", answer.as_ref().map_or_else(|| "died".to_owned(), brief)));
     Finished { answer, effects: process.effects() }
+}
+
+fn millis(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
 }
 
 /// Everything that an answer shows, its causes included.

@@ -16,6 +16,7 @@ pub mod people;
 pub mod places;
 pub mod plan;
 pub mod process;
+pub mod queue;
 pub mod rate;
 pub mod rest;
 pub mod setup;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lakekey_sim::SourceTruth;
+use lakekey_sim::{Level, Role, SourceTruth};
 
 use crate::plan::Act;
 use crate::universe::Universe;
@@ -47,6 +47,18 @@ pub fn act(universe: &Universe, act: Act) {
             let cast = cloud.cast();
             cloud.set_warehouse_level(&cast.warehouses[0][0], &cast.principal.application_id, None);
         }
+        Act::Hides(which) => hide(universe, which),
+        Act::Shows => show(universe),
+        Act::TakesGateway(which) => {
+            if let Some(source) = source(universe, which) {
+                cloud.set_gateway_admin(&source.gateway, &cloud.cast().powerbi.object_id, false);
+            }
+        }
+        Act::Mistypes(which) => {
+            if let Some(source) = source(universe, which) {
+                cloud.person_writes_credential(&source.id, &cloud.cast().principal.application_id, "no secret");
+            }
+        }
         Act::StopsWarehouses => {
             for warehouse in cloud.cast().warehouses.iter().flatten() {
                 cloud.stop_warehouse(warehouse);
@@ -56,12 +68,37 @@ pub fn act(universe: &Universe, act: Act) {
     universe.observe();
 }
 
-/// People tidy up after themselves: every secret of theirs that nobody uses goes, so that there is room for lakekey's.
+/// People tidy up after themselves: lakekey's identity and principal have their rights again, and every secret of theirs that nobody uses goes, so that there is room for lakekey's.
 pub fn tidy(universe: &Universe) {
+    show(universe);
+    let cloud = &universe.cloud;
+    let cast = cloud.cast();
+    cloud.set_warehouse_level(&cast.warehouses[0][0], &cast.principal.application_id, Some(Level::CanUse));
+    for source in cloud.sources().into_iter().filter(is_covered) {
+        cloud.set_gateway_admin(&source.gateway, &cast.powerbi.object_id, true);
+    }
     for id in foreign(universe) {
         universe.cloud.person_deletes_secret(&id);
     }
     universe.observe();
+}
+
+/// Takes lakekey's identity out of the workspaces of a data source.
+pub fn hide(universe: &Universe, which: usize) {
+    let cloud = &universe.cloud;
+    let Some(hidden) = source(universe, which) else { return };
+    for dataset in cloud.truth().datasets.into_iter().filter(|dataset| hidden.datasets.contains(&dataset.id)) {
+        cloud.leave_group(&dataset.group, &cloud.cast().powerbi.object_id);
+    }
+}
+
+/// Puts lakekey's identity into every workspace that has one of its data sources.
+fn show(universe: &Universe) {
+    let cloud = &universe.cloud;
+    let covered: Vec<String> = cloud.sources().into_iter().filter(is_covered).flat_map(|source| source.datasets).collect();
+    for dataset in cloud.truth().datasets.into_iter().filter(|dataset| covered.contains(&dataset.id)) {
+        cloud.join_group(&dataset.group, &cloud.cast().powerbi.object_id, Role::Admin);
+    }
 }
 
 fn source(universe: &Universe, which: usize) -> Option<SourceTruth> {

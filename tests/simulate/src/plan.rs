@@ -2,6 +2,7 @@
 //! made smaller piece by piece and run again.
 
 mod chance;
+mod wider;
 
 use lakekey_sim::{CapAnswer, Rule, TakeOver};
 
@@ -37,6 +38,21 @@ pub struct Plan {
     pub other_principal: bool,
     /// When the faults end, in milliseconds after the start.
     pub calm_at_ms: u64,
+    /// The platform that lakekey runs on, where it is not started by a person or a cron.
+    pub queue: Option<QueuePlan>,
+}
+
+/// A platform: it kills what takes too long, and delivers messages as it likes.
+#[derive(Clone, Copy, Debug)]
+pub struct QueuePlan {
+    /// How long one invocation may take, in milliseconds.
+    pub ends_ms: u64,
+    /// By how much a message may be late, in milliseconds.
+    pub late_ms: u64,
+    /// Which share of messages is delivered twice.
+    pub twice: f64,
+    /// Which share is never delivered.
+    pub lost: f64,
 }
 
 /// The customer.
@@ -50,6 +66,10 @@ pub struct FleetPlan {
     pub decoys: bool,
     /// Living secrets of people.
     pub foreign: usize,
+    /// With which of its shapes of data sources it begins.
+    pub shape: usize,
+    /// Whether lakekey's identity is kept out of a workspace at first.
+    pub hidden: bool,
 }
 
 /// How the services behave where they differ, in milliseconds.
@@ -88,6 +108,10 @@ pub struct ConfigPlan {
     pub copy: bool,
     /// Whether the store holds the people's secret at first, for lakekey to adopt.
     pub adopt: bool,
+    /// The sizes of waves; none given is one wave.
+    pub waves: &'static [&'static str],
+    /// Whether datasets are refreshed afterwards, and whether their end is waited for.
+    pub refresh: Option<bool>,
 }
 
 impl ConfigPlan {
@@ -134,6 +158,14 @@ pub enum Edit {
     FewerTargets,
     /// Copies where there were none, none where there were some.
     OtherCopies,
+    /// Waves where there was one, one where there were several.
+    OtherWaves,
+    /// Secrets live twice as long and are rotated half as often.
+    SlowerRhythm,
+    /// No dataset is taken over any more.
+    NoTakeOver,
+    /// New secrets are not proved by a query.
+    NoQuery,
     /// Another service principal.
     OtherPrincipal,
 }
@@ -147,8 +179,14 @@ pub enum Ask {
     Force,
     /// `reapply`
     Reapply,
+    /// `reapply --refresh`
+    Refresh,
     /// `rollback`
     Rollback,
+    /// `revoke`
+    Revoke,
+    /// `revoke --foreign`
+    RevokeForeign,
 }
 
 /// What a person does.
@@ -172,19 +210,43 @@ pub enum Act {
     StopsWarehouses,
     /// Takes the principal's right to use a warehouse away.
     RevokesUse,
+    /// Takes lakekey's identity out of a data source's workspaces: its datasets disappear from all lists.
+    Hides(usize),
+    /// Puts it back into all of them.
+    Shows,
+    /// Makes lakekey's identity no longer an admin of a data source's gateway.
+    TakesGateway(usize),
+    /// Puts a secret into a data source that is none.
+    Mistypes(usize),
 }
 
 impl Plan {
     /// The plan of a seed.
     pub fn of(seed: u64) -> Self {
+        wider::plan(seed, Self::narrow(seed))
+    }
+
+    /// The plan of a seed without what [`wider`] adds. What a seed once showed it shows as long as its plan stays as it was.
+    pub fn narrow(seed: u64) -> Self {
         chance::plan(seed)
+    }
+
+    /// Whether one of the runs is asked for this.
+    pub fn asks(&self, ask: Ask) -> bool {
+        self.shifts.iter().any(|shift| shift.ask == ask)
+    }
+
+    /// Whether somebody does something of this kind.
+    pub fn has_act(&self, is: impl Fn(Act) -> bool) -> bool {
+        let meanwhile = self.shifts.iter().filter_map(|shift| shift.meanwhile);
+        self.acts.iter().copied().chain(meanwhile).any(|(_, act)| is(act))
     }
 
     /// A day without any trouble, for measuring and for the crash matrix.
     pub fn calm(seed: u64, targets: usize, gateways: bool) -> Self {
         Self {
             seed,
-            fleet: FleetPlan { targets, gateways, decoys: false, foreign: 0 },
+            fleet: FleetPlan { targets, gateways, decoys: false, foreign: 0, shape: 0, hidden: false },
             services: ServicesPlan {
                 latency: 0,
                 list_lag: 0,
@@ -202,6 +264,8 @@ impl Plan {
                 grace: 86_400,
                 copy: false,
                 adopt: false,
+                waves: &[],
+                refresh: None,
             },
             locked: true,
             skews_ms: vec![0],
@@ -212,6 +276,7 @@ impl Plan {
             rivals: Vec::new(),
             other_principal: false,
             calm_at_ms: 0,
+            queue: None,
         }
     }
 
@@ -239,6 +304,9 @@ impl Plan {
             self.trouble,
             self.calm_at_ms / 1_000
         );
+        if let Some(queue) = &self.queue {
+            let _ = writeln!(text, "  {queue:?}");
+        }
         for rule in &self.rules {
             let _ = writeln!(text, "  fault  {}", describe(rule));
         }

@@ -1,7 +1,7 @@
 //! Makes the universe of a plan, and lakekey's config for it.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
@@ -9,14 +9,17 @@ use jiff::{SignedDuration, Timestamp};
 use lakekey_core::clock::Clock;
 use lakekey_core::config::env_vars::{CONFIG, Environment};
 use lakekey_core::config::{Config, ConfigSource};
+use lakekey_core::rotation::drive::Folded;
 use lakekey_core::stores::memory::MemoryStore;
 use lakekey_sim::{Cloud, Fleet, Settings, TakeOver};
 use serde_json::{Value, json};
 use tracing::subscriber::DefaultGuard;
 
 use crate::broken::Variant;
-use crate::plan::{ConfigPlan, Edit, Plan};
+use crate::people;
+use crate::plan::{Act, ConfigPlan, Edit, Plan};
 use crate::universe::{Trouble, Universe, held};
+use crate::watch::is_covered;
 
 /// When every seed begins.
 pub const START: Timestamp = Timestamp::constant(1_772_438_400, 0);
@@ -33,6 +36,8 @@ pub struct Stage {
     pub seed: u64,
     /// Whether expired secrets are listed and use up slots; else nobody can delete them, or need.
     pub expired_count: bool,
+    /// The journal as far as the simulation has read it.
+    pub folded: Mutex<Option<Folded>>,
     /// How the config differs for some.
     edited: Vec<(Edit, Config)>,
     /// Hears what they log.
@@ -56,6 +61,7 @@ pub fn stage(plan: &Plan, variant: Option<Variant>, traced: bool) -> anyhow::Res
         decoys: plan.fleet.decoys,
         datasets_each: 1,
         foreign_secrets: plan.fleet.foreign,
+        first_shape: plan.fleet.shape,
         hard_cases: false,
     };
     let cloud = fleet.build(settings(plan));
@@ -78,7 +84,9 @@ pub fn stage(plan: &Plan, variant: Option<Variant>, traced: bool) -> anyhow::Res
         let shorter = plan.shifts.iter().any(|shift| shift.edit == Some(Edit::ShorterGrace));
         let grace = if shorter { plan.config.shortest_grace() } else { plan.config.grace };
         watch.grace = bounded.then(|| signed(Duration::from_secs(grace)));
-        watch.narrowed = plan.shifts.iter().any(|shift| shift.edit == Some(Edit::FewerTargets));
+        watch.narrowed = plan.shifts.iter().any(|shift| shift.edit == Some(Edit::FewerTargets))
+            || plan.fleet.hidden
+            || plan.has_act(|act| matches!(act, Act::Hides(_)));
         watch.recently = signed(Duration::from_millis(plan.services.list_lag) + config.state.lease);
     }
     if plan.services.take_over == TakeOver::Keeps {
@@ -87,12 +95,17 @@ pub fn stage(plan: &Plan, variant: Option<Variant>, traced: bool) -> anyhow::Res
             cloud.share_source(&source.id, &cloud.cast().powerbi.object_id);
         }
     }
+    if plan.fleet.hidden {
+        people::hide(&universe, 0);
+    }
     if plan.config.adopt {
         put_value_to_adopt(&universe);
     }
     let listening = universe.logs.listen();
     let expired_count = plan.services.expired_count;
-    Ok(Stage { universe: Arc::new(universe), config, environment, seed: plan.seed, expired_count, edited, _listening: listening })
+    let universe = Arc::new(universe);
+    let folded = Mutex::default();
+    Ok(Stage { universe, config, environment, seed: plan.seed, expired_count, folded, edited, _listening: listening })
 }
 
 /// The stage of another deployment that mints on the same principal, in breach of the contract: a state, a store and an
@@ -124,6 +137,7 @@ pub fn rival(plan: &Plan, stage: &Stage) -> anyhow::Result<Stage> {
         environment: std::iter::once(secret).collect(),
         expired_count: stage.expired_count,
         seed: !stage.seed,
+        folded: Mutex::default(),
         edited: Vec::new(),
         _listening: stage.universe.logs.listen(),
     })
@@ -188,19 +202,36 @@ fn document(cloud: &Cloud, plan: &ConfigPlan, edit: Option<Edit>) -> Value {
     let grace = match edit {
         Some(Edit::LongerGrace) => (plan.grace * 8).min(plan.lifetime - plan.rotate_every),
         Some(Edit::ShorterGrace) => plan.shortest_grace(),
-        Some(Edit::FewerTargets | Edit::OtherCopies | Edit::OtherPrincipal) | None => plan.grace,
+        Some(
+            Edit::FewerTargets
+            | Edit::OtherCopies
+            | Edit::OtherPrincipal
+            | Edit::OtherWaves
+            | Edit::SlowerRhythm
+            | Edit::NoTakeOver
+            | Edit::NoQuery,
+        )
+        | None => plan.grace,
     };
-    let select = match edit {
-        Some(Edit::FewerTargets) => json!([{ "warehouse": cast.warehouses[0][0] }]),
-        _ => json!([{ "all": true }]),
+    let mut select = match edit {
+        Some(Edit::FewerTargets) => vec![json!({ "warehouse": cast.warehouses[0][0] })],
+        _ => vec![json!({ "all": true })],
     };
+    select.extend(plan.refresh.into_iter().flat_map(|wait| refreshed(cloud, wait)));
+    let waves = match (plan.waves, edit == Some(Edit::OtherWaves)) {
+        (waves, false) => waves,
+        ([], true) => &["1", "100%"],
+        (_, true) => &[],
+    };
+    let waves = if waves.is_empty() { &["100%"] } else { waves };
+    let slower = if edit == Some(Edit::SlowerRhythm) { 2 } else { 1 };
     let principal = if edit == Some(Edit::OtherPrincipal) { "pbi-finance" } else { &cast.principal.display_name };
     let copies: &[&str] = if plan.copy != (edit == Some(Edit::OtherCopies)) {
         &["file:copy/sales-bi.json", "databricks:powerbi/sales-bi"]
     } else {
         &[]
     };
-    json!({
+    let mut document = json!({
         "version": 1,
         "endpoints": { "entra": addresses.entra, "powerbi": addresses.powerbi, "fabric": addresses.fabric },
         "state": { "url": "file:state", "lease": seconds(plan.lease) },
@@ -218,16 +249,33 @@ fn document(cloud: &Cloud, plan: &ConfigPlan, edit: Option<Edit>) -> Value {
             "also_workspaces": addresses.databricks[1..],
             "identity": "dbx-admin",
             "service_principal": principal,
-            "lifetime": seconds(plan.lifetime),
-            "rotate_every": seconds(plan.rotate_every),
+            "lifetime": seconds(plan.lifetime * slower),
+            "rotate_every": seconds(plan.rotate_every * slower),
             "grace": seconds(grace),
             "store": format!("file:{STORE}"),
             "copies": copies,
             "warehouses": cast.warehouses[0],
             "verify": { "warehouse": cast.warehouses[0][0] },
-            "targets": { "identity": "powerbi", "select": select, "take_over": true },
+            "targets": {
+                "identity": "powerbi",
+                "select": select,
+                "take_over": edit != Some(Edit::NoTakeOver),
+                "waves": waves,
+            },
         } },
-    })
+    });
+    if edit == Some(Edit::NoQuery) {
+        document["credentials"]["sales-bi"].as_object_mut().map(|credential| credential.remove("verify"));
+    }
+    document
+}
+
+/// A row for each dataset of a target that is refreshed, by ids.
+fn refreshed(cloud: &Cloud, wait: bool) -> Vec<Value> {
+    let covered: Vec<String> = cloud.sources().into_iter().filter(is_covered).flat_map(|source| source.datasets).collect();
+    let datasets = cloud.truth().datasets.into_iter().filter(|dataset| covered.contains(&dataset.id));
+    let word = if wait { "wait" } else { "start" };
+    datasets.map(|dataset| json!({ "workspace": dataset.group, "dataset": dataset.id, "refresh": word })).collect()
 }
 
 fn signed(duration: Duration) -> SignedDuration {

@@ -3,7 +3,7 @@
 
 use crate::broken::Variant;
 use crate::course;
-use crate::plan::Plan;
+use crate::plan::{Ask, Plan};
 
 /// The smallest plan found that breaks the same guarantee as `plan`, with the runs that it took.
 pub fn shrink(plan: &Plan, guarantee: &str, variant: Option<Variant>) -> (Plan, u32) {
@@ -65,6 +65,27 @@ fn candidates(plan: &Plan) -> Vec<Plan> {
         if plan.shifts[at].freeze.is_some() {
             with(&|plan| plan.shifts[at].freeze = None);
         }
+    }
+    for at in (0..plan.shifts.len()).filter(|at| plan.shifts[*at].edit.is_some()) {
+        with(&|plan| plan.shifts[at].edit = None);
+    }
+    for at in (0..plan.shifts.len()).filter(|at| plan.shifts[*at].meanwhile.is_some()) {
+        with(&|plan| plan.shifts[at].meanwhile = None);
+    }
+    for at in (0..plan.shifts.len()).filter(|at| !matches!(plan.shifts[*at].ask, Ask::Rotate | Ask::Force)) {
+        with(&|plan| plan.shifts[at].ask = Ask::Rotate);
+    }
+    if !plan.config.waves.is_empty() {
+        with(&|plan| plan.config.waves = &[]);
+    }
+    if plan.config.refresh.is_some() {
+        with(&|plan| plan.config.refresh = None);
+    }
+    if plan.queue.is_some() {
+        with(&|plan| plan.queue = None);
+    }
+    if plan.fleet.hidden {
+        with(&|plan| plan.fleet.hidden = false);
     }
     if plan.fleet.targets > 1 {
         with(&|plan| plan.fleet.targets -= 1);

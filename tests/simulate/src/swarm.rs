@@ -29,6 +29,8 @@ pub struct Asked {
     pub keep_going: bool,
     /// A deliberate defect.
     pub variant: Option<Variant>,
+    /// The plan of a seed.
+    pub plan: fn(u64) -> Plan,
 }
 
 /// What is told on the way.
@@ -70,7 +72,7 @@ pub fn swarm(asked: &Asked, tell: &(dyn Fn(Told<'_>) + Sync)) -> Came {
                     if seed >= asked.first.saturating_add(asked.seeds) || asked.time.is_some_and(|time| took >= time) {
                         break;
                     }
-                    let went = course::run(&Plan::of(seed), asked.variant, false);
+                    let went = course::run(&(asked.plan)(seed), asked.variant, false);
                     let mut came = held(&came);
                     match went {
                         Ok(went) => {

@@ -16,6 +16,8 @@ use crate::dice::Dice;
 use crate::logs::Logs;
 use crate::people;
 use crate::process::{Fate, Process};
+use crate::queue::Queue;
+use crate::setup::START;
 use crate::watch::{Violation, Watch};
 
 /// What all processes of one seed share.
@@ -38,6 +40,8 @@ pub struct Universe {
     pub processes: AtomicU64,
     /// What they log.
     pub logs: Logs,
+    /// Messages between invocations.
+    pub queue: Queue,
     watch: Mutex<Watch>,
     dice: Mutex<Dice>,
     trace: Option<Arc<Mutex<Vec<String>>>>,
@@ -79,6 +83,7 @@ impl Universe {
             variant: None,
             processes: AtomicU64::new(0),
             logs: Logs::default(),
+            queue: Queue::default(),
             watch,
             dice: Mutex::new(Dice::new(seed ^ 0x0b5e_55ed)),
             trace: traced.then(Arc::default),
@@ -97,6 +102,7 @@ impl Universe {
             variant: None,
             processes: AtomicU64::new(0),
             logs: self.logs.clone(),
+            queue: Queue::default(),
             watch: Mutex::new(Watch::of(&self.cloud, lakekey)),
             dice: Mutex::new(held(&self.dice).clone()),
             trace: self.trace.clone(),
@@ -139,6 +145,21 @@ impl Universe {
         drop(dice);
         self.watch().counts.add_fault("storage");
         mishap
+    }
+
+    /// True so often, by the universe's own dice.
+    pub fn chance(&self, share: f64) -> bool {
+        held(&self.dice).chance(share)
+    }
+
+    /// A number in `low..=high`, by the universe's own dice.
+    pub fn between(&self, low: u64, high: u64) -> u64 {
+        held(&self.dice).between(low, high)
+    }
+
+    /// Milliseconds since the start.
+    pub fn passed_ms(&self) -> u64 {
+        u64::try_from(self.clock.now().duration_since(START).as_millis()).unwrap_or_default()
     }
 
     /// An effect of a process is over: whatever its fate has in store happens now.

@@ -41,6 +41,12 @@ pub struct Watch {
     pub counts: Counts,
     /// Ids that the journal condemns.
     pub condemned: BTreeSet<String>,
+    /// Ids that the journal condemns because a person revoked them, whoever holds them.
+    revoked: BTreeSet<String>,
+    /// Whether the last revoke was to take every foreign secret too.
+    revokes_foreign: bool,
+    /// Whether a revoke is open, which may mint into the last free slot.
+    revoking: bool,
     /// How long before the lease's end the last write may start.
     pub kept_back: SignedDuration,
     /// How long a list lags behind, with the time of one run on top.
@@ -86,6 +92,9 @@ impl Watch {
             violation: None,
             counts: Counts::default(),
             condemned: BTreeSet::new(),
+            revoked: BTreeSet::new(),
+            revokes_foreign: false,
+            revoking: false,
             kept_back: SignedDuration::ZERO,
             recently: SignedDuration::from_mins(3),
             adopted: BTreeSet::new(),
@@ -167,7 +176,8 @@ impl Watch {
             self.excused_mint = Some(at);
         }
         let recent = |since: Option<Timestamp>| since.is_some_and(|since| at.duration_since(since) <= self.recently);
-        if used > 4 && !recent(self.person_minted) && !recent(self.excused_mint) {
+        let most = if self.revoking { 5 } else { 4 };
+        if used > most && !recent(self.person_minted) && !recent(self.excused_mint) {
             self.broken("G4", at, format!("lakekey minted into the last free slot: {used} are in use"));
         }
     }
@@ -178,13 +188,14 @@ impl Watch {
         self.counts.checked("G3");
         self.counts.checked("discipline");
         let (ours, expires) = self.secrets.get(secret).copied().unwrap_or((false, Timestamp::MAX));
-        if !ours && !self.adopted.contains(secret) {
+        let revoked = self.revoked.contains(secret);
+        if !ours && !self.adopted.contains(secret) && !(revoked && self.revokes_foreign) {
             self.broken("G3", at, format!("lakekey deleted the foreign secret {secret}"));
         }
         if !self.condemned.contains(secret) {
             self.broken("G2", at, format!("secret {secret} was deleted before the journal condemned it"));
         }
-        if expires <= at {
+        if expires <= at || revoked {
             return;
         }
         if let (Some(left), Some(grace)) = (self.left.get(secret), self.grace)
@@ -290,8 +301,14 @@ impl Watch {
             "condemned" => {
                 let id = event["secret_id"].as_str().unwrap_or_default();
                 self.living.retain(|living| living.as_str() != id);
+                if event["reason"] == "revoked" {
+                    self.revoked.insert(id.to_owned());
+                }
                 self.condemned.insert(id.to_owned());
             }
+            "turned" => self.revokes_foreign |= event["turn"]["revoke"]["foreign"] == true,
+            "planned" => self.revoking = event["kind"] == "revoke",
+            "settled" => self.revoking = false,
             "promoted" => self.counts.rotations += 1,
             "minted" => {
                 self.counts.checked("G2");

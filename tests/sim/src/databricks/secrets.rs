@@ -11,7 +11,7 @@ use crate::clock::{later, written};
 use crate::history::Happened;
 use crate::settings::CapAnswer;
 use crate::wire::{Answer, Call, Reply, number};
-use crate::world::World;
+use crate::world::{MINTED, World};
 
 pub(super) fn answer(world: &mut World, index: Option<usize>, caller: &Caller, call: &Call, id: &str, rest: &[&str]) -> Answer {
     let id: u64 = id.parse().map_err(|_| invalid(&format!("Could not parse service principal id '{id}' as a number")))?;
@@ -71,7 +71,7 @@ pub(crate) fn mint(world: &mut World, id: u64, lifetime: Duration, scopes: Vec<S
     let lifetime = Duration::from_secs(lifetime.as_secs() / rounding * rounding);
     let secret = Minted {
         id: world.rng.hex(4),
-        value: format!("dose{}", world.rng.hex(2)),
+        value: format!("{MINTED}{}", world.rng.hex(2)),
         created: world.now,
         expires: later(world.now, lifetime),
         deleted: None,

@@ -9,8 +9,8 @@ use crate::wire::{Answer, Call, Reply};
 use crate::world::World;
 
 pub(super) fn list(world: &World, caller: &str, call: &Call) -> Answer {
-    let seen = world.bi.sources.values().filter(|source| source.shared_with.contains_key(caller));
-    page(world, call, "connections", seen.map(shown).collect())
+    let seen: Vec<&Source> = world.bi.sources.values().filter(|source| source.shared_with.contains_key(caller)).collect();
+    page(world, call, "connections", seen.into_iter().map(shown))
 }
 
 pub(super) fn get(world: &World, caller: &str, id: &str) -> Answer {

@@ -8,8 +8,8 @@ use crate::wire::{Answer, Call, Reply};
 use crate::world::World;
 
 pub(super) fn list(world: &World, caller: &str, call: &Call) -> Answer {
-    let seen = world.bi.gateways.values().filter(|gateway| gateway.admins.contains(caller));
-    page(world, call, "gateways", seen.map(shown).collect())
+    let seen: Vec<&Gateway> = world.bi.gateways.values().filter(|gateway| gateway.admins.contains(caller)).collect();
+    page(world, call, "gateways", seen.into_iter().map(shown))
 }
 
 pub(super) fn get(world: &World, caller: &str, id: &str) -> Answer {
@@ -24,7 +24,7 @@ pub(super) fn members(world: &World, caller: &str, call: &Call, id: &str) -> Ans
     let rows = gateway.members.iter().map(|member| {
         json!({ "id": member.id, "displayName": member.name, "publicKey": key(member.key), "version": VERSION, "enabled": member.enabled })
     });
-    page(world, call, &format!("gateways/{id}/members"), rows.collect())
+    page(world, call, &format!("gateways/{id}/members"), rows)
 }
 
 fn administered<'a>(world: &'a World, caller: &str, id: &str) -> Result<&'a Gateway, Reply> {

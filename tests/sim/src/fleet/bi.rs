@@ -13,7 +13,11 @@ pub(super) fn fill(world: &mut World, fleet: &Fleet, cast: &Cast, held: &Minted)
     maker.workspaces(fleet.targets);
     let gateways = maker.gateways();
     for at in 0..fleet.targets {
-        let shape = SHAPES.get(at).copied().unwrap_or_else(|| SHAPES[maker.world.rng.below(SHAPES.len())]);
+        let at = match at < SHAPES.len() {
+            true => (fleet.first_shape + at) % SHAPES.len(),
+            false => maker.world.rng.below(SHAPES.len()),
+        };
+        let shape = SHAPES[at];
         let in_cloud = matches!(shape, Shape::Own | Shape::Persons | Shape::Shared | Shape::Several);
         maker.target(if fleet.gateways || in_cloud { shape } else { Shape::Own }, &gateways, fleet.datasets_each);
     }

@@ -10,7 +10,7 @@ use crate::watch::Violation;
 
 /// The plan that shows a defect, and what it is called in the table.
 pub fn shown_by(variant: Variant) -> (Plan, String) {
-    let seed = |seed: u64| (Plan::of(seed), format!("seed {seed}"));
+    let seed = |seed: u64| (Plan::narrow(seed), format!("`--narrow --seed {seed}`"));
     match variant {
         Variant::MintsBlindly => seed(70),
         Variant::DeletesBeforeMoved | Variant::DrainsShort => seed(2),

@@ -80,6 +80,8 @@ fn config(dice: &mut Dice) -> ConfigPlan {
         grace: *dice.pick(&[1_800, 7_200, 43_200]),
         copy: dice.chance(0.3),
         adopt: dice.chance(0.3),
+        waves: &[],
+        refresh: None,
     }
 }
 
