@@ -20,6 +20,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use object_store::ObjectStore;
 
+use crate::broker::Broker;
 use crate::clients::databricks::Databricks;
 use crate::clients::fabric::Fabric;
 use crate::clients::powerbi::PowerBi;
@@ -120,6 +121,11 @@ impl App {
                 Box::pin(self.history(&self.named(&names)?, verify)).await.map(Outcome::History)
             }
         }
+    }
+
+    /// What hands out tokens to programs on this machine.
+    pub fn broker(&self) -> Broker {
+        Broker::new(self.config.broker.clone(), self.identities.clone(), self.surroundings.clock.clone())
     }
 
     fn named(&self, names: &[CredentialName]) -> Result<Vec<&Credential>, Error> {

@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use crate::config::{Account, Auth, Config, Endpoints, Identity};
 use crate::error::Error;
 use crate::http::Http;
@@ -48,6 +50,15 @@ pub enum Audience {
     PowerBi,
     /// The Fabric REST API.
     Fabric,
+}
+
+/// A token and when it expires.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// The value.
+    pub value: Secret,
+    /// On this machine's clock; `None`: it does not say.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Signs requests of one identity for one audience; clones share the cached token.
@@ -119,6 +130,16 @@ impl Signer {
                 slot.token(identities.0.http.clock(), fetch::fetch(identities, identity, audience)).await
             }
         }
+    }
+
+    /// The same, with its expiry.
+    pub async fn issued(&self) -> Result<Issued, Error> {
+        let value = self.token().await?;
+        let expires_at = match &self.0 {
+            Kind::Fixed { .. } => None,
+            Kind::Cached { slot, .. } => slot.expiry(&value),
+        };
+        Ok(Issued { value, expires_at })
     }
 
     /// Gets a fresh token after the service refused `rejected`; does nothing when another task already has.

@@ -38,5 +38,6 @@ mod stories;
 mod stuck;
 mod support;
 mod targets;
+mod tokens;
 mod town;
 mod waves;

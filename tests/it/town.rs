@@ -59,11 +59,15 @@ impl Town {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Starts the binary; it dies with the handle.
+    /// Starts the binary with `--output json` added; it dies with the handle.
     pub fn start(&self, arguments: &[&str]) -> Child {
+        self.start_plainly(&[arguments, &["--output", "json"]].concat())
+    }
+
+    /// Starts the binary with these arguments alone.
+    pub fn start_plainly(&self, arguments: &[&str]) -> Child {
         Command::new(binary())
             .args(arguments)
-            .args(["--output", "json"])
             .current_dir(self.folder.path())
             .env_clear()
             .envs(self.environment.iter().cloned())
@@ -145,8 +149,17 @@ pub async fn ended(child: Child) -> (i32, Value) {
 
 /// Asks a process to stop, as Ctrl-C does.
 pub async fn interrupt(child: &Child) {
+    signal(child, "INT").await;
+}
+
+/// Asks a process to stop, as service managers do.
+pub async fn terminate(child: &Child) {
+    signal(child, "TERM").await;
+}
+
+async fn signal(child: &Child, name: &str) {
     let id = child.id().expect("the process runs").to_string();
-    assert!(Command::new("sh").args(["-c", "kill -INT \"$0\"", &id]).status().await.unwrap().success());
+    assert!(Command::new("sh").args(["-c", "kill -\"$1\" \"$0\"", &id, name]).status().await.unwrap().success());
 }
 
 /// The `lakekey` binary of this very source, built once.

@@ -1,6 +1,7 @@
 //! One file for each command, and what they share: reading the config, asking the app, printing the answer.
 
 pub(crate) mod doctor;
+pub(crate) mod exec;
 pub(crate) mod forget;
 pub(crate) mod history;
 pub(crate) mod init;
@@ -12,7 +13,9 @@ pub(crate) mod rotate;
 pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod status;
+pub(crate) mod token;
 pub(crate) mod validate;
+pub(crate) mod version;
 
 use std::path::PathBuf;
 use std::pin::Pin;

@@ -9,9 +9,11 @@ mod logging;
 mod names;
 mod person;
 mod printer;
+mod profiles;
 mod progress;
 mod runner;
 mod settings;
+mod signals;
 mod stderr;
 mod text;
 mod transport;
@@ -32,7 +34,7 @@ use lakekey_core::http::transport::Transport;
 use lakekey_core::random::Random;
 use tracing::instrument::WithSubscriber;
 
-use args::{Cli, Verb};
+use args::{AuthVerb, Cli, Verb};
 use commands::Session;
 use failure::Failure;
 use person::Person;
@@ -92,7 +94,7 @@ pub async fn run(args: Vec<OsString>, surroundings: CliSurroundings) -> ExitStat
     let subscriber = logging::subscriber(&settings, printer.stderr.clone(), printer.colour_stderr);
     let bars = surroundings.stderr_is_terminal;
     let never = || -> Pin<Box<dyn Future<Output = ()> + Send>> { Box::pin(std::future::pending()) };
-    let ends_itself = matches!(verb, Verb::Serve(_));
+    let ends_itself = matches!(verb, Verb::Serve(_) | Verb::Exec(_));
     let (asked, dropped) = if ends_itself { (surroundings.stop, never()) } else { (never(), surroundings.stop) };
     let person = stdin.map(Person::new);
     let mut session =
@@ -120,6 +122,12 @@ async fn perform(verb: &Verb, session: &mut Session) -> ExitStatus {
         Verb::Forget(args) => commands::forget::forget(args, session).await,
         Verb::Status(args) => commands::status::status(args, session).await,
         Verb::History(args) => commands::history::history(args, session).await,
+        Verb::Token(args) => commands::token::token(args, session).await,
+        Verb::Auth(args) => match &args.verb {
+            AuthVerb::Token(args) => commands::token::token(args, session).await,
+        },
+        Verb::Version => commands::version::version(session).await,
+        Verb::Exec(args) => commands::exec::exec(args, session).await,
         Verb::Serve(args) => commands::serve::serve(args, session).await,
     };
     result.unwrap_or_else(|failure| session.printer.failure(&failure, session.settings.output))
@@ -173,6 +181,7 @@ fn stopped(verb: &Verb) -> Error {
         Verb::Serve(_) => Error::unfinished("stopped", moved).hint("`lakekey serve` goes on where this was stopped"),
         Verb::Forget(_) => Error::unfinished("stopped", moved).hint("`lakekey history` says whether it was recorded"),
         Verb::Init(_) => Error::unfinished("stopped", "stopped; no config was written, unless it was said to be"),
+        Verb::Token(_) | Verb::Auth(_) | Verb::Exec(_) | Verb::Version => Error::failed("stopped", "stopped"),
         Verb::Schema | Verb::Validate | Verb::Doctor(_) | Verb::Plan(_) | Verb::Status(_) | Verb::History(_) => {
             Error::unfinished("stopped", "stopped; nothing was changed")
         }

@@ -99,6 +99,13 @@ impl Slot {
         self.fetch(clock, fetch).await
     }
 
+    /// When this token expires, if it is the one that is held and says so.
+    pub(super) fn expiry(&self, value: &Secret) -> Option<Timestamp> {
+        let held = self.lock();
+        let life = held.token.as_ref().filter(|token| token.value.reveal() == value.reveal())?.life?;
+        life.expires.checked_sub(life.skew).ok()
+    }
+
     /// Replaces `rejected`, unless it already was.
     pub(super) async fn reload(&self, rejected: &Secret, clock: &Clock, fetch: Fetch<'_>) -> Result<(), Error> {
         let landed = self.landed.load(Ordering::Acquire);

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakekey_core::api::Api;
+use lakekey_core::api::tokens::TokenService;
 use lakekey_core::app::App;
 use lakekey_core::clock::Clock;
 use lakekey_core::error::{Error, ExitStatus};
@@ -26,6 +27,9 @@ use crate::settings;
 #[derive(Serialize)]
 struct Ready {
     address: String,
+    /// For `DATABRICKS_METADATA_SERVICE_URL`; as secret as the tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata_service_url: Option<String>,
 }
 
 pub(crate) async fn serve(args: &ServeArgs, session: &mut Session) -> Result<ExitStatus, Failure> {
@@ -37,10 +41,17 @@ pub(crate) async fn serve(args: &ServeArgs, session: &mut Session) -> Result<Exi
     let app = Arc::new(App::new(session.config()?, session.surroundings()?)?);
     let listener = TcpListener::bind(address).await.map_err(|error| unusable(address, error))?;
     let address = listener.local_addr().map_err(|error| unusable(address, error))?;
-    ready(session, address)?;
+    let tokens = tokens(&app, address, behind_tls, session);
+    ready(
+        session,
+        Ready { address: format!("http://{address}"), metadata_service_url: tokens.as_ref().map(|service| service.url(address)) },
+    )?;
 
     let (queue, worker) = LocalQueue::new(Arc::clone(&app));
-    let router = Api::new(Arc::clone(&app), Arc::new(queue.clone())).router();
+    let mut router = Api::new(Arc::clone(&app), Arc::new(queue.clone())).router();
+    if let Some(service) = tokens {
+        router = router.merge(service.router());
+    }
     let (switch, stop) = Stop::switch();
     let clock = &session.clock;
     let server = async {
@@ -82,11 +93,25 @@ async fn grace(stop: &Stop, clock: &Clock) {
     clock.sleep(GRACE).await;
 }
 
-fn ready(session: &mut Session, address: SocketAddr) -> Result<(), Error> {
-    let address = format!("http://{address}");
+/// Tokens are for programs on this machine, and only where no other machine's calls can arrive.
+fn tokens(app: &App, address: SocketAddr, behind_tls: bool, session: &Session) -> Option<TokenService> {
+    let broker = app.broker();
+    let is_private = address.ip().is_loopback() && !behind_tls;
+    if broker.hosts().next().is_some() && !is_private {
+        warn!("`broker:` is off: tokens are handed out on loopback only, with nothing in front");
+        return None;
+    }
+    broker.hosts().next()?;
+    Some(TokenService::new(broker, address, &session.random))
+}
+
+fn ready(session: &mut Session, ready: Ready) -> Result<(), Error> {
     match session.settings.output {
-        Format::Text => session.printer.text(&format!("listening on {address}\n")),
-        Format::Json => session.printer.json(&Ready { address }),
+        Format::Json => session.printer.json(&ready),
+        Format::Text => {
+            let tokens = ready.metadata_service_url.map(|url| format!("tokens at {url}\n")).unwrap_or_default();
+            session.printer.text(&format!("listening on {}\n{tokens}", ready.address))
+        }
     }
 }
 
