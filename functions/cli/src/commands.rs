@@ -31,6 +31,7 @@ use lakekey_core::http::transport::Transport;
 use lakekey_core::ids::CredentialName;
 use lakekey_core::random::Random;
 use lakekey_core::rotation::next::next;
+use lakekey_core::runner;
 use lakekey_core::storage::Disk;
 
 use crate::args::{Format, Names};
@@ -39,7 +40,7 @@ use crate::person::Person;
 use crate::printer::Printer;
 use crate::progress::{self, Display};
 use crate::settings::Settings;
-use crate::{names, runner, transport};
+use crate::{names, transport};
 
 /// What every command works with.
 pub(crate) struct Session {

@@ -11,7 +11,6 @@ mod person;
 mod printer;
 mod profiles;
 mod progress;
-mod runner;
 mod settings;
 mod signals;
 mod stderr;
@@ -91,7 +90,7 @@ pub async fn run(args: Vec<OsString>, surroundings: CliSurroundings) -> ExitStat
         Ok(settings) => settings,
         Err(error) => return printer.failure(&error.into(), settings::guess_output(&args, &environment)),
     };
-    let subscriber = logging::subscriber(&settings, printer.stderr.clone(), printer.colour_stderr);
+    let subscriber = logging::subscriber(&settings, printer.stderr.clone(), printer.colour_stderr, &clock);
     let bars = surroundings.stderr_is_terminal;
     let never = || -> Pin<Box<dyn Future<Output = ()> + Send>> { Box::pin(std::future::pending()) };
     let ends_itself = matches!(verb, Verb::Serve(_) | Verb::Exec(_));
