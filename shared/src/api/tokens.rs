@@ -72,11 +72,12 @@ impl TokenService {
     fn check_origin(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
         if !self.authorities.iter().any(|authority| authority.eq_ignore_ascii_case(host)) {
-            return Err(refuse(StatusCode::FORBIDDEN, "foreign-host", "the header `host` names another site", PROGRAMS_ONLY));
+            let problem = Problem::new("foreign-host", "the header `host` names another site");
+            return Err(Refusal::new(StatusCode::FORBIDDEN, problem.hint(PROGRAMS_ONLY)));
         }
         if let Some(name) = FOREIGN.iter().find(|name| headers.contains_key(*name)) {
-            let message = format!("the header `{name}` says that a web page or a proxy asks");
-            return Err(refuse(StatusCode::FORBIDDEN, "foreign-origin", &message, PROGRAMS_ONLY));
+            let problem = Problem::new("foreign-origin", format!("the header `{name}` says that a web page or a proxy asks"));
+            return Err(Refusal::new(StatusCode::FORBIDDEN, problem.hint(PROGRAMS_ONLY)));
         }
         Ok(())
     }
@@ -106,18 +107,15 @@ async fn token(
 fn asked_host(headers: &HeaderMap) -> Result<Workspace, Refusal> {
     let value = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     if value(VERSION_HEADER) != Some(VERSION) {
-        let message = format!("the header `{VERSION_HEADER}` is not `{VERSION}`");
-        let hint = "ask as the Databricks SDKs do; other versions of that protocol are not known";
-        return Err(refuse(StatusCode::BAD_REQUEST, "metadata-version", &message, hint));
+        let problem = Problem::new("metadata-version", format!("the header `{VERSION_HEADER}` is not `{VERSION}`"))
+            .hint("ask as the Databricks SDKs do; other versions of that protocol are not known");
+        return Err(Refusal::new(StatusCode::BAD_REQUEST, problem));
     }
     value(HOST_HEADER).and_then(|host| Workspace::parse(host).ok()).ok_or_else(|| {
-        let message = format!("the header `{HOST_HEADER}` names no workspace");
-        refuse(StatusCode::BAD_REQUEST, "metadata-host", &message, "set it to the workspace, such as `https://HOST`")
+        let problem = Problem::new("metadata-host", format!("the header `{HOST_HEADER}` names no workspace"))
+            .hint("set it to the workspace, such as `https://HOST`");
+        Refusal::new(StatusCode::BAD_REQUEST, problem)
     })
-}
-
-fn refuse(status: StatusCode, code: &str, message: &str, hint: &str) -> Refusal {
-    Refusal::new(status, Problem { code: code.to_owned(), message: message.to_owned(), hint: Some(hint.to_owned()) })
 }
 
 const PATH: &str = "/api/token";

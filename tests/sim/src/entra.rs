@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use crate::people::{self, Door};
 use crate::token::{Claims, DATABRICKS_AUDIENCE, FABRIC_AUDIENCE, POWERBI_AUDIENCE};
 use crate::wire::{Answer, Call, Reply};
 use crate::world::World;
@@ -26,6 +27,8 @@ pub(crate) struct App {
 pub(crate) fn answer(world: &mut World, call: &Call) -> Reply {
     let parts = call.parts();
     let result = match (call.method.as_str(), parts.as_slice()) {
+        ("GET", [_, "oauth2", "v2.0", "authorize"]) => people::authorize(world, Door::Entra, call),
+        ("POST", [_, "oauth2", "v2.0", "devicecode"]) => people::device_code(world, call),
         ("POST", [tenant, "oauth2", "v2.0", "token"]) => token(world, call, tenant, "scope"),
         ("POST", [tenant, "oauth2", "token"]) => token(world, call, tenant, "resource"),
         _ => Err(Reply::empty(404)),
@@ -43,10 +46,14 @@ fn token(world: &mut World, call: &Call, tenant: &str, key: &str) -> Answer {
         };
         form.get(name).cloned().ok_or_else(missing)
     };
-    if tenant != world.entra.tenant {
+    // People may come by an address that names no tenant.
+    if tenant != world.entra.tenant && tenant != "organizations" {
         return Err(refusal(400, "invalid_request", 90_002, &format!("Tenant '{tenant}' not found.")));
     }
-    if field("grant_type")? != "client_credentials" {
+    if let Some(answer) = people::token(world, Door::Entra, &form) {
+        return answer;
+    }
+    if tenant == "organizations" || field("grant_type")? != "client_credentials" {
         return Err(refusal(400, "unsupported_grant_type", 70_003, "The app requested an unsupported grant type."));
     }
     let client_id = field("client_id")?;
@@ -71,6 +78,7 @@ fn token(world: &mut World, call: &Call, tenant: &str, key: &str) -> Answer {
         iss: format!("https://sts.windows.net/{tenant}/"),
         appid: client_id.clone(),
         oid: app.object_id.clone(),
+        upn: None,
         scope: "all-apis".to_owned(),
         iat: world.now.as_second(),
         exp: world.now.as_second() + life,
@@ -88,10 +96,10 @@ fn token(world: &mut World, call: &Call, tenant: &str, key: &str) -> Answer {
     Ok(Reply::json(200, &body))
 }
 
-fn refusal(status: u16, error: &str, code: u32, text: &str) -> Reply {
+pub(crate) fn refusal(status: u16, error: &str, code: u32, text: &str) -> Reply {
     let description = format!("AADSTS{code}: {text} Trace ID: 0 Correlation ID: 0");
     let body = json!({ "error": error, "error_description": description, "error_codes": [code], "trace_id": "0", "correlation_id": "0" });
     Reply::json(status, &body)
 }
 
-const AUDIENCES: [&str; 3] = [DATABRICKS_AUDIENCE, POWERBI_AUDIENCE, FABRIC_AUDIENCE];
+pub(crate) const AUDIENCES: [&str; 3] = [DATABRICKS_AUDIENCE, POWERBI_AUDIENCE, FABRIC_AUDIENCE];

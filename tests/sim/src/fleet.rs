@@ -15,11 +15,13 @@ use crate::cloud::Cloud;
 use crate::databricks::{Account, Level, Minted, Principal, Warehouse, Who, Workspace};
 use crate::entra::{App, Entra};
 use crate::faults::Faults;
+use crate::people::People;
 use crate::powerbi::PowerBi;
 use crate::rng::Rng;
 use crate::settings::Settings;
 use crate::token::Tokens;
 use crate::world::{Addresses, World, host_of};
+pub(crate) use names::PERSON;
 
 /// What to make up.
 #[derive(Clone, Debug)]
@@ -71,6 +73,7 @@ impl Fleet {
             tokens: Tokens::new(self.seed),
             entra: entra(&cast),
             bi: PowerBi::default(),
+            people: People::default(),
             faults: Faults::new(self.seed),
             log: Vec::new(),
             leaks: Vec::new(),

@@ -12,6 +12,7 @@ use crate::databricks::Account;
 use crate::entra::Entra;
 use crate::faults::Faults;
 use crate::history::Happening;
+use crate::people::People;
 use crate::powerbi::PowerBi;
 use crate::rng::Rng;
 use crate::settings::Settings;
@@ -27,6 +28,7 @@ pub(crate) struct World {
     pub(crate) account: Account,
     pub(crate) entra: Entra,
     pub(crate) bi: PowerBi,
+    pub(crate) people: People,
     pub(crate) faults: Faults,
     pub(crate) log: Vec<Seen>,
     pub(crate) leaks: Vec<String>,
