@@ -31,3 +31,4 @@ pub mod storage;
 pub mod stores;
 pub mod targets;
 pub mod timer;
+pub mod work;

@@ -108,12 +108,19 @@ impl App {
         let was_open = run.state.open.is_some() || run.state.turn.is_some();
         let was_sent = run.state.open.as_ref().is_some_and(|open| open.sent);
         let ended = run.drive(goal).await;
+        let again = match &ended {
+            Ok(Ended::Left { at, .. }) => Some(*at),
+            Ok(Ended::Done | Ended::Waiting { .. } | Ended::Stopped(_)) | Err(_) => None,
+        };
         let report = report(ports, &run, (was_open, was_sent), ended);
         let notices = self.notices(&run.state, &report);
         match run.close().await {
             Ok(_) => {}
             // The report says what matters; a lease that could not be given back ends by itself.
             Err(error) => warn!(credential = %report.name, code = error.code(), "could not give the lease back"),
+        }
+        if let Some(at) = again {
+            self.leave_to_another(&report.name, at).await;
         }
         self.deliver(&notices).await;
         report
@@ -138,6 +145,7 @@ impl App {
             decide: self.surroundings.decide,
             asked: self.asked.clone(),
             stop: self.stop.clone(),
+            invocation: self.invocation.clone(),
         })
     }
 
@@ -229,6 +237,7 @@ fn report(ports: &Ports, run: &Run<'_>, (was_open, was_sent): (bool, bool), ende
         (Ok(Ended::Done), Some((PlanKind::Reapply | PlanKind::Join, None))) => reapplied(run),
         (Ok(Ended::Done), None) => (MoveOutcome::Unchanged, None),
         (Ok(Ended::Waiting { until, why }), _) => (MoveOutcome::Incomplete, Some(waiting(until, why))),
+        (Ok(Ended::Left { at, why }), _) => (MoveOutcome::Incomplete, Some(carried_on(at, why))),
         (Ok(Ended::Stopped(problem)), _) => (
             if state.open.is_some() || state.turn.is_some() || state.quarantine.is_some() {
                 MoveOutcome::Incomplete
@@ -294,6 +303,11 @@ fn cut_off(run: &Run<'_>) -> Option<Problem> {
         )
         .hint("mend them, then run `lakekey reapply`; the table says why each did not take it")
     })
+}
+
+fn carried_on(at: &Timestamp, why: &str) -> Problem {
+    Problem::new("carried-on", why.to_owned())
+        .hint(format!("another invocation goes on from {at:.0}; every target holds a live secret meanwhile"))
 }
 
 fn waiting(until: &Timestamp, why: &str) -> Problem {

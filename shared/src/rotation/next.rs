@@ -16,7 +16,7 @@ pub use drain::retire_after;
 use super::due::{Due, due};
 use super::event::{Condemnation, PlanKind, Turn};
 use super::recover::{self, Listed};
-pub(super) use super::state::past;
+pub(crate) use super::state::past;
 use super::state::{Holder, State};
 use crate::config::schedule::Calendar;
 use crate::error::Problem;

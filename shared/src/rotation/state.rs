@@ -319,6 +319,6 @@ impl Holder {
 }
 
 /// `from`, later by this much.
-pub(super) fn past(from: Timestamp, by: SignedDuration) -> Timestamp {
+pub(crate) fn past(from: Timestamp, by: SignedDuration) -> Timestamp {
     from.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
