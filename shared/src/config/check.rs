@@ -114,6 +114,8 @@ impl Checker<'_> {
             fabric: fabric?,
             powerbi_scope: hosts.powerbi_scope.to_owned(),
             fabric_scope: hosts.fabric_scope.to_owned(),
+            arm_scope: hosts.arm_scope.to_owned(),
+            keyvault_scope: hosts.keyvault_scope.to_owned(),
         })
     }
 

@@ -4,7 +4,7 @@
 
 use std::net::IpAddr;
 
-use url::{Host, Url};
+use url::{Host, Origin, Url};
 
 /// The clouds whose built-in addresses lakekey knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
@@ -27,6 +27,8 @@ pub(super) struct CloudHosts {
     pub(super) arm: &'static str,
     pub(super) powerbi_scope: &'static str,
     pub(super) fabric_scope: &'static str,
+    pub(super) arm_scope: &'static str,
+    pub(super) keyvault_scope: &'static str,
 }
 
 impl Cloud {
@@ -40,6 +42,8 @@ impl Cloud {
                 arm: "management.azure.com",
                 powerbi_scope: "https://analysis.windows.net/powerbi/api/.default",
                 fabric_scope: "https://api.fabric.microsoft.com/.default",
+                arm_scope: "https://management.core.windows.net//.default",
+                keyvault_scope: "https://vault.azure.net/.default",
             },
             Self::Usgov => &CloudHosts {
                 entra: "login.microsoftonline.us",
@@ -48,6 +52,8 @@ impl Cloud {
                 arm: "management.usgovcloudapi.net",
                 powerbi_scope: "https://analysis.usgovcloudapi.net/powerbi/api/.default",
                 fabric_scope: "https://api.fabric.microsoft.us/.default",
+                arm_scope: "https://management.core.usgovcloudapi.net//.default",
+                keyvault_scope: "https://vault.usgovcloudapi.net/.default",
             },
             Self::China => &CloudHosts {
                 entra: "login.chinacloudapi.cn",
@@ -56,6 +62,8 @@ impl Cloud {
                 arm: "management.chinacloudapi.cn",
                 powerbi_scope: "https://analysis.chinacloudapi.cn/powerbi/api/.default",
                 fabric_scope: "https://api.fabric.azure.cn/.default",
+                arm_scope: "https://management.core.chinacloudapi.cn//.default",
+                keyvault_scope: "https://vault.azure.cn/.default",
             },
         }
     }
@@ -76,6 +84,8 @@ const DATABRICKS: [&str; 7] = [
 #[derive(Clone, Debug)]
 pub struct HostPolicy {
     allowed: Vec<Pattern>,
+    /// Where the platform hands out tokens of its managed identity; a link-local address speaks no TLS.
+    platform: Option<Origin>,
 }
 
 /// One allowed host, or every host below a suffix. Without a port the scheme's own is meant.
@@ -130,13 +140,19 @@ impl HostPolicy {
         for entry in extra_hosts.unwrap_or_default().split([',', ' ', '\t', '\n', '\r']).filter(|entry| !entry.is_empty()) {
             allowed.push(Pattern::parse(entry).ok_or_else(|| entry.to_owned())?);
         }
-        Ok(Self { allowed })
+        Ok(Self { allowed, platform: None })
     }
 
     /// A policy that allows the host of this URL alone: for what carries no credential and goes where a secret says.
     pub fn only(url: &Url) -> Self {
         let pattern = |host: Host<&str>| Pattern { host: host.to_string(), below: false, port: url.port() };
-        Self { allowed: url.host().map(pattern).into_iter().collect() }
+        Self { allowed: url.host().map(pattern).into_iter().collect(), platform: None }
+    }
+
+    /// A policy that allows this one address of the platform, by http too: it comes from the environment or is Azure's own,
+    /// never from the config, and is sent nothing but the platform's own header.
+    pub(crate) fn platform(url: &Url) -> Self {
+        Self { allowed: Vec::new(), platform: Some(url.origin()) }
     }
 
     /// Whether credentials may be sent to this URL.
@@ -145,6 +161,9 @@ impl HostPolicy {
             return Err(ForbiddenHost::UserInfo);
         }
         let host = url.host().ok_or(ForbiddenHost::NoHost)?;
+        if self.platform.as_ref() == Some(&url.origin()) {
+            return Ok(());
+        }
         if is_loopback(&host) && matches!(url.scheme(), "http" | "https") {
             return Ok(());
         }

@@ -14,8 +14,6 @@ struct Row {
 
 /// Which values at a path use the feature.
 enum Use {
-    /// Any.
-    Present,
     /// One of these words.
     OneOf(&'static [&'static str]),
     /// A text that begins so.
@@ -39,20 +37,10 @@ const ROWS: &[Row] = &[
     row("identities.*.client_id", Use::Begins("awssm:"), "reading from Secrets Manager"),
     row("identities.*.client_secret", Use::Begins("akv:"), "reading from Key Vault"),
     row("identities.*.client_secret", Use::Begins("awssm:"), "reading from Secrets Manager"),
+    row("identities.*.client_certificate", Use::Begins("akv:"), "reading from Key Vault"),
+    row("identities.*.client_certificate", Use::Begins("awssm:"), "reading from Secrets Manager"),
     row("identities.*.tenant_id", Use::Begins("akv:"), "reading from Key Vault"),
     row("identities.*.tenant_id", Use::Begins("awssm:"), "reading from Secrets Manager"),
-    row("identities.*.credential", Use::Present, "signing in as a credential that lakekey keeps"),
-    row("identities.*.auth", Use::OneOf(&["external-browser", "databricks-oauth"]), "`auth: external-browser`"),
-    row("identities.*.auth", Use::OneOf(&["databricks-cli"]), "`auth: databricks-cli`"),
-    row("identities.*.auth", Use::OneOf(&["azure-client-certificate"]), "`auth: azure-client-certificate`"),
-    row("identities.*.auth", Use::OneOf(&["azure-browser", "azure-oauth"]), "`auth: azure-browser`"),
-    row("identities.*.auth", Use::OneOf(&["azure-device-code"]), "`auth: azure-device-code`"),
-    row("identities.*.auth", Use::OneOf(&["azure-cli"]), "`auth: azure-cli`"),
-    row("identities.*.auth", Use::OneOf(&["azure-msi"]), "`auth: azure-msi`"),
-    row("identities.*.auth", Use::OneOf(&["azure-workload-identity"]), "`auth: azure-workload-identity`"),
-    row("identities.*.auth", Use::OneOf(&["azure-default"]), "`auth: azure-default`"),
-    row("identities.*.auth", Use::OneOf(&["env-oidc"]), "`auth: env-oidc`"),
-    row("identities.*.auth", Use::OneOf(&["file-oidc"]), "`auth: file-oidc`"),
     row("identities.*.auth", Use::OneOf(&["aws-web-identity"]), "`auth: aws-web-identity`"),
     row("credentials.*.store", Use::Begins("akv:"), "a store in Key Vault"),
     row("credentials.*.store", Use::Begins("awssm:"), "a store in Secrets Manager"),
@@ -76,7 +64,6 @@ pub(super) fn check(document: &Node, problems: &mut Problems) {
 impl Use {
     fn by(&self, node: &Node) -> bool {
         match self {
-            Self::Present => true,
             Self::OneOf(words) => node.text().is_some_and(|text| words.contains(&text)),
             Self::Begins(start) => node.text().is_some_and(|text| text.starts_with(start)),
         }

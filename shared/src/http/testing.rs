@@ -128,5 +128,7 @@ pub(crate) fn endpoints() -> Endpoints {
         fabric: "https://api.fabric.microsoft.com".parse().unwrap(),
         powerbi_scope: "https://analysis.windows.net/powerbi/api/.default".to_owned(),
         fabric_scope: "https://api.fabric.microsoft.com/.default".to_owned(),
+        arm_scope: "https://management.core.windows.net//.default".to_owned(),
+        keyvault_scope: "https://vault.azure.net/.default".to_owned(),
     }
 }

@@ -30,6 +30,11 @@ impl SecretReader {
         Self { environment }
     }
 
+    /// The environment, for ways to sign in that look into it.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
     /// The value that `reference` points to, read now.
     pub async fn read(&self, reference: &Reference, identities: &Identities) -> Result<Secret, Error> {
         match reference {
@@ -46,7 +51,7 @@ impl SecretReader {
 }
 
 /// One trailing newline belongs to the editor, not to the secret.
-fn file(path: &Path) -> Result<Secret, Error> {
+pub(super) fn file(path: &Path) -> Result<Secret, Error> {
     let shown = path.display();
     let unreadable = |error: std::io::Error| {
         Error::failed("secret-missing", format!("the secret file `{shown}` cannot be read"))
@@ -76,7 +81,7 @@ async fn scope_value(
 ) -> Result<Secret, Error> {
     let place = format!("databricks:{}/{scope}/{key}", workspace.host());
     let signer = identities.signer(identity, &Audience::Databricks(workspace.clone()))?;
-    let client = Databricks::new(identities.0.http.clone(), workspace.clone(), signer);
+    let client = Databricks::new(std::sync::Arc::clone(&identities.0.http), workspace.clone(), signer);
     let encoded = match client.get_secret(scope, key).await {
         Ok(encoded) => encoded,
         Err(error) if is_notebook_only(&error) => {
