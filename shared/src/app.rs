@@ -138,6 +138,11 @@ impl App {
         Broker::new(self.config.broker.clone(), self.identities.clone(), self.surroundings.clock.clone())
     }
 
+    /// Ways to sign in, with their tokens.
+    pub fn identities(&self) -> &Identities {
+        &self.identities
+    }
+
     fn named(&self, names: &[CredentialName]) -> Result<Vec<&Credential>, Error> {
         if names.is_empty() {
             return Ok(self.config.credentials.iter().collect());

@@ -63,6 +63,11 @@ impl Broker {
         self.handout(&signer).await
     }
 
+    /// Renews tokens in the background for as long as it is polled; it never ends.
+    pub async fn keep_fresh(&self) {
+        self.identities.keep_fresh().await;
+    }
+
     fn signer(&self, identity: &IdentityName, host: &Workspace) -> Result<Signer, Error> {
         self.identities.signer(identity, &Audience::Databricks(host.clone()))
     }

@@ -10,6 +10,7 @@ mod certificate;
 mod claims;
 mod federation;
 mod fetch;
+mod login;
 mod person;
 mod reader;
 mod tool;
@@ -30,6 +31,7 @@ use crate::ids::{CredentialName, IdentityName, Workspace};
 use crate::secret::Secret;
 use crate::storage::Storage;
 use cache::{Renewal, Slot};
+pub use login::{Invitation, Show, SignedIn, Way};
 pub use person::{PersonClient, SignIn, SignIns};
 pub use reader::SecretReader;
 

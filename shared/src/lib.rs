@@ -26,6 +26,7 @@ pub mod report;
 pub mod rotation;
 pub mod runner;
 pub mod secret;
+pub mod sign_ins;
 pub mod stop;
 pub mod storage;
 pub mod stores;

@@ -19,6 +19,7 @@ mod init;
 mod interrupts;
 mod joins;
 mod journal;
+mod logins;
 mod mapping;
 mod network;
 mod notify;

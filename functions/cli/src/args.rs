@@ -83,6 +83,12 @@ pub(crate) enum Verb {
     /// Show the journal: who did what and when
     #[command(after_help = HISTORY_HELP)]
     History(HistoryArgs),
+    /// Sign a person in, in a browser or with a device code, for identities that need one
+    #[command(after_help = LOGIN_HELP)]
+    Login(LoginArgs),
+    /// Forget what sign-ins have left on this machine
+    #[command(after_help = LOGOUT_HELP)]
+    Logout(SignInArgs),
     /// Print a fresh Databricks token in the form that `databricks auth token` prints
     #[command(after_help = TOKEN_HELP)]
     Token(TokenArgs),
@@ -195,6 +201,29 @@ pub(crate) struct HistoryArgs {
     /// Check the hash chain and, with a state key, the signatures [env: LAKEKEY_VERIFY]
     #[arg(long)]
     pub(crate) verify: bool,
+}
+
+/// Whose sign-in, and where.
+#[derive(Args, Debug)]
+pub(crate) struct SignInArgs {
+    /// Which identity of the config [env: LAKEKEY_IDENTITY]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) identity: Option<String>,
+    /// The workspace [env: LAKEKEY_HOST] [default: that of `broker:` or of the first credential]
+    #[arg(long, value_name = "URL")]
+    pub(crate) host: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LoginArgs {
+    #[command(flatten)]
+    pub(crate) who: SignInArgs,
+    /// Show a code to enter in any browser; Entra only [env: LAKEKEY_DEVICE_CODE]
+    #[arg(long)]
+    pub(crate) device_code: bool,
+    /// Print the address and open nothing [env: LAKEKEY_NO_BROWSER]
+    #[arg(long)]
+    pub(crate) no_browser: bool,
 }
 
 #[derive(Args, Debug)]
@@ -364,6 +393,24 @@ const HISTORY_HELP: &str = "\
 Examples:
   lakekey history sales-bi
   lakekey history --verify             exits with 3 where the chain does not hold";
+
+const LOGIN_HELP: &str = "\
+A browser is opened where there is one, and its address printed in any case; it comes back to a port
+of this machine, 8020 to 8040. Without a display, identities of Entra show a code instead. What stays
+is a refresh token: in the keyring of the session where there is one, else in a file of this user's.
+
+Examples:
+  lakekey login                        the one identity that needs a person
+  lakekey login --identity me --host https://adb-1234567890123456.7.azuredatabricks.net
+  lakekey login --identity me --device-code";
+
+const LOGOUT_HELP: &str = "\
+Without --identity every sign-in of the config's is forgotten. Tokens that were handed out last until
+they expire, an hour at most.
+
+Examples:
+  lakekey logout
+  lakekey logout --identity me";
 
 const TOKEN_HELP: &str = "\
 Prints JSON, whatever --output says: access_token, token_type and expiry, good for a minute at least.

@@ -5,6 +5,8 @@ pub(crate) mod exec;
 pub(crate) mod forget;
 pub(crate) mod history;
 pub(crate) mod init;
+pub(crate) mod login;
+pub(crate) mod logout;
 pub(crate) mod plan;
 pub(crate) mod reapply;
 pub(crate) mod revoke;
@@ -32,6 +34,7 @@ use lakekey_core::ids::CredentialName;
 use lakekey_core::random::Random;
 use lakekey_core::rotation::next::next;
 use lakekey_core::runner;
+use lakekey_core::sign_ins::Shelf;
 use lakekey_core::storage::Disk;
 
 use crate::args::{Format, Names};
@@ -91,10 +94,15 @@ impl Session {
             clock: self.clock.clone(),
             random: self.random.clone(),
             environment: self.environment.clone(),
-            sign_ins: None,
+            sign_ins: self.shelf().map(|shelf| Arc::new(shelf) as _),
             runner: runner::id(&self.environment, &self.random),
             decide: next,
         })
+    }
+
+    /// What people's sign-ins have left on this machine.
+    pub(crate) fn shelf(&self) -> Option<Shelf> {
+        Shelf::of(&self.environment, self.clock.clone())
     }
 
     fn display(&self) -> Display {

@@ -121,6 +121,8 @@ async fn perform(verb: &Verb, session: &mut Session) -> ExitStatus {
         Verb::Forget(args) => commands::forget::forget(args, session).await,
         Verb::Status(args) => commands::status::status(args, session).await,
         Verb::History(args) => commands::history::history(args, session).await,
+        Verb::Login(args) => commands::login::login(args, session).await,
+        Verb::Logout(args) => commands::logout::logout(args, session).await,
         Verb::Token(args) => commands::token::token(args, session).await,
         Verb::Auth(args) => match &args.verb {
             AuthVerb::Token(args) => commands::token::token(args, session).await,
@@ -180,7 +182,8 @@ fn stopped(verb: &Verb) -> Error {
         Verb::Serve(_) => Error::unfinished("stopped", moved).hint("`lakekey serve` goes on where this was stopped"),
         Verb::Forget(_) => Error::unfinished("stopped", moved).hint("`lakekey history` says whether it was recorded"),
         Verb::Init(_) => Error::unfinished("stopped", "stopped; no config was written, unless it was said to be"),
-        Verb::Token(_) | Verb::Auth(_) | Verb::Exec(_) | Verb::Version => Error::failed("stopped", "stopped"),
+        Verb::Login(_) => Error::failed("stopped", "stopped; nobody was signed in").hint("run `lakekey login` again"),
+        Verb::Logout(_) | Verb::Token(_) | Verb::Auth(_) | Verb::Exec(_) | Verb::Version => Error::failed("stopped", "stopped"),
         Verb::Schema | Verb::Validate | Verb::Doctor(_) | Verb::Plan(_) | Verb::Status(_) | Verb::History(_) => {
             Error::unfinished("stopped", "stopped; nothing was changed")
         }

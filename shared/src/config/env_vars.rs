@@ -43,3 +43,6 @@ pub const CONFIG: &str = "LAKEKEY_CONFIG";
 /// Hosts beyond the built-in ones that credentials may be sent to: `host`, `host:port`, `*.suffix`, separated by commas
 /// or spaces. The config cannot set it.
 pub const ALLOWED_HOSTS: &str = "LAKEKEY_ALLOWED_HOSTS";
+
+/// A folder for what people's sign-ins leave behind, in place of the keyring and of the user's own state folder.
+pub const SIGN_INS: &str = "LAKEKEY_SIGN_INS";

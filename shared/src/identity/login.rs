@@ -7,7 +7,7 @@
 mod browser;
 mod device;
 
-use super::{Audience, Identities, PersonClient, claims, person};
+use super::{Audience, Identities, PersonClient, claims};
 use crate::clients::oauth::TokenAnswer;
 use crate::error::Error;
 use crate::http::Http;
@@ -57,11 +57,8 @@ impl Identities {
         random: &Random,
         show: &Show<'_>,
     ) -> Result<SignedIn, Error> {
-        let known = self.known(identity)?;
-        let Some(client) = person::client(self, &known, audience).await? else {
-            return Err(Error::usage("not-a-person", format!("identity `{identity}` signs in by itself"))
-                .hint("only `external-browser`, `azure-browser` and `azure-device-code` need a person"));
-        };
+        let client = self.person_client(identity, audience).await?;
+        let key = self.0.identities.get(identity).map(|known| Self::sign_in_key(known, audience)).unwrap_or_default();
         let Some(sign_ins) = &self.0.sources.sign_ins else {
             return Err(Error::failed("login-unkept", "there is no place where a sign-in could be kept")
                 .hint("set LAKEKEY_SIGN_INS to a folder of your own"));
@@ -75,7 +72,7 @@ impl Identities {
             return Err(Error::failed("login-unkept", "the service has signed you in, but for this once only")
                 .hint("the application must be allowed the scope `offline_access`"));
         };
-        sign_ins.open(&person::key(&known, audience)).await?.keep(refresh_token).await?;
+        sign_ins.open(&key).await?.keep(refresh_token).await?;
         Ok(SignedIn { name: claims::names(&answer.value).into_iter().find(|name| name.contains('@')) })
     }
 }

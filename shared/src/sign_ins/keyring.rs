@@ -25,7 +25,8 @@ impl Keyring {
         let wanted = environment.get(env_vars::SIGN_INS).is_none() && cfg!(target_os = "linux");
         environment.get("DBUS_SESSION_BUS_ADDRESS").filter(|_| wanted)?;
         let mut folders = environment.get("PATH")?.split(':').map(PathBuf::from);
-        folders.find_map(|folder| Some(folder.join("secret-tool")).filter(|tool| tool.is_absolute() && tool.is_file()))
+        folders
+            .find_map(|folder| Some(folder.join("secret-tool")).filter(|tool| tool.is_absolute() && tool.is_file()))
             .map(|tool| Self { tool })
     }
 

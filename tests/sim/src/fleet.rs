@@ -21,7 +21,7 @@ use crate::rng::Rng;
 use crate::settings::Settings;
 use crate::token::Tokens;
 use crate::world::{Addresses, World, host_of};
-pub(crate) use names::PERSON;
+pub(crate) use PERSON;
 
 /// What to make up.
 #[derive(Clone, Debug)]
@@ -171,7 +171,7 @@ fn account(rng: &mut Rng, addresses: &Addresses, cast: &mut Cast, now: jiff::Tim
     };
     for (id, value) in [(7_001, cast.admin.client_secret.clone()), (7_005, format!("dose{}", rng.hex(2)))] {
         if let Some(principal) = principals.get_mut(&id) {
-            principal.secrets.push(secret(value, names::PERSON));
+            principal.secrets.push(secret(value, PERSON));
         }
     }
     let workspaces = addresses.databricks.iter().enumerate().map(|(index, base)| workspace(rng, index, base, cast)).collect();
@@ -186,10 +186,8 @@ fn workspace(rng: &mut Rng, index: usize, base: &str, cast: &mut Cast) -> Worksp
     let mut ids = Vec::new();
     for (at, name) in names.iter().enumerate() {
         let id = rng.hex(1);
-        let mut acl = BTreeMap::from([
-            (Who::User(names::PERSON.to_owned()), Level::IsOwner),
-            (Who::Group("analysts".to_owned()), Level::CanUse),
-        ]);
+        let mut acl =
+            BTreeMap::from([(Who::User(PERSON.to_owned()), Level::IsOwner), (Who::Group("analysts".to_owned()), Level::CanUse)]);
         // The last one is not for the principal.
         if at + 1 < names.len() {
             acl.insert(Who::Principal(cast.principal.application_id.clone()), Level::CanUse);
@@ -198,7 +196,7 @@ fn workspace(rng: &mut Rng, index: usize, base: &str, cast: &mut Cast) -> Worksp
         warehouses.insert(id.clone(), Warehouse { id, name: (*name).to_owned(), ready: None, deleted: false, acl });
     }
     cast.warehouses.push(ids);
-    let admins = [cast.admin.client_id.as_str(), &cast.entra_admin.client_id, names::PERSON];
+    let admins = [cast.admin.client_id.as_str(), &cast.entra_admin.client_id, PERSON];
     Workspace {
         base: base.to_owned(),
         host: host_of(base).to_owned(),
@@ -207,7 +205,7 @@ fn workspace(rng: &mut Rng, index: usize, base: &str, cast: &mut Cast) -> Worksp
         warehouses,
         scopes: BTreeMap::from([("powerbi".to_owned(), BTreeMap::new())]),
         statements: BTreeMap::new(),
-        tokens: BTreeMap::from([(cast.personal_token.clone(), names::PERSON.to_owned())]),
+        tokens: BTreeMap::from([(cast.personal_token.clone(), PERSON.to_owned())]),
     }
 }
 
@@ -237,7 +235,7 @@ fn held_at_first(world: &mut World, cast: &Cast, others: usize) -> Minted {
     let lifetime = Duration::from_secs(365 * DAY);
     let mut made = Vec::new();
     for _ in 0..=others {
-        let secret = crate::databricks::mint(world, cast.principal.id, lifetime, Vec::new(), names::PERSON);
+        let secret = crate::databricks::mint(world, cast.principal.id, lifetime, Vec::new(), PERSON);
         made.push(secret);
     }
     let an_hour = Duration::from_secs(3_600);

@@ -75,7 +75,8 @@ pub(crate) fn authorize(world: &mut World, door: Door, call: &Call) -> Answer {
         Reply::empty(302).with("location", format!("{redirect}/?{query}"))
     };
     let challenge = field("code_challenge").filter(|challenge| challenge.len() == 43);
-    let (Some("code"), Some("S256"), Some(challenge)) = (field("response_type"), field("code_challenge_method"), challenge) else {
+    let (Some("code"), Some("S256"), Some(challenge)) = (field("response_type"), field("code_challenge_method"), challenge)
+    else {
         return Ok(back(&[("error", "invalid_request"), ("error_description", "PKCE is required"), ("state", &state)]));
     };
     if world.people.declines {
@@ -139,16 +140,16 @@ fn redeem_code(world: &mut World, door: Door, form: &BTreeMap<String, String>) -
             && (43..=128).contains(&field("code_verifier").len())
             && code.expires > world.now
     });
-    let good = good.ok_or_else(|| refusal("invalid_grant", 70_008, "The provided authorization code is invalid or has expired"))?;
+    let good =
+        good.ok_or_else(|| refusal("invalid_grant", 70_008, "The provided authorization code is invalid or has expired"))?;
     issue(world, &good.consent, None)
 }
 
 fn redeem_refresh_token(world: &mut World, door: Door, form: &BTreeMap<String, String>) -> Answer {
     let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
     let token = field("refresh_token");
-    let known = world.people.refresh_tokens.get(token).filter(|consent| {
-        consent.door == door && consent.client_id == field("client_id")
-    });
+    let known =
+        world.people.refresh_tokens.get(token).filter(|consent| consent.door == door && consent.client_id == field("client_id"));
     let consent = known.cloned().ok_or_else(|| match door {
         Door::Entra => refusal("invalid_grant", 70_008, "The refresh token has expired or been revoked"),
         Door::Workspace(_) | Door::Account => {
@@ -167,7 +168,8 @@ fn redeem_refresh_token(world: &mut World, door: Door, form: &BTreeMap<String, S
 fn redeem_device(world: &mut World, form: &BTreeMap<String, String>) -> Answer {
     let now = world.now;
     let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
-    let device = world.people.devices.get_mut(field("device_code")).filter(|device| device.consent.client_id == field("client_id"));
+    let device =
+        world.people.devices.get_mut(field("device_code")).filter(|device| device.consent.client_id == field("client_id"));
     let device = device.ok_or_else(|| refusal("bad_verification_code", 70_020, "The device code is not known"))?;
     if device.expires <= now {
         return Err(refusal("expired_token", 70_020, "The device code has expired"));
@@ -199,7 +201,8 @@ fn issue(world: &mut World, consent: &Consent, before: Option<&str>) -> Answer {
         }
         Door::Account => (world.account.id.to_string(), crate::databricks::account_issuer(world), api_scope(&words)?),
         Door::Entra => {
-            let audience = words.iter().find_map(|word| word.strip_suffix("/.default").or(word.strip_suffix("/user_impersonation")));
+            let audience =
+                words.iter().find_map(|word| word.strip_suffix("/.default").or(word.strip_suffix("/user_impersonation")));
             let audience = audience.filter(|audience| crate::entra::AUDIENCES.contains(audience));
             let audience = audience.ok_or_else(|| refusal("invalid_scope", 70_011, "The scope is not valid"))?;
             (audience.to_owned(), format!("https://sts.windows.net/{}/", world.entra.tenant), "all-apis".to_owned())
@@ -278,7 +281,13 @@ impl Cloud {
 
     /// Device codes that wait for the person.
     pub fn device_codes(&self) -> Vec<String> {
-        self.lock().people.devices.values().filter(|device| device.approved.is_none()).map(|device| device.user_code.clone()).collect()
+        self.lock()
+            .people
+            .devices
+            .values()
+            .filter(|device| device.approved.is_none())
+            .map(|device| device.user_code.clone())
+            .collect()
     }
 }
 

@@ -27,7 +27,7 @@ pub(crate) async fn exec(args: &ExecArgs, session: &mut Session) -> Result<ExitS
     broker.token(&host).await?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(|error| no_port(error))?;
     let address = listener.local_addr().map_err(no_port)?;
-    let service = TokenService::new(broker, address, &session.random);
+    let service = TokenService::new(broker.clone(), address, &session.random);
     let mut command = command(args, &host, &service.url(address));
     // From here on signals are the command's business: nobody is to end lakekey before it.
     let signals = Signals::take()?;
@@ -37,6 +37,7 @@ pub(crate) async fn exec(args: &ExecArgs, session: &mut Session) -> Result<ExitS
     tokio::select! {
         biased;
         ended = wait(&mut child, signals) => Ok(status(ended.map_err(|error| lost(address, error))?)),
+        () = broker.keep_fresh() => Err(lost(address, std::io::ErrorKind::UnexpectedEof.into()).into()),
         served = server.into_future() => {
             let error = served.err().unwrap_or_else(|| std::io::ErrorKind::UnexpectedEof.into());
             Err(lost(address, error).into())

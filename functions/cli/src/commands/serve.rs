@@ -10,6 +10,7 @@ use std::time::Duration;
 use lakekey_core::api::Api;
 use lakekey_core::api::tokens::TokenService;
 use lakekey_core::app::App;
+use lakekey_core::broker::Broker;
 use lakekey_core::clock::Clock;
 use lakekey_core::error::{Error, ExitStatus};
 use lakekey_core::stop::Stop;
@@ -49,6 +50,7 @@ pub(crate) async fn serve(args: &ServeArgs, session: &mut Session) -> Result<Exi
 
     let (queue, worker) = LocalQueue::new(Arc::clone(&app));
     let mut router = Api::new(Arc::clone(&app), Arc::new(queue.clone())).router();
+    let broker = tokens.is_some().then(|| app.broker());
     if let Some(service) = tokens {
         router = router.merge(service.router());
     }
@@ -67,8 +69,13 @@ pub(crate) async fn serve(args: &ServeArgs, session: &mut Session) -> Result<Exi
         info!("asked to stop");
         switch.ask();
     };
-    let (served, (), (), ()) =
-        tokio::join!(server, worker.run(stop.clone()), tick(&timetable, &queue, &app, clock, &stop), asked);
+    let (served, (), (), (), ()) = tokio::join!(
+        server,
+        worker.run(stop.clone()),
+        tick(&timetable, &queue, &app, clock, &stop),
+        keep_fresh(broker.as_ref(), &stop),
+        asked
+    );
     served.map_err(|error| unusable(address, error))?;
     Ok(ExitStatus::Done)
 }
@@ -84,6 +91,15 @@ async fn tick(timetable: &Timetable, queue: &LocalQueue, app: &App, clock: &Cloc
             () = wait_until(clock, next) => queue.tick(app).await,
             () = stop.asked() => return,
         }
+    }
+}
+
+/// Nobody who asks for a token is to wait for its renewal.
+async fn keep_fresh(broker: Option<&Broker>, stop: &Stop) {
+    let Some(broker) = broker else { return };
+    tokio::select! {
+        () = broker.keep_fresh() => {}
+        () = stop.asked() => {}
     }
 }
 

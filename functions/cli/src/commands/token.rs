@@ -3,7 +3,8 @@
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use lakekey_core::app::App;
-use lakekey_core::broker::{Broker, Handout};
+use lakekey_core::broker::Handout;
+use lakekey_core::config::Config;
 use lakekey_core::error::{Error, ExitStatus};
 use lakekey_core::ids::{IdentityName, Workspace};
 use serde::Serialize;
@@ -23,12 +24,21 @@ struct Answer {
 pub(crate) async fn token(args: &TokenArgs, session: &mut Session) -> Result<ExitStatus, Failure> {
     let host = host(args, session)?;
     let config = session.config()?;
-    let app = App::new(config, session.surroundings()?)?;
-    let broker = app.broker();
-    let identity = identity(args, session, &broker, &host)?;
-    let Handout { token, expires_at } = match args.force_refresh {
-        true => broker.fresh_token_as(&identity, &host).await?,
-        false => broker.token_as(&identity, &host).await?,
+    let identity = identity(args, session, &config, &host)?;
+    // Another config may mean another identity by the same name.
+    let key = format!("{identity}@{} {}", host.base(), config.digest);
+    let shelf = session.shelf();
+    let kept = shelf.as_ref().filter(|_| !args.force_refresh).and_then(|shelf| shelf.token(&key));
+    let Handout { token, expires_at } = match kept {
+        Some(kept) => kept,
+        None => {
+            fetched(args, session, config, (&identity, &host), |handout| {
+                if let Some(shelf) = &shelf {
+                    shelf.keep_token(&key, handout);
+                }
+            })
+            .await?
+        }
     };
     let answer = Answer { access_token: token.reveal().to_owned(), token_type: "Bearer", expiry: expiry(expires_at) };
     match session.settings.output {
@@ -40,6 +50,22 @@ pub(crate) async fn token(args: &TokenArgs, session: &mut Session) -> Result<Exi
         }
     }
     Ok(ExitStatus::Done)
+}
+
+async fn fetched(
+    args: &TokenArgs,
+    session: &Session,
+    config: Config,
+    (identity, host): (&IdentityName, &Workspace),
+    keep: impl Fn(&Handout),
+) -> Result<Handout, Failure> {
+    let broker = App::new(config, session.surroundings()?)?.broker();
+    let handout = match args.force_refresh {
+        true => broker.fresh_token_as(identity, host).await?,
+        false => broker.token_as(identity, host).await?,
+    };
+    keep(&handout);
+    Ok(handout)
 }
 
 /// The workspace that is meant.
@@ -62,15 +88,18 @@ pub(crate) fn workspace(text: &str) -> Result<Workspace, Error> {
     Workspace::parse(text).map_err(|why| Error::usage("bad-host", why).hint("write `https://HOST`, as the browser shows it"))
 }
 
-/// Who signs in.
-fn identity(args: &TokenArgs, session: &Session, broker: &Broker, host: &Workspace) -> Result<IdentityName, Error> {
-    match args.identity.as_deref().or_else(|| session.environment.get(settings::IDENTITY)) {
-        Some(name) => Ok(IdentityName::new(name)),
-        None => broker.identity(host).cloned().map_err(|error| {
-            Error::new(error.kind(), error.problem().clone())
-                .hint("say who signs in with `--identity NAME`, or add a row for this host to `broker:` in the config")
-        }),
+/// Who signs in: whoever is named, else whom `broker:` names for the host, else whoever manages its credentials.
+fn identity(args: &TokenArgs, session: &Session, config: &Config, host: &Workspace) -> Result<IdentityName, Error> {
+    if let Some(name) = args.identity.as_deref().or_else(|| session.environment.get(settings::IDENTITY)) {
+        return Ok(IdentityName::new(name));
     }
+    let brokered = config.broker.iter().find(|row| row.workspace == *host).map(|row| &row.identity);
+    let own =
+        || config.credentials.iter().find(|credential| credential.workspace == *host).map(|credential| &credential.identity);
+    brokered.or_else(own).cloned().ok_or_else(|| {
+        Error::usage("host-not-brokered", format!("the config names nobody who signs in to `{}`", host.host()))
+            .hint("say who with `--identity NAME`, or add a row for this host to `broker:`")
+    })
 }
 
 /// As Go's clients write a time: in the zone of this machine, with a fraction. The Python SDK drops the fraction and what

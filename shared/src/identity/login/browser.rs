@@ -40,12 +40,7 @@ struct Landing {
     answer: Mutex<Option<oneshot::Sender<Result<String, Error>>>>,
 }
 
-pub(super) async fn sign_in(
-    http: &Http,
-    client: &PersonClient,
-    random: &Random,
-    show: &Show<'_>,
-) -> Result<TokenAnswer, Error> {
+pub(super) async fn sign_in(http: &Http, client: &PersonClient, random: &Random, show: &Show<'_>) -> Result<TokenAnswer, Error> {
     let listener = listen(client.service).await?;
     let port = listener.local_addr().map_err(no_port)?.port();
     let redirect = format!("http://localhost:{port}");
@@ -64,7 +59,9 @@ pub(super) async fn sign_in(
 /// Where the browser begins.
 fn address(client: &PersonClient, redirect: &str, verifier: &str, state: &str) -> Result<String, Error> {
     let mut url = Url::parse(&client.authorize_url).map_err(|error| {
-        Error::failed("login-address", "the address of the sign-in is none").hint("check the workspace's address").caused_by(error)
+        Error::failed("login-address", "the address of the sign-in is none")
+            .hint("check the workspace's address")
+            .caused_by(error)
     })?;
     let challenge = URL_SAFE_NO_PAD.encode(digest(&SHA256, verifier.as_bytes()));
     url.query_pairs_mut()
@@ -143,10 +140,7 @@ fn page(status: StatusCode, text: &str) -> Response {
 
 /// The applications have registered these: Databricks' CLI a range of ports, Entra's any, the connector's app only 8030.
 async fn listen(service: Service) -> Result<TcpListener, Error> {
-    let ports: Vec<u16> = match service {
-        Service::Databricks => (8_020..=8_040).collect(),
-        _ => vec![8_030, 0],
-    };
+    let ports: Vec<u16> = if service == Service::Databricks { (8_020..=8_040).collect() } else { vec![8_030, 0] };
     let mut last = None;
     for port in ports {
         match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {

@@ -43,8 +43,7 @@ pub(super) async fn sign_in(http: &Http, client: &PersonClient, show: &Show<'_>)
     let life = SignedDuration::try_from(life).unwrap_or(SignedDuration::MAX);
     while http.clock().now().duration_since(begun) < life {
         http.clock().sleep(interval).await;
-        let fields =
-            [("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), ("device_code", device_code.reveal())];
+        let fields = [("grant_type", "urn:ietf:params:oauth:grant-type:device_code"), ("device_code", device_code.reveal())];
         // Asking again is what this flow is about.
         let error = match redeem(http, client, "sign a person in", &fields, Effect::Repeatable).await {
             Ok(answer) => return Ok(answer),
