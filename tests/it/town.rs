@@ -29,7 +29,13 @@ impl Town {
 
     /// As [`new`](Self::new), with a cloud whose clock starts there.
     pub async fn at(start: Option<Timestamp>) -> Self {
-        let settings = Settings { start, secret_settles: Duration::ZERO, warehouse_start: Duration::ZERO, ..Settings::default() };
+        Self::with(|settings| settings.start = start).await
+    }
+
+    /// As [`new`](Self::new), with a cloud that behaves otherwise.
+    pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings { secret_settles: Duration::ZERO, warehouse_start: Duration::ZERO, ..Settings::default() };
+        change(&mut settings);
         let served = serve(&Fleet { foreign_secrets: 1, ..Fleet::new(3, 11) }, settings).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let line = sim_line(&served, folder.path()).unwrap();
@@ -66,17 +72,20 @@ impl Town {
 
     /// Starts the binary with these arguments alone.
     pub fn start_plainly(&self, arguments: &[&str]) -> Child {
-        Command::new(binary())
-            .args(arguments)
-            .current_dir(self.folder.path())
-            .env_clear()
-            .envs(self.environment.iter().cloned())
+        self.command(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap()
+    }
+
+    /// The binary with these arguments, where the config is.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).current_dir(self.folder.path()).env_clear().envs(self.environment.iter().cloned());
+        command
     }
 
     /// Runs the binary to its end.

@@ -9,6 +9,7 @@ mod permissions;
 mod scim;
 mod scopes;
 mod secrets;
+mod sessions;
 mod state;
 mod statements;
 mod warehouses;
@@ -62,6 +63,7 @@ fn route(world: &mut World, index: usize, call: &Call) -> Answer {
         }
         ["api", "2.0", "preview", "permissionassignments", rest @ ..] => assignments::answer(world, index, &caller, call, rest),
         ["api", "2.0", "sql", "warehouses", rest @ ..] => warehouses::answer(world, index, &caller, call, rest),
+        ["api", "2.0", "sql", "sessions", rest @ ..] => sessions::answer(world, index, &caller, call, rest),
         ["api", "2.0", "sql", "statements", rest @ ..] => statements::answer(world, index, &caller, call, rest),
         ["api", "2.0", "permissions", "warehouses", id] => permissions::answer(world, index, &caller, call, id),
         ["api", "2.1", "unity-catalog", "permissions", kind, name] => catalog::direct(world, &caller, call, kind, name),

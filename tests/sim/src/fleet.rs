@@ -21,7 +21,7 @@ use crate::rng::Rng;
 use crate::settings::Settings;
 use crate::token::Tokens;
 use crate::world::{Addresses, World, host_of};
-pub(crate) use PERSON;
+pub(crate) use names::PERSON;
 
 /// What to make up.
 #[derive(Clone, Debug)]
@@ -205,6 +205,7 @@ fn workspace(rng: &mut Rng, index: usize, base: &str, cast: &mut Cast) -> Worksp
         warehouses,
         scopes: BTreeMap::from([("powerbi".to_owned(), BTreeMap::new())]),
         statements: BTreeMap::new(),
+        sessions: BTreeMap::new(),
         tokens: BTreeMap::from([(cast.personal_token.clone(), PERSON.to_owned())]),
     }
 }
