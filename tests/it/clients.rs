@@ -38,7 +38,10 @@ impl Client {
         let line = tokio::time::timeout(Duration::from_secs(60), self.lines.next_line()).await;
         match line.unwrap_or_else(|_| panic!("{}: no answer in a minute", self.name)).unwrap() {
             Some(line) => line,
-            None => panic!("{}: {}", self.name, self.complaint().await),
+            None => {
+                let complaint = self.complaint().await;
+                panic!("{}: {complaint}", self.name)
+            }
         }
     }
 
@@ -46,7 +49,8 @@ impl Client {
     async fn assert_done(mut self) {
         let done = tokio::time::timeout(Duration::from_secs(120), self.process.wait()).await;
         let status = done.unwrap_or_else(|_| panic!("{}: it does not end", self.name)).unwrap();
-        assert!(status.success(), "{}: {status}: {}", self.name, self.complaint().await);
+        let complaint = self.complaint().await;
+        assert!(status.success(), "{}: {status}: {complaint}", self.name);
         assert_eq!(self.lines.next_line().await.unwrap(), None, "{}", self.name);
     }
 

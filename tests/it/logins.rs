@@ -45,17 +45,23 @@ async fn get(url: &str) -> (u16, String) {
 async fn begun(town: &Town, words: &[&str], marker: &str) -> (Child, String) {
     let mut child = town.start(&[&["login"], words].concat());
     let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
-    while let Some(line) = lines.next_line().await.unwrap() {
-        if line.contains(marker) {
-            return (child, line);
+    let told = async {
+        while let Some(line) = lines.next_line().await.unwrap() {
+            if line.contains(marker) {
+                return Some(line);
+            }
         }
+        None
+    };
+    if let Some(line) = tokio::time::timeout(Duration::from_secs(30), told).await.expect("the person is told in time") {
+        return (child, line);
     }
     panic!("nobody was told what to do: {:?}", child.wait_with_output().await);
 }
 
 /// Signs in with a browser, from beginning to end.
 async fn signed_in(town: &Town, identity: &str) -> Value {
-    let (child, address) = begun(town, &["--identity", identity], "http://").await;
+    let (child, address) = begun(town, &["--identity", identity, "--no-browser"], "http://").await;
     let (status, back) = get(&address).await;
     assert_eq!(status, 302, "{address}");
     assert_eq!(get(&back).await.0, 200);
@@ -105,7 +111,7 @@ async fn a_person_signs_in_with_a_browser_once_and_has_tokens_until_they_sign_ou
 #[tokio::test]
 async fn a_browser_that_comes_back_from_another_sign_in_signs_nobody_in() {
     let town = town().await;
-    let (child, address) = begun(&town, &["--identity", "me"], "http://").await;
+    let (child, address) = begun(&town, &["--identity", "me", "--no-browser"], "http://").await;
     let (_, back) = get(&address).await;
     let (base, query) = back.split_once('?').unwrap();
     // A page that knows the port, but not what was begun here; then one that knows nothing.
@@ -121,7 +127,7 @@ async fn a_browser_that_comes_back_from_another_sign_in_signs_nobody_in() {
 async fn a_person_may_say_no() {
     let town = town().await;
     town.served.cloud.person_declines(true);
-    let (child, address) = begun(&town, &["--identity", "me"], "http://").await;
+    let (child, address) = begun(&town, &["--identity", "me", "--no-browser"], "http://").await;
     let (_, back) = get(&address).await;
     assert_eq!(get(&back).await.0, 200);
     let (status, answer) = ended(child).await;

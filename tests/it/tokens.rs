@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lakekey_core::clock::Clock;
+use lakekey_core::ids::Workspace;
+use lakekey_sim::{Fleet, Settings};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::Child;
 
+use crate::support::Bench;
 use crate::town::{Town, ended, interrupt, terminate};
 
 /// What a program gets at an address.
@@ -271,4 +274,16 @@ async fn no_token_is_in_a_process_list_a_log_or_an_error() {
         assert!(!text.contains(segment) && !text.contains("eyJ"), "{what}: {text}");
     }
     assert!(!env.contains("eyJ"), "{env}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_programs_that_miss_at_once_make_one_request() {
+    let mut bench = Bench::with(&Fleet::small(1), Settings { latency: Duration::from_millis(50), ..Settings::default() });
+    let workspace = bench.cloud.addresses().databricks[0].clone();
+    bench.config["broker"] = json!([{ "host": workspace, "identity": "dbx-admin" }]);
+    let (broker, workspace) = (bench.app().broker(), Workspace::parse(&workspace).unwrap());
+    let handouts = futures::future::join_all((0..10_000).map(|_| broker.token(&workspace))).await;
+    let first = handouts[0].as_ref().unwrap().token.reveal();
+    assert!(handouts.iter().all(|handout| handout.as_ref().unwrap().token.reveal() == first));
+    assert_eq!(bench.cloud.requests().len(), 1, "{:?}", bench.cloud.requests());
 }
