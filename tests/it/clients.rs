@@ -13,10 +13,10 @@ use tokio::process::{Child, ChildStdout, Command};
 use crate::town::{Town, binary, ended};
 
 /// Lakekey hands out tokens with a minute left and more, SDKs ask again forty seconds before the end: so a token of this life
-/// is asked for anew twice a minute.
-const TOKEN_LIFE: Duration = Duration::from_secs(64);
+/// is asked for anew at least once a minute.
+const TOKEN_LIFE: Duration = Duration::from_secs(90);
 /// Long enough for every client to need a token that the revoked secret could not have got.
-const SECONDS: &str = "50";
+const SECONDS: &str = "75";
 
 /// A client that goes on until it is done or a call fails.
 struct Client {

@@ -8,7 +8,6 @@ mod api;
 mod arrange;
 mod belt;
 mod budget;
-mod clients;
 mod config;
 mod connections;
 mod crashes;

@@ -1,6 +1,7 @@
-//! What people and CI both call, so that neither has steps of its own: `cargo verify`, `cargo demo`.
+//! What people and CI both call, so that neither has steps of its own: `cargo verify`, `cargo demo`, `cargo dist`.
 
 mod demo;
+mod dist;
 mod verify;
 
 use std::io::Write;
@@ -22,6 +23,8 @@ enum Task {
     Verify(verify::VerifyArgs),
     /// Rotate twice against a simulated cloud on this machine
     Demo(demo::DemoArgs),
+    /// Make the packages that the platforms take, in target/dist
+    Dist(dist::DistArgs),
 }
 
 fn main() -> ExitCode {
@@ -30,6 +33,7 @@ fn main() -> ExitCode {
     let result = match Tasks::parse_from(arguments.map(|(_, argument)| argument)).task {
         Task::Verify(args) => verify::verify(&args),
         Task::Demo(args) => demo::demo(args),
+        Task::Dist(args) => dist::dist(&args),
     };
     result.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "error: {error:#}");

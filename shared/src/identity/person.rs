@@ -97,7 +97,16 @@ pub(super) async fn client(
                 scopes: format!("{} offline_access openid profile", fetch::scope(endpoints, audience)),
             }))
         }
-        _ => Ok(None),
+        Auth::Pat { .. }
+        | Auth::OauthM2m { .. }
+        | Auth::Credential { .. }
+        | Auth::DatabricksCli { .. }
+        | Auth::Federation { .. }
+        | Auth::AzureApplication { .. }
+        | Auth::AzureCli { .. }
+        | Auth::AzureMsi { .. }
+        | Auth::AzureWorkloadIdentity { .. }
+        | Auth::AzureDefault { .. } => Ok(None),
     }
 }
 

@@ -34,9 +34,10 @@ impl Tool<'_> {
         let Ok(ended) = tokio::time::timeout(TIME_MAX, self.output(environment)).await else {
             return Err(self.failed(format!("did not end within {} s", TIME_MAX.as_secs())));
         };
-        let (ok, stdout, stderr) = ended.map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => self.failed("is not installed, or not on PATH".to_owned()),
-            _ => self.failed("cannot be started".to_owned()).caused_by(error),
+        let (ok, stdout, stderr) = ended.map_err(|error| {
+            let missing = error.kind() == std::io::ErrorKind::NotFound;
+            let why = if missing { "is not installed, or not on PATH" } else { "cannot be started" };
+            self.failed(why.to_owned()).caused_by(error)
         })?;
         if !ok {
             let said = String::from_utf8_lossy(&stderr);

@@ -16,6 +16,7 @@ use lease::{superseded, take_lock};
 pub use trust::check_stores;
 
 use super::event::{Asked, Event, Place};
+use super::led::{LedStep, Rest};
 use super::next::{Decide, Goal, Observed, Policy, Step, past};
 use super::preflight::{Preflight, Principal};
 use super::state::State;
@@ -120,6 +121,15 @@ pub enum Ended {
         until: Timestamp,
         /// What for.
         why: String,
+    },
+    /// A led rotation rests.
+    Resting {
+        /// Where.
+        at: Rest,
+        /// When the schedule goes on with it.
+        until: Timestamp,
+        /// What is to be asked for.
+        next: LedStep,
     },
     /// Another invocation goes on, not before then.
     Left {
@@ -255,6 +265,7 @@ impl<'a> Run<'a> {
             let step = (self.ports.decide)(&self.state, &self.seen, goal, &policy, now);
             match step {
                 Step::Done => return Ok(Ended::Done),
+                Step::Rest { at, until, next } => return Ok(Ended::Resting { at, until, next }),
                 Step::Stop(problem) => return Ok(Ended::Stopped(problem)),
                 Step::Wait { until, why } if past(now, self.patience(now)) < until => return Ok(self.come_again(until, why)),
                 Step::Look | Step::Survey if !self.leased => Box::pin(self.perform(step)).await?,

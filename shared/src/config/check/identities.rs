@@ -148,8 +148,11 @@ impl Checker<'_> {
             AuthName::OauthM2m => Auth::OauthM2m { client_id: client_id?, client_secret: secret? },
             AuthName::ExternalBrowser | AuthName::DatabricksOauth => Auth::ExternalBrowser { client_id },
             AuthName::DatabricksCli => Auth::DatabricksCli { profile: self.profile(part, place) },
-            AuthName::EnvOidc | AuthName::FileOidc | AuthName::AwsWebIdentity => {
-                Auth::Federation { client_id, from: self.oidc_token(auth, part, place) }
+            AuthName::EnvOidc => Auth::Federation { client_id, from: self.oidc_variable(part, place) },
+            AuthName::FileOidc => Auth::Federation { client_id, from: self.oidc_file(part, place) },
+            AuthName::AwsWebIdentity => {
+                let audience = part.token_audience.clone().filter(|audience| !audience.is_empty());
+                Auth::Federation { client_id, from: OidcToken::Aws(audience) }
             }
             AuthName::AzureClientSecret | AuthName::AzureSpM2m => {
                 Auth::AzureApplication { tenant_id, client_id: client_id?, proof: Proof::Secret(secret?) }
@@ -188,27 +191,23 @@ impl Checker<'_> {
         Some(profile)
     }
 
-    fn oidc_token(&mut self, auth: AuthName, part: &IdentityPart, place: Place<'_>) -> OidcToken {
-        match auth {
-            AuthName::FileOidc => {
-                let path = part.oidc_token_filepath.as_deref();
-                let full = path.and_then(|path| reference::absolute(path, self.base));
-                if path.is_some() && full.is_none() {
-                    let hint = "write the path of the file, or leave it to DATABRICKS_OIDC_TOKEN_FILEPATH";
-                    self.problem(place.key("oidc_token_filepath").at(), "no-value", "this is not a path", hint);
-                }
-                OidcToken::File(full)
-            }
-            AuthName::AwsWebIdentity => OidcToken::Aws(part.token_audience.clone().filter(|audience| !audience.is_empty())),
-            _ => {
-                let name = part.oidc_token_env.clone();
-                if name.as_deref().is_some_and(|name| Reference::parse(&format!("env:{name}"), self.base).is_err()) {
-                    let hint = "write the name of the variable, as in `oidc_token_env: MY_TOKEN`";
-                    self.problem(place.key("oidc_token_env").at(), "no-value", "this can't be the name of a variable", hint);
-                }
-                OidcToken::Env(name)
-            }
+    fn oidc_variable(&mut self, part: &IdentityPart, place: Place<'_>) -> OidcToken {
+        let name = part.oidc_token_env.clone();
+        if name.as_deref().is_some_and(|name| Reference::parse(&format!("env:{name}"), self.base).is_err()) {
+            let hint = "write the name of the variable, as in `oidc_token_env: MY_TOKEN`";
+            self.problem(place.key("oidc_token_env").at(), "no-value", "this can't be the name of a variable", hint);
         }
+        OidcToken::Env(name)
+    }
+
+    fn oidc_file(&mut self, part: &IdentityPart, place: Place<'_>) -> OidcToken {
+        let path = part.oidc_token_filepath.as_deref();
+        let full = path.and_then(|path| reference::absolute(path, self.base));
+        if path.is_some() && full.is_none() {
+            let hint = "write the path of the file, or leave it to DATABRICKS_OIDC_TOKEN_FILEPATH";
+            self.problem(place.key("oidc_token_filepath").at(), "no-value", "this is not a path", hint);
+        }
+        OidcToken::File(full)
     }
 
     fn keys(&mut self, needed: &[&str], optional: &[&str], place: Place<'_>) {
