@@ -15,6 +15,7 @@ mod page;
 mod problem;
 #[cfg(test)]
 mod tests;
+pub mod tokens;
 mod webhook;
 
 use std::collections::BTreeMap;

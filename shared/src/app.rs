@@ -23,6 +23,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use object_store::ObjectStore;
 
+use crate::broker::Broker;
 use crate::clients::databricks::Databricks;
 use crate::clients::fabric::Fabric;
 use crate::clients::powerbi::PowerBi;
@@ -160,6 +161,16 @@ impl App {
     /// what writes: that must see what is so now.
     fn looking(&self, askers: usize) -> Self {
         Self { memo: Some(Memo::new(askers)), ..self.clone() }
+    }
+
+    /// What hands out tokens to programs on this machine.
+    pub fn broker(&self) -> Broker {
+        Broker::new(self.config.broker.clone(), self.identities.clone(), self.surroundings.clock.clone())
+    }
+
+    /// Ways to sign in, with their tokens.
+    pub fn identities(&self) -> &Identities {
+        &self.identities
     }
 
     fn named(&self, names: &[CredentialName]) -> Result<Vec<&Credential>, Error> {

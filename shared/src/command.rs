@@ -111,7 +111,8 @@ impl Outcome {
 fn worst(statuses: impl Iterator<Item = ExitStatus>) -> ExitStatus {
     let severity = |status: &ExitStatus| match status {
         ExitStatus::Done => 0,
-        ExitStatus::Failed => 1,
+        // No report comes from a command that lakekey ran for somebody.
+        ExitStatus::Failed | ExitStatus::OfCommand(_) => 1,
         ExitStatus::Usage => 2,
         ExitStatus::Unfinished => 3,
     };

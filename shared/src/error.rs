@@ -29,6 +29,8 @@ pub enum ExitStatus {
     Usage,
     /// Not finished: a rotation is open, a target is parked, another runner holds the lease, or a credential is quarantined.
     Unfinished,
+    /// What a command that lakekey ran for somebody ended with.
+    OfCommand(u8),
 }
 
 impl ExitStatus {
@@ -39,6 +41,7 @@ impl ExitStatus {
             Self::Failed => 1,
             Self::Usage => 2,
             Self::Unfinished => 3,
+            Self::OfCommand(code) => code,
         }
     }
 }

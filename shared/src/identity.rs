@@ -11,6 +11,7 @@ mod claims;
 mod expiry;
 mod federation;
 mod fetch;
+mod login;
 mod person;
 mod reader;
 mod tool;
@@ -31,6 +32,7 @@ use crate::ids::{CredentialName, IdentityName, Workspace};
 use crate::secret::Secret;
 use crate::storage::Storage;
 use cache::{Renewal, Slot};
+pub use login::{Invitation, Show, SignedIn, Way};
 pub use person::{PersonClient, SignIn, SignIns};
 pub use reader::SecretReader;
 

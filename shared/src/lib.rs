@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod app;
+pub mod broker;
 pub mod clients;
 pub mod clock;
 pub mod command;
@@ -25,6 +26,7 @@ pub mod report;
 pub mod rotation;
 pub mod runner;
 pub mod secret;
+pub mod sign_ins;
 pub mod stop;
 pub mod storage;
 pub mod stores;

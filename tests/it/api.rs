@@ -54,7 +54,8 @@ impl Bench {
         self.environment.extend(keys.map(|(name, key)| (name.to_owned(), key.to_owned())));
     }
 
-    fn service(&self) -> Service {
+    /// The program without its triggers.
+    pub fn app(&self) -> Arc<App> {
         self.write_config();
         let environment = self.environment.iter().cloned().collect();
         let source = ConfigSource::Flag("lakekey.yaml".to_owned());
@@ -69,7 +70,11 @@ impl Bench {
             runner: RunnerId::new(format!("service-{}", Random::system().nonce())),
             decide: lakekey_core::rotation::next::next,
         };
-        let app = Arc::new(App::new(config, surroundings).unwrap());
+        Arc::new(App::new(config, surroundings).unwrap())
+    }
+
+    fn service(&self) -> Service {
+        let app = self.app();
         let (queue, worker) = LocalQueue::new(Arc::clone(&app));
         let router = Api::new(Arc::clone(&app), Arc::new(queue.clone())).router();
         Service { app, router, queue, worker }

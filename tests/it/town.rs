@@ -29,7 +29,13 @@ impl Town {
 
     /// As [`new`](Self::new), with a cloud whose clock starts there.
     pub async fn at(start: Option<Timestamp>) -> Self {
-        let settings = Settings { start, secret_settles: Duration::ZERO, warehouse_start: Duration::ZERO, ..Settings::default() };
+        Self::with(|settings| settings.start = start).await
+    }
+
+    /// As [`new`](Self::new), with a cloud that behaves otherwise.
+    pub async fn with(change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = Settings { secret_settles: Duration::ZERO, warehouse_start: Duration::ZERO, ..Settings::default() };
+        change(&mut settings);
         let served = serve(&Fleet { foreign_secrets: 1, ..Fleet::new(3, 11) }, settings).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let line = sim_line(&served, folder.path()).unwrap();
@@ -59,20 +65,27 @@ impl Town {
         self.environment.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Starts the binary; it dies with the handle.
+    /// Starts the binary with `--output json` added; it dies with the handle.
     pub fn start(&self, arguments: &[&str]) -> Child {
-        Command::new(binary())
-            .args(arguments)
-            .args(["--output", "json"])
-            .current_dir(self.folder.path())
-            .env_clear()
-            .envs(self.environment.iter().cloned())
+        self.start_plainly(&[arguments, &["--output", "json"]].concat())
+    }
+
+    /// Starts the binary with these arguments alone.
+    pub fn start_plainly(&self, arguments: &[&str]) -> Child {
+        self.command(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap()
+    }
+
+    /// The binary with these arguments, where the config is.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(arguments).current_dir(self.folder.path()).env_clear().envs(self.environment.iter().cloned());
+        command
     }
 
     /// Runs the binary to its end.
@@ -145,8 +158,17 @@ pub async fn ended(child: Child) -> (i32, Value) {
 
 /// Asks a process to stop, as Ctrl-C does.
 pub async fn interrupt(child: &Child) {
+    signal(child, "INT").await;
+}
+
+/// Asks a process to stop, as service managers do.
+pub async fn terminate(child: &Child) {
+    signal(child, "TERM").await;
+}
+
+async fn signal(child: &Child, name: &str) {
     let id = child.id().expect("the process runs").to_string();
-    assert!(Command::new("sh").args(["-c", "kill -INT \"$0\"", &id]).status().await.unwrap().success());
+    assert!(Command::new("sh").args(["-c", "kill -\"$1\" \"$0\"", &id, name]).status().await.unwrap().success());
 }
 
 /// The `lakekey` binary of this very source, built once.

@@ -101,7 +101,25 @@ pub(crate) enum Verb {
     /// Show the journal: who did what and when
     #[command(after_help = HISTORY_HELP)]
     History(HistoryArgs),
-    /// Serve the HTTP API, the status page and the timer from this machine
+    /// Sign a person in, in a browser or with a device code, for identities that need one
+    #[command(after_help = LOGIN_HELP)]
+    Login(LoginArgs),
+    /// Forget what sign-ins have left on this machine
+    #[command(after_help = LOGOUT_HELP)]
+    Logout(SignInArgs),
+    /// Print a fresh Databricks token in the form that `databricks auth token` prints
+    #[command(after_help = TOKEN_HELP)]
+    Token(TokenArgs),
+    /// Run a command whose Databricks SDK signs in through lakekey for as long as it runs
+    #[command(after_help = EXEC_HELP)]
+    Exec(ExecArgs),
+    /// Answers as the Databricks CLI does, for SDKs that call it
+    #[command(hide = true)]
+    Auth(AuthArgs),
+    /// The version of the Databricks CLI whose `auth token` this understands
+    #[command(hide = true)]
+    Version,
+    /// Serve the HTTP API, the status page, tokens for local programs and the timer from this machine
     #[command(after_help = SERVE_HELP)]
     Serve(ServeArgs),
 }
@@ -210,6 +228,68 @@ pub(crate) struct HistoryArgs {
     /// Check the hash chain and, with a state key, the signatures [env: LAKEKEY_VERIFY]
     #[arg(long)]
     pub(crate) verify: bool,
+}
+
+/// Whose sign-in, and where.
+#[derive(Args, Debug)]
+pub(crate) struct SignInArgs {
+    /// Which identity of the config [env: LAKEKEY_IDENTITY]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) identity: Option<String>,
+    /// The workspace [env: LAKEKEY_HOST] [default: that of `broker:` or of the first credential]
+    #[arg(long, value_name = "URL")]
+    pub(crate) host: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LoginArgs {
+    #[command(flatten)]
+    pub(crate) who: SignInArgs,
+    /// Show a code to enter in any browser; Entra only [env: LAKEKEY_DEVICE_CODE]
+    #[arg(long)]
+    pub(crate) device_code: bool,
+    /// Print the address and open nothing [env: LAKEKEY_NO_BROWSER]
+    #[arg(long)]
+    pub(crate) no_browser: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TokenArgs {
+    /// The workspace [env: LAKEKEY_HOST, else DATABRICKS_HOST]
+    #[arg(long, value_name = "URL")]
+    pub(crate) host: Option<String>,
+    /// Who signs in [env: LAKEKEY_IDENTITY] [default: the one that `broker:` names for the host]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) identity: Option<String>,
+    /// The host is that of this profile in ~/.databrickscfg [env: DATABRICKS_CONFIG_PROFILE]
+    #[arg(long, short, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Take none that was handed out before
+    #[arg(long)]
+    pub(crate) force_refresh: bool,
+}
+
+/// As SDKs call `databricks auth token`.
+#[derive(Args, Debug)]
+pub(crate) struct AuthArgs {
+    #[command(subcommand)]
+    pub(crate) verb: AuthVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuthVerb {
+    /// As `lakekey token`
+    Token(TokenArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExecArgs {
+    /// Which host of `broker:` is the command's [env: LAKEKEY_HOST] [default: DATABRICKS_HOST, else the first]
+    #[arg(long, value_name = "URL")]
+    pub(crate) host: Option<String>,
+    /// The command and its arguments
+    #[arg(value_name = "CMD", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) command: Vec<std::ffi::OsString>,
 }
 
 #[derive(Args, Debug)]
@@ -351,6 +431,43 @@ const HISTORY_HELP: &str = "\
 Examples:
   lakekey history sales-bi
   lakekey history --verify             exits with 3 where the chain does not hold";
+
+const LOGIN_HELP: &str = "\
+A browser is opened where there is one, and its address printed in any case; it comes back to a port
+of this machine, 8020 to 8040. Without a display, identities of Entra show a code instead. What stays
+is a refresh token: in the keyring of the session where there is one, else in a file of this user's.
+
+Examples:
+  lakekey login                        the one identity that needs a person
+  lakekey login --identity me --host https://adb-1234567890123456.7.azuredatabricks.net
+  lakekey login --identity me --device-code";
+
+const LOGOUT_HELP: &str = "\
+Without --identity every sign-in of the config's is forgotten. Tokens that were handed out last until
+they expire, an hour at most.
+
+Examples:
+  lakekey logout
+  lakekey logout --identity me";
+
+const TOKEN_HELP: &str = "\
+Prints JSON, whatever --output says: access_token, token_type and expiry, good for a minute at least.
+Whoever sees it can use it. SDKs that can call the Databricks CLI call this in its place when
+DATABRICKS_CLI_PATH names this program.
+
+Examples:
+  lakekey token --host https://adb-1234567890123456.7.azuredatabricks.net
+  lakekey token --host https://adb-1234567890123456.7.azuredatabricks.net --identity dbx-admin
+  DATABRICKS_CLI_PATH=$(which lakekey) DATABRICKS_AUTH_TYPE=databricks-cli python3 report.py";
+
+const EXEC_HELP: &str = "\
+The command is given DATABRICKS_HOST, DATABRICKS_AUTH_TYPE=metadata-service and an address on
+loopback, with a secret in it, where its SDK gets tokens; other sign-ins of Databricks are taken out
+of its environment. Signals are passed on, and its exit status is that of lakekey.
+
+Examples:
+  lakekey exec -- python3 report.py
+  lakekey exec --host https://adb-1234567890123456.7.azuredatabricks.net -- databricks clusters list";
 
 const SERVE_HELP: &str = "\
 Goes on until Ctrl-C or SIGTERM; then what is under way ends and leases are given back.

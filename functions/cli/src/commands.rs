@@ -2,9 +2,12 @@
 
 pub(crate) mod discover;
 pub(crate) mod doctor;
+pub(crate) mod exec;
 pub(crate) mod forget;
 pub(crate) mod history;
 pub(crate) mod init;
+pub(crate) mod login;
+pub(crate) mod logout;
 pub(crate) mod plan;
 pub(crate) mod reapply;
 pub(crate) mod revoke;
@@ -13,7 +16,9 @@ pub(crate) mod rotate;
 pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod status;
+pub(crate) mod token;
 pub(crate) mod validate;
+pub(crate) mod version;
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -30,6 +35,7 @@ use lakekey_core::ids::CredentialName;
 use lakekey_core::random::Random;
 use lakekey_core::rotation::next::next;
 use lakekey_core::runner;
+use lakekey_core::sign_ins::Shelf;
 use lakekey_core::storage::Disk;
 
 use crate::args::{Names, Output};
@@ -89,10 +95,15 @@ impl Session {
             clock: self.clock.clone(),
             random: self.random.clone(),
             environment: self.environment.clone(),
-            sign_ins: None,
+            sign_ins: self.shelf().map(|shelf| Arc::new(shelf) as _),
             runner: runner::id(&self.environment, &self.random),
             decide: next,
         })
+    }
+
+    /// What people's sign-ins have left on this machine.
+    pub(crate) fn shelf(&self) -> Option<Shelf> {
+        Shelf::of(&self.environment, self.clock.clone())
     }
 
     fn display(&self) -> Display {

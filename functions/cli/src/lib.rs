@@ -9,8 +9,10 @@ mod logging;
 mod names;
 mod person;
 mod printer;
+mod profiles;
 mod progress;
 mod settings;
+mod signals;
 mod stderr;
 mod text;
 mod transport;
@@ -31,7 +33,7 @@ use lakekey_core::http::transport::Transport;
 use lakekey_core::random::Random;
 use tracing::instrument::WithSubscriber;
 
-use args::{Cli, Verb};
+use args::{AuthVerb, Cli, Verb};
 use commands::Session;
 use failure::Failure;
 use person::Person;
@@ -95,7 +97,7 @@ pub async fn run(args: Vec<OsString>, surroundings: CliSurroundings) -> ExitStat
     let subscriber = logging::subscriber(&settings, printer.stderr.clone(), printer.colour_stderr, &clock);
     let bars = surroundings.stderr_is_terminal;
     let never = || -> Pin<Box<dyn Future<Output = ()> + Send>> { Box::pin(std::future::pending()) };
-    let ends_itself = matches!(verb, Verb::Serve(_));
+    let ends_itself = matches!(verb, Verb::Serve(_) | Verb::Exec(_));
     let (asked, dropped) = if ends_itself { (surroundings.stop, never()) } else { (never(), surroundings.stop) };
     let person = stdin.map(Person::new);
     let mut session =
@@ -124,6 +126,14 @@ async fn perform(verb: &Verb, session: &mut Session) -> ExitStatus {
         Verb::Forget(args) => commands::forget::forget(args, session).await,
         Verb::Status(args) => commands::status::status(args, session).await,
         Verb::History(args) => commands::history::history(args, session).await,
+        Verb::Login(args) => commands::login::login(args, session).await,
+        Verb::Logout(args) => commands::logout::logout(args, session).await,
+        Verb::Token(args) => commands::token::token(args, session).await,
+        Verb::Auth(args) => match &args.verb {
+            AuthVerb::Token(args) => commands::token::token(args, session).await,
+        },
+        Verb::Version => commands::version::version(session).await,
+        Verb::Exec(args) => commands::exec::exec(args, session).await,
         Verb::Serve(args) => commands::serve::serve(args, session).await,
     };
     result.unwrap_or_else(|failure| session.printer.failure(&failure, session.settings.output))
@@ -184,6 +194,8 @@ fn stopped(verb: &Verb) -> Error {
         | Verb::Plan(_)
         | Verb::Status(_)
         | Verb::History(_) => Error::unfinished("stopped", "stopped; nothing was changed"),
+        Verb::Login(_) => Error::failed("stopped", "stopped; nobody was signed in").hint("run `lakekey login` again"),
+        Verb::Logout(_) | Verb::Token(_) | Verb::Auth(_) | Verb::Exec(_) | Verb::Version => Error::failed("stopped", "stopped"),
     }
 }
 

@@ -48,8 +48,9 @@ fn asks_a_person() -> bool {
 fn listen(stop: tokio::sync::oneshot::Sender<()>) {
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else { return };
     runtime.block_on(async {
-        if asked_to_stop().await.is_ok() {
-            let _ = stop.send(());
+        if asked_to_stop().await.is_ok() && stop.send(()).is_err() {
+            // Nobody waits for it: the command that runs deals with signals itself.
+            return;
         }
         if asked_to_stop().await.is_ok() {
             #[expect(clippy::exit, reason = "a person has asked twice")]

@@ -107,6 +107,16 @@ pub(crate) const LISTEN: &str = "LAKEKEY_LISTEN";
 pub(crate) const BEHIND_TLS: &str = "LAKEKEY_BEHIND_TLS";
 /// Twin of `serve --schedule`.
 pub(crate) const SCHEDULE: &str = "LAKEKEY_SCHEDULE";
+/// Twin of `token --host` and `exec --host`.
+pub(crate) const HOST: &str = "LAKEKEY_HOST";
+/// Twin of `token --identity`.
+pub(crate) const IDENTITY: &str = "LAKEKEY_IDENTITY";
+/// Twin of `login --device-code`.
+pub(crate) const DEVICE_CODE: &str = "LAKEKEY_DEVICE_CODE";
+/// Twin of `login --no-browser`.
+pub(crate) const NO_BROWSER: &str = "LAKEKEY_NO_BROWSER";
+/// The Databricks SDKs' own.
+pub(crate) const DATABRICKS_HOST: &str = "DATABRICKS_HOST";
 /// Twin of `history --verify`.
 pub(crate) const VERIFY: &str = "LAKEKEY_VERIFY";
 

@@ -73,7 +73,11 @@ fn help_shows_what_exists() {
       forget    Stop counting a target that is gone or beyond reach
       status    Show where every credential stands
       history   Show the journal: who did what and when
-      serve     Serve the HTTP API, the status page and the timer from this machine
+      login     Sign a person in, in a browser or with a device code, for identities that need one
+      logout    Forget what sign-ins have left on this machine
+      token     Print a fresh Databricks token in the form that `databricks auth token` prints
+      exec      Run a command whose Databricks SDK signs in through lakekey for as long as it runs
+      serve     Serve the HTTP API, the status page, tokens for local programs and the timer from this machine
 
     Options:
           --config <PATH>        The config file [env: LAKEKEY_CONFIG, a path or the document itself] [default: lakekey.yaml]
@@ -103,7 +107,10 @@ fn help_shows_what_exists() {
 
 #[test]
 fn every_command_has_examples() {
-    for command in ["schema", "validate", "discover", "plan", "rotate", "reapply", "forget", "status", "history", "serve"] {
+    for command in [
+        "schema", "validate", "discover", "plan", "rotate", "reapply", "forget", "status", "history", "login", "logout", "token",
+        "exec", "serve",
+    ] {
         let help = lakekey(&format!("{command} --help"), &[]);
         assert!(help.starts_with("exit 0\n") && help.contains(&format!("Examples:\n  lakekey {command}")), "{help}");
     }

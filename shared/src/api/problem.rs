@@ -67,7 +67,7 @@ impl Refusal {
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
         let status = match (error.kind(), error.code()) {
-            (ErrorKind::Usage, "unknown-credential" | "unknown-operation") => StatusCode::NOT_FOUND,
+            (ErrorKind::Usage, "unknown-credential" | "unknown-operation" | "host-not-brokered") => StatusCode::NOT_FOUND,
             (ErrorKind::Usage, _) => StatusCode::BAD_REQUEST,
             (ErrorKind::Unfinished, _) => StatusCode::CONFLICT,
             (ErrorKind::Failed, _) => StatusCode::SERVICE_UNAVAILABLE,

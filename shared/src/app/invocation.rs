@@ -81,7 +81,7 @@ impl App {
             display_name: String::new(),
         };
         let ports = self.ports(credential, principal, &Progress::none()).await?;
-        let mut run = Run::open(&ports, Goal::Rotate { force: false }, None).await?;
+        let mut run = Run::open(&ports, Goal::Rotate { force: false }, None, ports.read().await?).await?;
         let ended = run.slice(name).await?;
         run.close().await?;
         if ended { self.drive_on(&name.credential).await } else { Ok(()) }

@@ -169,7 +169,7 @@ fn state_of(status: ExitStatus) -> OperationState {
     match status {
         ExitStatus::Done => OperationState::Succeeded,
         ExitStatus::Unfinished => OperationState::Incomplete,
-        ExitStatus::Failed | ExitStatus::Usage => OperationState::Failed,
+        ExitStatus::Failed | ExitStatus::Usage | ExitStatus::OfCommand(_) => OperationState::Failed,
     }
 }
 

@@ -17,7 +17,7 @@ use super::document::{ApiPart, DurationText, EndpointsPart, PlainText, Reference
 use super::document::{BrokerPart, Document};
 use super::duration;
 use super::hosts::{Cloud, ForbiddenHost, HostPolicy};
-use super::model::{Api, Config, Endpoints, PlainOrReference, StateConfig, StateLocation};
+use super::model::{Api, BrokerRow, Config, Endpoints, PlainOrReference, StateConfig, StateLocation};
 use super::problem::{Position, Problems, nearest, shown};
 use super::reference::{self, Reference, ReferenceError};
 use super::tree::{Node, Place};
@@ -48,7 +48,7 @@ pub(super) fn resolve(document: &Document, tree: &Node, context: Context<'_>, pr
     let credentials = checker.credentials(document, place);
     let notify = checker.notify(document, place.key("notify"));
     let api = checker.api(document.api.as_ref(), place.key("api"));
-    checker.other_programs(document, place);
+    let broker = checker.broker(document, place.key("broker"));
     Some(Config {
         endpoints: endpoints?,
         hosts: context.hosts.clone(),
@@ -57,6 +57,7 @@ pub(super) fn resolve(document: &Document, tree: &Node, context: Context<'_>, pr
         credentials,
         notify,
         api,
+        broker,
         digest: context.digest,
     })
 }
@@ -157,17 +158,22 @@ impl Checker<'_> {
         path.map(StateLocation::File)
     }
 
-    /// Sections that `serve` and the functions read: their shape is checked here, their values are taken there.
-    fn other_programs(&mut self, document: &Document, place: Place<'_>) {
+    /// One host has one identity, so that a program is always the same person there.
+    fn broker(&mut self, document: &Document, place: Place<'_>) -> Vec<BrokerRow> {
+        let mut rows: Vec<BrokerRow> = Vec::new();
         for (index, BrokerPart { host, identity }) in document.broker.iter().flatten().enumerate() {
-            let place = place.key("broker").item(index);
-            if let Some(host) = host {
-                self.workspace(host, place.key("host"));
+            let place = place.item(index);
+            let workspace = host.as_deref().and_then(|host| self.workspace(host, place.key("host")));
+            let identity = identity.as_deref().and_then(|identity| self.identity_name(identity, place.key("identity")));
+            let (Some(workspace), Some(identity)) = (workspace, identity) else { continue };
+            if rows.iter().any(|row| row.workspace == workspace) {
+                let message = format!("{} stands in `broker` twice", shown(workspace.host()));
+                self.problem(place.key("host").at(), "duplicate-host", message, "keep one of the two rows");
+                continue;
             }
-            if let Some(identity) = identity {
-                self.identity_name(identity, place.key("identity"));
-            }
+            rows.push(BrokerRow { workspace, identity });
         }
+        rows
     }
 
     fn api(&mut self, part: Option<&ApiPart>, place: Place<'_>) -> Api {

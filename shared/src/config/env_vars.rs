@@ -46,3 +46,6 @@ pub const ALLOWED_HOSTS: &str = "LAKEKEY_ALLOWED_HOSTS";
 
 /// The work queue of the functions: the address of a Storage queue, or of one of SQS.
 pub const QUEUE_URL: &str = "LAKEKEY_QUEUE_URL";
+
+/// A folder for what people's sign-ins leave behind, in place of the keyring and of the user's own state folder.
+pub const SIGN_INS: &str = "LAKEKEY_SIGN_INS";

@@ -30,6 +30,8 @@ pub struct Config {
     pub notify: Vec<Channel>,
     /// Who may call the HTTP API.
     pub api: Api,
+    /// Hosts for which local programs may ask for tokens; empty is off.
+    pub broker: Vec<BrokerRow>,
     /// SHA-256 of the document as read, in hex: journal entries say which config they were made under.
     pub digest: String,
 }
@@ -67,6 +69,15 @@ pub struct Api {
     pub breakglass: Option<Reference>,
     /// Verifies webhooks.
     pub webhook_secret: Option<Reference>,
+}
+
+/// A host for which local programs may ask for tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerRow {
+    /// The workspace.
+    pub workspace: Workspace,
+    /// Signs in to it.
+    pub identity: IdentityName,
 }
 
 /// Base addresses without a trailing slash, and token audiences.

@@ -23,8 +23,6 @@ use tokio::process::{Child, Command};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-
-
 /// After which a test gives up on the process.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Synchronous answers are no larger.

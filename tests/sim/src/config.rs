@@ -65,6 +65,9 @@ credentials:
       select:
         - {{ all: true }}          # every data source on these workspaces
       take_over: true            # may take over a dataset to update its cloud data source
+
+broker:                          # tokens for programs on this machine: `lakekey exec`, `token`, `serve`
+  - {{ host: {workspace}, identity: dbx-admin }}
 "#,
             entra = addresses.entra,
             powerbi = addresses.powerbi,

@@ -17,9 +17,12 @@
 //! POST   /person/set-can-use      {"warehouse","application_id"?,"on":bool}
 //! POST   /person/gateway-admin    {"gateway","identity"?,"on":bool}
 //! POST   /person/leave-group      {"group","identity"?}
+//! POST   /person/enter-code       {"user_code","approved":bool}, as at a device login page
+//! POST   /person/declines         {"on":bool}: in the browser, from now on
+//! POST   /person/signed-out       every session of the person ends
 //! ```
 //!
-//! A principal or identity left out is the one that lakekey rotates, or signs in to Power BI with. What can't be done,
+//! A browser is any program that gets the address of a sign-in and goes where it is sent. A principal or identity left out is the one that lakekey rotates, or signs in to Power BI with. What can't be done,
 //! because there is no such thing, is 404; a body that makes no sense is 400.
 
 use std::time::Duration;
@@ -124,6 +127,15 @@ fn act(cloud: &Cloud, what: &str, body: &Value) -> Option<bool> {
         }
         "set-can-use" => cloud.set_warehouse_level(text(body, "warehouse")?, principal, on()?.then_some(Level::CanUse)),
         "gateway-admin" => cloud.set_gateway_admin(text(body, "gateway")?, identity, on()?),
+        "enter-code" => cloud.person_enters_code(text(body, "user_code")?, body["approved"].as_bool()?),
+        "declines" => {
+            cloud.person_declines(on()?);
+            true
+        }
+        "signed-out" => {
+            cloud.person_is_signed_out();
+            true
+        }
         "leave-group" => cloud.leave_group(text(body, "group")?, identity),
         _ => return None,
     })

@@ -9,17 +9,19 @@ mod permissions;
 mod scim;
 mod scopes;
 mod secrets;
+mod sessions;
 mod state;
 mod statements;
 mod warehouses;
 
 use serde_json::json;
 
-pub(crate) use account::answer as account;
+pub(crate) use account::{answer as account, issuer as account_issuer};
 pub(crate) use secrets::mint;
 pub use state::Level;
 pub(crate) use state::{Account, Minted, Principal, Warehouse, Who, Workspace};
 
+use crate::people::{self, Door};
 use crate::token::DATABRICKS_AUDIENCE;
 use crate::trust;
 use crate::wire::{Answer, Call, Reply};
@@ -46,6 +48,7 @@ fn route(world: &mut World, index: usize, call: &Call) -> Answer {
         ("GET", [".well-known", "databricks-config"]) => return Ok(oauth::host_metadata(world, index)),
         ("GET", ["oidc", ".well-known", "oauth-authorization-server"]) => return Ok(oauth::endpoints(world, index)),
         ("POST", ["oidc", "v1", "token"]) => return oauth::token(world, index, call),
+        ("GET", ["oidc", "v1", "authorize"]) => return people::authorize(world, Door::Workspace(index), call),
         ("GET", ["aad", "auth"]) => return Ok(oauth::tenant_redirect(world)),
         _ => {}
     }
@@ -61,6 +64,7 @@ fn route(world: &mut World, index: usize, call: &Call) -> Answer {
         }
         ["api", "2.0", "preview", "permissionassignments", rest @ ..] => assignments::answer(world, index, &caller, call, rest),
         ["api", "2.0", "sql", "warehouses", rest @ ..] => warehouses::answer(world, index, &caller, call, rest),
+        ["api", "2.0", "sql", "sessions", rest @ ..] => sessions::answer(world, index, &caller, call, rest),
         ["api", "2.0", "sql", "statements", rest @ ..] => statements::answer(world, index, &caller, call, rest),
         ["api", "2.0", "permissions", "warehouses", id] => permissions::answer(world, index, &caller, call, id),
         ["api", "2.1", "unity-catalog", "permissions", kind, name] => catalog::direct(world, &caller, call, kind, name),
@@ -84,8 +88,8 @@ fn sign_in(world: &mut World, index: usize, call: &Call) -> Result<Caller, Reply
     let manages = trust::may_manage(world, call, &name);
     let admin = manages || workspace.admins.contains(&name);
     let member = world.account.find(&name).is_some_and(|principal| principal.active && principal.workspaces.contains(&index));
-    // People sign in with personal access tokens and are no service principals.
-    if !member && !manages && !workspace.tokens.contains_key(token) {
+    // People are no service principals.
+    if !member && !manages && !workspace.tokens.values().any(|person| *person == name) {
         return Err(denied(&format!("{name} is not a member of this workspace.")));
     }
     if let Some(seconds) = world.throttle(call.service, &name) {
@@ -121,7 +125,7 @@ fn identify(world: &World, index: Option<usize>, token: &str) -> Result<(String,
     match claims.seconds_left(world.now) {
         left if left <= 0 => Err(error(401, "UNAUTHENTICATED", "Token is expired.")),
         left if left <= 30 => Err(denied("Token is expiring within 30 seconds. (token expired)")),
-        _ => Ok((claims.appid, claims.scope)),
+        _ => Ok((claims.upn.unwrap_or(claims.appid), claims.scope)),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use crate::people::{self, Door};
 use crate::token::{Claims, DATABRICKS_AUDIENCE, FABRIC_AUDIENCE, POWERBI_AUDIENCE};
 use crate::trust;
 use crate::wire::{Answer, Call, Reply};
@@ -30,6 +31,8 @@ pub(crate) fn answer(world: &mut World, call: &Call) -> Reply {
         // The address of virtual machines, and that of App Service and Functions.
         ("GET", ["metadata", "identity", "oauth2", "token"]) => trust::managed_identity(world, call, false),
         ("GET", ["msi", "token"]) => trust::managed_identity(world, call, true),
+        ("GET", [_, "oauth2", "v2.0", "authorize"]) => people::authorize(world, Door::Entra, call),
+        ("POST", [_, "oauth2", "v2.0", "devicecode"]) => people::device_code(world, call),
         ("POST", [tenant, "oauth2", "v2.0", "token"]) => token(world, call, tenant, "scope"),
         ("POST", [tenant, "oauth2", "token"]) => token(world, call, tenant, "resource"),
         _ => Err(Reply::empty(404)),
@@ -47,10 +50,14 @@ fn token(world: &mut World, call: &Call, tenant: &str, key: &str) -> Answer {
         };
         form.get(name).cloned().ok_or_else(missing)
     };
-    if tenant != world.entra.tenant {
+    // People may come by an address that names no tenant.
+    if tenant != world.entra.tenant && tenant != "organizations" {
         return Err(refusal(400, "invalid_request", 90_002, &format!("Tenant '{tenant}' not found.")));
     }
-    if field("grant_type")? != "client_credentials" {
+    if let Some(answer) = people::token(world, Door::Entra, &form) {
+        return answer;
+    }
+    if tenant == "organizations" || field("grant_type")? != "client_credentials" {
         return Err(refusal(400, "unsupported_grant_type", 70_003, "The app requested an unsupported grant type."));
     }
     let client_id = field("client_id")?;
@@ -90,6 +97,7 @@ pub(crate) fn issue(world: &mut World, client_id: &str, object_id: &str, audienc
         iss: format!("https://sts.windows.net/{}/", world.entra.tenant),
         appid: client_id.to_owned(),
         oid: object_id.to_owned(),
+        upn: None,
         scope: "all-apis".to_owned(),
         iat: world.now.as_second(),
         exp: world.now.as_second() + life,
@@ -105,4 +113,4 @@ pub(crate) fn refusal(status: u16, error: &str, code: u32, text: &str) -> Reply 
     Reply::json(status, &body)
 }
 
-const AUDIENCES: [&str; 4] = [DATABRICKS_AUDIENCE, POWERBI_AUDIENCE, FABRIC_AUDIENCE, trust::MANAGEMENT];
+pub(crate) const AUDIENCES: [&str; 4] = [DATABRICKS_AUDIENCE, POWERBI_AUDIENCE, FABRIC_AUDIENCE, trust::MANAGEMENT];

@@ -46,17 +46,19 @@ fn sign_in(world: &mut World, call: &Call) -> Result<String, Reply> {
     if claims.seconds_left(world.now) <= 0 {
         return Err(error(401, "TokenExpired", "Access token has expired, resubmit with a new access token"));
     }
+    // People are known by their names.
+    let me = claims.upn.unwrap_or(claims.oid);
     world.caller = Some(claims.appid);
-    if let Some(seconds) = world.throttle(call.service, &claims.oid) {
+    if let Some(seconds) = world.throttle(call.service, &me) {
         return Err(
             error(429, "RequestBlocked", "Request is blocked by the upstream service").with("retry-after", seconds.to_string())
         );
     }
-    if world.bi.kept_from_fabric.contains(&claims.oid) {
+    if world.bi.kept_from_fabric.contains(&me) {
         let text = "The caller does not have sufficient permissions on Fabric APIs: the tenant setting is off";
         return Err(error(403, "InsufficientPrivileges", text));
     }
-    Ok(claims.oid)
+    Ok(me)
 }
 
 /// One page. The token is given percent-encoded already, and the URI names the public host, wherever this runs: who sends

@@ -15,12 +15,14 @@ use crate::cloud::Cloud;
 use crate::databricks::{Account, Level, Minted, Principal, Warehouse, Who, Workspace};
 use crate::entra::{App, Entra};
 use crate::faults::Faults;
+use crate::people::People;
 use crate::powerbi::PowerBi;
 use crate::rng::Rng;
 use crate::settings::Settings;
 use crate::token::Tokens;
 use crate::trust::Trust;
 use crate::world::{Addresses, GIVEN, MINTED, World, host_of};
+pub(crate) use names::PERSON;
 
 /// What to make up.
 #[derive(Clone, Debug)]
@@ -84,6 +86,7 @@ impl Fleet {
             entra: entra(&cast),
             trust: Trust::default(),
             bi: PowerBi::default(),
+            people: People::default(),
             faults: Faults::new(self.seed),
             log: Vec::new(),
             leaks: Vec::new(),
@@ -181,7 +184,7 @@ fn account(rng: &mut Rng, addresses: &Addresses, cast: &mut Cast, now: jiff::Tim
     };
     for (id, value) in [(7_001, cast.admin.client_secret.clone()), (7_005, format!("{MINTED}{}", rng.hex(2)))] {
         if let Some(principal) = principals.get_mut(&id) {
-            principal.secrets.push(secret(value, names::PERSON));
+            principal.secrets.push(secret(value, PERSON));
         }
     }
     let workspaces = addresses.databricks.iter().enumerate().map(|(index, base)| workspace(rng, index, base, cast)).collect();
@@ -196,10 +199,8 @@ fn workspace(rng: &mut Rng, index: usize, base: &str, cast: &mut Cast) -> Worksp
     let mut ids = Vec::new();
     for (at, name) in names.iter().enumerate() {
         let id = rng.hex(1);
-        let mut acl = BTreeMap::from([
-            (Who::User(names::PERSON.to_owned()), Level::IsOwner),
-            (Who::Group("analysts".to_owned()), Level::CanUse),
-        ]);
+        let mut acl =
+            BTreeMap::from([(Who::User(PERSON.to_owned()), Level::IsOwner), (Who::Group("analysts".to_owned()), Level::CanUse)]);
         // The last one is not for the principal.
         if at + 1 < names.len() {
             acl.insert(Who::Principal(cast.principal.application_id.clone()), Level::CanUse);
@@ -208,7 +209,7 @@ fn workspace(rng: &mut Rng, index: usize, base: &str, cast: &mut Cast) -> Worksp
         warehouses.insert(id.clone(), Warehouse { id, name: (*name).to_owned(), ready: None, deleted: false, acl });
     }
     cast.warehouses.push(ids);
-    let admins = [cast.admin.client_id.as_str(), &cast.entra_admin.client_id, names::PERSON];
+    let admins = [cast.admin.client_id.as_str(), &cast.entra_admin.client_id, PERSON];
     Workspace {
         base: base.to_owned(),
         host: host_of(base).to_owned(),
@@ -217,7 +218,8 @@ fn workspace(rng: &mut Rng, index: usize, base: &str, cast: &mut Cast) -> Worksp
         warehouses,
         scopes: BTreeMap::from([("powerbi".to_owned(), BTreeMap::new())]),
         statements: BTreeMap::new(),
-        tokens: BTreeMap::from([(cast.personal_token.clone(), names::PERSON.to_owned())]),
+        sessions: BTreeMap::new(),
+        tokens: BTreeMap::from([(cast.personal_token.clone(), PERSON.to_owned())]),
     }
 }
 
@@ -247,7 +249,7 @@ fn held_at_first(world: &mut World, cast: &Cast, others: usize) -> Minted {
     let lifetime = Duration::from_secs(365 * DAY);
     let mut made = Vec::new();
     for _ in 0..=others {
-        let secret = crate::databricks::mint(world, cast.principal.id, lifetime, Vec::new(), names::PERSON);
+        let secret = crate::databricks::mint(world, cast.principal.id, lifetime, Vec::new(), PERSON);
         made.push(secret);
     }
     let an_hour = Duration::from_secs(3_600);

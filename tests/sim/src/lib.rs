@@ -18,6 +18,7 @@ mod faults;
 mod fleet;
 mod hands;
 mod history;
+mod people;
 mod powerbi;
 mod rng;
 mod serve;

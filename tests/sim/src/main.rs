@@ -22,6 +22,7 @@ Usage: lakekey-sim [OPTIONS]
 Options:
   --targets N          Data sources that hold the credential [default: 5]
   --seed S             The same seed makes the same customer [default: 1]
+  --token-life SECONDS How long access tokens live [default: 3600]
   --latency MS         How long every answer takes, in milliseconds [default: 0]
   --faults SPEC        none, mild, hostile, or rules such as \"service=powerbi,method=PATCH,p=0.1,do=status:503\"
   --folder PATH        Where the config, the state and the store go [default: a folder for temporary files]
@@ -52,6 +53,7 @@ async fn run(options: Options) -> io::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     let settings = Settings {
         latency: options.latency,
+        token_life: options.token_life,
         warehouse_start: Duration::from_secs(1),
         // Small pages show a client's paging at work; in a large fleet they would only be slow.
         page: (options.targets / 10).clamp(3, 100),
@@ -84,6 +86,7 @@ struct Options {
     targets: usize,
     seed: u64,
     latency: Duration,
+    token_life: Duration,
     faults: Vec<Rule>,
     folder: Option<PathBuf>,
     until_stdin_ends: bool,
@@ -93,7 +96,8 @@ impl Options {
     /// `None` where help was asked for.
     fn read(mut words: impl Iterator<Item = String>) -> Result<Option<Self>, String> {
         let (faults, latency) = (Vec::new(), Duration::ZERO);
-        let mut options = Self { targets: 5, seed: 1, latency, faults, folder: None, until_stdin_ends: false };
+        let token_life = Settings::default().token_life;
+        let mut options = Self { targets: 5, seed: 1, latency, token_life, faults, folder: None, until_stdin_ends: false };
         while let Some(flag) = words.next() {
             match flag.as_str() {
                 "--help" | "-h" => return Ok(None),
@@ -101,6 +105,7 @@ impl Options {
                 "--targets" => options.targets = number(&flag, words.next())?,
                 "--seed" => options.seed = number(&flag, words.next())?,
                 "--latency" => options.latency = Duration::from_millis(number(&flag, words.next())?),
+                "--token-life" => options.token_life = Duration::from_secs(number(&flag, words.next())?),
                 "--faults" => options.faults = Rule::parse(&value(&flag, words.next())?)?,
                 "--folder" => options.folder = Some(value(&flag, words.next())?.into()),
                 _ => return Err(format!("`{flag}` is not known")),

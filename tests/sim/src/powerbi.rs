@@ -79,11 +79,13 @@ fn sign_in(world: &mut World, call: &Call) -> Result<String, Reply> {
     if claims.seconds_left(world.now) <= 0 {
         return Err(error(403, "TokenExpired", "Access token has expired, resubmit with a new access token"));
     }
+    // People are known by their names.
+    let me = claims.upn.unwrap_or(claims.oid);
     world.caller = Some(claims.appid);
-    if let Some(seconds) = world.throttle(call.service, &claims.oid) {
+    if let Some(seconds) = world.throttle(call.service, &me) {
         return Err(Reply::empty(429).with("retry-after", seconds.to_string()));
     }
-    Ok(claims.oid)
+    Ok(me)
 }
 
 fn value_list(world: &World, context: &str, rows: Vec<Value>) -> Reply {

@@ -14,6 +14,10 @@ pub struct Settings {
     pub secret_settles: Duration,
     /// How long access tokens live, at Databricks and at Entra.
     pub token_life: Duration,
+    /// How often a device code may be asked about.
+    pub device_interval: Duration,
+    /// Whether a refresh gives no other refresh token; the first one stays good then.
+    pub refresh_token_omitted: bool,
     /// How long a new secret is missing from lists and a deleted one stays in them.
     pub list_lag: Duration,
     pub secret_cap: usize,
@@ -50,6 +54,8 @@ impl Default for Settings {
             latency: Duration::ZERO,
             secret_settles: Duration::from_secs(1),
             token_life: Duration::from_secs(3_600),
+            device_interval: Duration::from_secs(5),
+            refresh_token_omitted: false,
             list_lag: Duration::ZERO,
             secret_cap: 5,
             cap_answer: CapAnswer::LimitExceeded,

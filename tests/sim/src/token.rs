@@ -22,6 +22,9 @@ pub(crate) struct Claims {
     pub(crate) appid: String,
     /// The object id of the enterprise app; Databricks' own tokens repeat the application id.
     pub(crate) oid: String,
+    /// Of a person alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) upn: Option<String>,
     pub(crate) scope: String,
     pub(crate) iat: i64,
     pub(crate) exp: i64,

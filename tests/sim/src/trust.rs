@@ -83,6 +83,7 @@ impl Cloud {
             iss: issuer.to_owned(),
             appid: String::new(),
             oid: subject.to_owned(),
+            upn: None,
             scope: String::new(),
             iat: world.now.as_second(),
             exp: world.now.as_second() + 3600,

@@ -12,6 +12,7 @@ use crate::databricks::Account;
 use crate::entra::Entra;
 use crate::faults::Faults;
 use crate::history::Happening;
+use crate::people::People;
 use crate::powerbi::PowerBi;
 use crate::rng::Rng;
 use crate::settings::Settings;
@@ -29,6 +30,7 @@ pub(crate) struct World {
     pub(crate) entra: Entra,
     pub(crate) trust: Trust,
     pub(crate) bi: PowerBi,
+    pub(crate) people: People,
     pub(crate) faults: Faults,
     pub(crate) log: Vec<Seen>,
     pub(crate) leaks: Vec<String>,

@@ -14,6 +14,8 @@ pub(crate) async fn tick(app: &App, schedule: &Schedule) -> Result<MoveReport, E
     info!(execution, scheduled, attempt, "the schedule's tick");
     match Box::pin(app.tick()).await? {
         Outcome::Moved(report) => Ok(report),
-        Outcome::Plan(_) | Outcome::Status(_) | Outcome::Doctor(_) | Outcome::History(_) => Ok(MoveReport::default()),
+        Outcome::Plan(_) | Outcome::Status(_) | Outcome::Doctor(_) | Outcome::Discovered(_) | Outcome::History(_) => {
+            Ok(MoveReport::default())
+        }
     }
 }

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakekey_core::api::Api;
+use lakekey_core::api::tokens::TokenService;
 use lakekey_core::app::App;
+use lakekey_core::broker::Broker;
 use lakekey_core::clock::Clock;
 use lakekey_core::error::{Error, ExitStatus};
 use lakekey_core::stop::Stop;
@@ -26,6 +28,9 @@ use crate::settings;
 #[derive(Serialize)]
 struct Ready {
     address: String,
+    /// For `DATABRICKS_METADATA_SERVICE_URL`; as secret as the tokens.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata_service_url: Option<String>,
 }
 
 pub(crate) async fn serve(args: &ServeArgs, session: &mut Session) -> Result<ExitStatus, Failure> {
@@ -37,10 +42,18 @@ pub(crate) async fn serve(args: &ServeArgs, session: &mut Session) -> Result<Exi
     let app = Arc::new(App::new(session.config()?, session.surroundings()?)?);
     let listener = TcpListener::bind(address).await.map_err(|error| unusable(address, error))?;
     let address = listener.local_addr().map_err(|error| unusable(address, error))?;
-    ready(session, address)?;
+    let tokens = tokens(&app, address, behind_tls, session);
+    ready(
+        session,
+        Ready { address: format!("http://{address}"), metadata_service_url: tokens.as_ref().map(|service| service.url(address)) },
+    )?;
 
     let (queue, worker) = LocalQueue::new(Arc::clone(&app));
-    let router = Api::new(Arc::clone(&app), Arc::new(queue.clone())).router();
+    let mut router = Api::new(Arc::clone(&app), Arc::new(queue.clone())).router();
+    let broker = tokens.is_some().then(|| app.broker());
+    if let Some(service) = tokens {
+        router = router.merge(service.router());
+    }
     let (switch, stop) = Stop::switch();
     let clock = &session.clock;
     let server = async {
@@ -56,8 +69,13 @@ pub(crate) async fn serve(args: &ServeArgs, session: &mut Session) -> Result<Exi
         info!("asked to stop");
         switch.ask();
     };
-    let (served, (), (), ()) =
-        tokio::join!(server, worker.run(stop.clone()), tick(&timetable, &queue, &app, clock, &stop), asked);
+    let (served, (), (), (), ()) = tokio::join!(
+        server,
+        worker.run(stop.clone()),
+        tick(&timetable, &queue, &app, clock, &stop),
+        keep_fresh(broker.as_ref(), &stop),
+        asked
+    );
     served.map_err(|error| unusable(address, error))?;
     Ok(ExitStatus::Done)
 }
@@ -76,17 +94,40 @@ async fn tick(timetable: &Timetable, queue: &LocalQueue, app: &App, clock: &Cloc
     }
 }
 
+/// Nobody who asks for a token is to wait for its renewal.
+async fn keep_fresh(broker: Option<&Broker>, stop: &Stop) {
+    let Some(broker) = broker else { return };
+    tokio::select! {
+        () = broker.keep_fresh() => {}
+        () = stop.asked() => {}
+    }
+}
+
 /// How long calls that are being answered may hold up the end.
 async fn grace(stop: &Stop, clock: &Clock) {
     stop.asked().await;
     clock.sleep(GRACE).await;
 }
 
-fn ready(session: &mut Session, address: SocketAddr) -> Result<(), Error> {
-    let address = format!("http://{address}");
+/// Tokens are for programs on this machine, and only where no other machine's calls can arrive.
+fn tokens(app: &App, address: SocketAddr, behind_tls: bool, session: &Session) -> Option<TokenService> {
+    let broker = app.broker();
+    let is_private = address.ip().is_loopback() && !behind_tls;
+    if broker.hosts().next().is_some() && !is_private {
+        warn!("`broker:` is off: tokens are handed out on loopback only, with nothing in front");
+        return None;
+    }
+    broker.hosts().next()?;
+    Some(TokenService::new(broker, address, &session.random))
+}
+
+fn ready(session: &mut Session, ready: Ready) -> Result<(), Error> {
     match session.settings.output {
-        Output::Text | Output::Csv => session.printer.text(&format!("listening on {address}\n")),
-        Output::Json => session.printer.json(&Ready { address }),
+        Output::Json => session.printer.json(&ready),
+        Output::Text | Output::Csv => {
+            let tokens = ready.metadata_service_url.map(|url| format!("tokens at {url}\n")).unwrap_or_default();
+            session.printer.text(&format!("listening on {}\n{tokens}", ready.address))
+        }
     }
 }
 

@@ -22,12 +22,15 @@ impl State {
     fn fold(&mut self, seq: u64, at: Timestamp, by: &RunnerId, event: &Event) -> Folded {
         let leased = self.lease.as_ref().is_some_and(|lease| lease.holder == *by);
         let is_out = self.wave_out().is_some();
-        match event {
-            Event::LeaseTaken { .. } | Event::Turned { .. } => {}
-            Event::WaveEnded { .. } if is_out => {}
-            _ if is_out => return Err("slices of a wave are out"),
-            _ if !leased => return Err("it is by a runner that does not hold the lease"),
-            _ => {}
+        // Whoever works a slice last ends the wave, under no lease of its own.
+        let ends_wave = is_out && matches!(event, Event::WaveEnded { .. });
+        if !ends_wave && !matches!(event, Event::LeaseTaken { .. } | Event::Turned { .. }) {
+            if is_out {
+                return Err("slices of a wave are out");
+            }
+            if !leased {
+                return Err("it is by a runner that does not hold the lease");
+            }
         }
         match event {
             Event::LeaseTaken { epoch, until, landing_ms } => {

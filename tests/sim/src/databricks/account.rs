@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 
 use super::{Caller, assignments, denied, error, identify, invalid, missing, no_such_api, oauth, scim, secrets};
+use crate::people::{self, Door};
 use crate::wire::{Answer, Call, Reply};
 use crate::world::World;
 
@@ -14,7 +15,7 @@ pub(crate) fn answer(world: &mut World, call: &Call) -> Reply {
 }
 
 /// Who issues the account's own tokens.
-pub(super) fn issuer(world: &World) -> String {
+pub(crate) fn issuer(world: &World) -> String {
     format!("{}/oidc/accounts/{}", world.addresses.account, world.account.id)
 }
 
@@ -27,6 +28,11 @@ fn route(world: &mut World, call: &Call) -> Answer {
         }
         let issuer = issuer(world);
         return oauth::issue(world, None, call, (id, issuer));
+    }
+    if let ("GET", ["oidc", "accounts", account, "v1", "authorize"]) = (call.method.as_str(), parts.as_slice())
+        && *account == id
+    {
+        return people::authorize(world, Door::Account, call);
     }
     let caller = sign_in(world, call)?;
     let ["api", "2.0", "accounts", account, rest @ ..] = parts.as_slice() else { return Err(no_such_api(call)) };

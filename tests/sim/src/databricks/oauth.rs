@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{ALL, Principal};
+use crate::people::{self, Door};
 use crate::token::Claims;
 use crate::trust;
 use crate::wire::{Answer, Call, Reply};
@@ -44,6 +45,9 @@ pub(super) fn token(world: &mut World, index: usize, call: &Call) -> Answer {
 /// For a principal of this workspace, or of the account.
 pub(super) fn issue(world: &mut World, index: Option<usize>, call: &Call, (aud, iss): (String, String)) -> Answer {
     let form = call.form().ok_or_else(|| refusal(400, "invalid_request", "The body must be form-encoded"))?;
+    if let Some(answer) = people::token(world, index.map_or(Door::Account, Door::Workspace), &form) {
+        return answer;
+    }
     let scope = form.get("scope").map_or(ALL, String::as_str).to_owned();
     let client_id = match form.get("grant_type").map(String::as_str) {
         Some("client_credentials") => client_of(world, index, call, &scope)?,
@@ -60,6 +64,7 @@ pub(super) fn issue(world: &mut World, index: Option<usize>, call: &Call, (aud, 
         iss,
         appid: client_id.clone(),
         oid: client_id,
+        upn: None,
         scope: scope.clone(),
         iat: world.now.as_second(),
         exp: world.now.as_second() + i64::try_from(life).unwrap_or(i64::MAX / 2),

@@ -95,6 +95,8 @@ pub(crate) struct Workspace {
     /// Scope, then key, then value and time.
     pub(crate) scopes: BTreeMap<String, BTreeMap<String, (Vec<u8>, Timestamp)>>,
     pub(crate) statements: BTreeMap<String, Statement>,
+    /// Sessions and whose they are.
+    pub(crate) sessions: BTreeMap<String, String>,
     /// Personal access tokens and whose they are.
     pub(crate) tokens: BTreeMap<String, String>,
 }

@@ -25,6 +25,11 @@ pub(super) fn answer(world: &mut World, index: usize, caller: &Caller, call: &Ca
             own(world, index, caller, id)?;
             Ok(Reply::json(200, &shown(world, index, id, world.now)))
         }
+        ("DELETE", [id]) => {
+            own(world, index, caller, id)?;
+            world.account.workspaces[index].statements.remove(*id);
+            Ok(Reply::json(200, &json!({})))
+        }
         ("POST", [id, "cancel"]) => {
             own(world, index, caller, id)?;
             if let Some(statement) = world.account.workspaces[index].statements.get_mut(*id) {
@@ -47,6 +52,11 @@ fn submit(world: &mut World, index: usize, caller: &Caller, call: &Call) -> Answ
         other => return Err(invalid(&format!("on_wait_timeout {other} is unknown"))),
     };
     may_run(world, index, caller, warehouse_id)?;
+    if let Some(session) = text(&body, "session_id")
+        && world.account.workspaces[index].sessions.get(session) != Some(&caller.name)
+    {
+        return Err(missing(&format!("The session {session} was not found.")));
+    }
     let (now, settings) = (world.now, world.settings.clone());
     let warehouse = world.account.workspaces[index].warehouses.get_mut(warehouse_id);
     let ready = warehouse.map_or(now, |warehouse| warehouse.start(now, &settings)).max(now);
@@ -61,7 +71,7 @@ fn submit(world: &mut World, index: usize, caller: &Caller, call: &Call) -> Answ
     Ok(Reply::json(200, &shown(world, index, &id, seen_at)).after(until(now, answered)))
 }
 
-fn may_run(world: &World, index: usize, caller: &Caller, warehouse_id: &str) -> Result<(), Reply> {
+pub(super) fn may_run(world: &World, index: usize, caller: &Caller, warehouse_id: &str) -> Result<(), Reply> {
     let warehouse = world.account.workspaces[index].warehouses.get(warehouse_id);
     let warehouse = warehouse.ok_or_else(|| missing(&format!("Warehouse {warehouse_id} does not exist.")))?;
     if warehouse.deleted {

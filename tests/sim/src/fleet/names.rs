@@ -1,6 +1,6 @@
 //! Names as customers give them: with quotes, spaces, signs and other alphabets, since each has broken some script.
 
-pub(super) const PERSON: &str = "ada@contoso.example";
+pub(crate) const PERSON: &str = "ada@contoso.example";
 pub(super) const PEOPLE: [&str; 3] = [PERSON, "grace@contoso.example", "o'neill@contoso.example"];
 
 pub(super) const WORKSPACES: [&str; 8] = [
