@@ -28,16 +28,16 @@ const SYSTEM_ROOTS: [&str; 5] = [
 pub struct ReqwestTransport {
     /// As the proxy variables say.
     outside: reqwest::Client,
-    /// Loopback is spoken to directly: it may be plain HTTP, which no proxy may see.
-    loopback: reqwest::Client,
+    /// Loopback and the platform's link-local addresses are spoken to directly: it may be plain HTTP, which no proxy may see.
+    near: reqwest::Client,
 }
 
 impl ReqwestTransport {
     /// A transport as this environment asks for it.
     pub fn new(environment: &Environment) -> Result<Self, Error> {
         let outside = Self::client(environment, reqwest::Client::builder())?;
-        let loopback = Self::client(environment, reqwest::Client::builder().no_proxy())?;
-        Ok(Self { outside, loopback })
+        let near = Self::client(environment, reqwest::Client::builder().no_proxy())?;
+        Ok(Self { outside, near })
     }
 
     fn client(environment: &Environment, builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Error> {
@@ -73,7 +73,7 @@ impl Transport for ReqwestTransport {
 
 impl ReqwestTransport {
     async fn exchange(&self, request: reqwest::Request) -> Result<http::Response<Bytes>, TransportError> {
-        let client = if is_loopback(request.url()) { &self.loopback } else { &self.outside };
+        let client = if is_near(request.url()) { &self.near } else { &self.outside };
         let mut answer = client.execute(request).await.map_err(classify)?;
         if answer.content_length().is_some_and(|length| length > BODY_BYTES_MAX as u64) {
             return Err(TransportError::TooLarge { limit: BODY_BYTES_MAX });
@@ -92,10 +92,10 @@ impl ReqwestTransport {
     }
 }
 
-fn is_loopback(url: &url::Url) -> bool {
+fn is_near(url: &url::Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv4(address)) => address.is_loopback() || address.is_link_local(),
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     }

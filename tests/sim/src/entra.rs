@@ -30,6 +30,8 @@ pub(crate) fn answer(world: &mut World, call: &Call) -> Reply {
         // The address of virtual machines, and that of App Service and Functions.
         ("GET", ["metadata", "identity", "oauth2", "token"]) => trust::managed_identity(world, call, false),
         ("GET", ["msi", "token"]) => trust::managed_identity(world, call, true),
+        // AWS STS has no address of its own here.
+        ("POST", ["sts", ..]) => trust::web_identity(world, call),
         ("POST", [tenant, "oauth2", "v2.0", "token"]) => token(world, call, tenant, "scope"),
         ("POST", [tenant, "oauth2", "token"]) => token(world, call, tenant, "resource"),
         _ => Err(Reply::empty(404)),
