@@ -12,6 +12,7 @@ pub mod problem;
 pub mod redact;
 pub mod reqwest_transport;
 pub mod retry;
+pub mod sdk;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod transport;

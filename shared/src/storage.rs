@@ -1,30 +1,46 @@
-//! Where the places that the config names really are: this machine's disk, or memory in simulation, so that many virtual
-//! rotations a second run the very same journal, lease and store code.
+//! Where the places that the config names really are: this machine's disk and the clouds, or memory in simulation, so that
+//! many virtual rotations a second run the very same journal, lease and store code.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use object_store::ObjectStore;
+use async_trait::async_trait;
+use object_store::path::Path as ObjectPath;
+use object_store::prefix::PrefixStore;
+use object_store::{ObjectStore, ObjectStoreExt, RetryConfig};
 
-use crate::config::{StateLocation, StoreLocation};
-use crate::error::Error;
+use crate::aws::Aws;
+use crate::clock::Clock;
+use crate::config::env_vars::Environment;
+use crate::config::{Config, ConfigProblem, ConfigSource, ObjectPlace, StateLocation, StoreLocation, VaultSecret};
+use crate::error::{Error, Problem};
+use crate::http::transport::Transport;
 use crate::ids::RunnerId;
 use crate::journal::lock::FileLock;
-use crate::journal::place;
-use crate::stores::{self, SecretStore, disk};
+use crate::journal::{JournalError, place};
+use crate::secret::Secret;
+use crate::stores::file::FileStore;
+use crate::stores::secrets_manager::SecretsManagerStore;
+use crate::stores::{SecretStore, StoreError, disk};
 
 /// Opens places.
+#[async_trait]
 pub trait Storage: Send + Sync {
-    /// The state, for writing; it is created when missing.
-    fn open_state(&self, location: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error>;
+    /// The state, for writing; a folder is created when missing.
+    async fn open_state(&self, location: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error>;
 
     /// The state as it is, for reading; one that does not exist is empty.
-    fn view_state(&self, location: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error>;
+    async fn view_state(&self, location: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error>;
 
     /// The lock of one journal, where the state's place has locks: its release ends a lease at once.
     fn lock(&self, location: &StateLocation, journal: &str, by: &RunnerId) -> Result<Lock, Error>;
 
     /// A store.
     fn store(&self, location: &StoreLocation) -> Result<Arc<dyn SecretStore>, Error>;
+
+    /// The value that a reference to a vault points to, read now.
+    async fn secret(&self, secret: &VaultSecret) -> Result<Secret, Error>;
 
     /// Fails where it is plain, without writing, that the state could not be written.
     fn check_state(&self, location: &StateLocation) -> Result<(), Error> {
@@ -49,17 +65,78 @@ pub enum Lock {
     None,
 }
 
-/// This machine's disk.
-#[derive(Clone, Copy, Debug)]
-pub struct Disk;
+/// This machine's disk, and AWS.
+pub struct Places {
+    aws: Arc<Aws>,
+    /// Bounds one request, and what is done about it when it fails.
+    timeout: Duration,
+}
 
-impl Storage for Disk {
-    fn open_state(&self, location: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error> {
-        place::open_state(location)
+impl Places {
+    /// The places of `config`; nothing is read or sent yet.
+    pub fn new(config: &Config, environment: &Environment, transport: &Arc<dyn Transport>, clock: &Clock) -> Result<Self, Error> {
+        Self::reaching(config.state.request_timeout, environment, transport, clock)
     }
 
-    fn view_state(&self, location: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error> {
-        place::view_state(location)
+    fn reaching(
+        timeout: Duration,
+        environment: &Environment,
+        transport: &Arc<dyn Transport>,
+        clock: &Clock,
+    ) -> Result<Self, Error> {
+        let aws = Aws::new(environment.clone(), Arc::clone(transport), clock.clone(), timeout)?;
+        Ok(Self { aws: Arc::new(aws), timeout })
+    }
+
+    /// The bytes of one object.
+    async fn document(&self, place: &ObjectPlace) -> Result<Vec<u8>, Error> {
+        let store = self.bucket(place).await?;
+        let unreadable = |error: object_store::Error| match error {
+            object_store::Error::NotFound { .. } => {
+                Error::usage("config-not-found", format!("there is no config at `{place}`")).hint("check the address")
+            }
+            error => Error::from(JournalError::Unavailable(error)),
+        };
+        let found = store.get(&ObjectPath::from(place.path())).await.map_err(unreadable)?;
+        Ok(found.bytes().await.map_err(unreadable)?.to_vec())
+    }
+
+    /// The folder that `place` names.
+    async fn objects(&self, place: &ObjectPlace) -> Result<Arc<dyn ObjectStore>, Error> {
+        Ok(Arc::new(PrefixStore::new(self.bucket(place).await?, place.path())))
+    }
+
+    /// The whole bucket or container of `place`.
+    async fn bucket(&self, place: &ObjectPlace) -> Result<Arc<dyn ObjectStore>, Error> {
+        let retry = RetryConfig { max_retries: RETRIES_MAX, retry_timeout: self.timeout, ..RetryConfig::default() };
+        let unusable = |error: object_store::Error| {
+            Error::usage("bad-state", format!("`{place}` cannot be opened"))
+                .hint("check its address, and that of the service where one is set")
+                .caused_by(error)
+        };
+        match place {
+            ObjectPlace::S3 { bucket, .. } => {
+                Ok(Arc::new(self.aws.bucket(bucket).await?.with_retry(retry).build().map_err(unusable)?))
+            }
+            ObjectPlace::AzureBlob { .. } => Err(Error::usage("not-available-yet", "Blob storage is not available yet")),
+        }
+    }
+}
+
+#[async_trait]
+impl Storage for Places {
+    async fn open_state(&self, location: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error> {
+        match location {
+            StateLocation::File(folder) => place::open_state(folder),
+            StateLocation::Objects(place) => self.objects(place).await,
+        }
+    }
+
+    async fn view_state(&self, location: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error> {
+        match location {
+            StateLocation::File(folder) => place::view_state(folder),
+            StateLocation::Objects(place) => self.objects(place).await,
+        }
     }
 
     fn lock(&self, location: &StateLocation, journal: &str, by: &RunnerId) -> Result<Lock, Error> {
@@ -68,16 +145,40 @@ impl Storage for Disk {
                 Some(lock) => Ok(Lock::Taken(Box::new(lock))),
                 None => Ok(Lock::Busy(FileLock::holder(folder, journal).unwrap_or_else(|| RunnerId::new("another process")))),
             },
+            StateLocation::Objects(_) => Ok(Lock::None),
         }
     }
 
     fn store(&self, location: &StoreLocation) -> Result<Arc<dyn SecretStore>, Error> {
-        stores::open(location)
+        match location {
+            StoreLocation::File(path) => Ok(Arc::new(FileStore::new(path))),
+            StoreLocation::SecretsManager(name) => Ok(Arc::new(SecretsManagerStore::new(Arc::clone(&self.aws), name.clone()))),
+            StoreLocation::KeyVault(_) => Err(Error::usage("not-available-yet", "Key Vault is not available yet")),
+            StoreLocation::DatabricksScope { .. } => Err(Error::usage(
+                "store-copies-only",
+                format!("`{location}` can't be a store: Databricks does not give values back"),
+            )
+            .hint("name it under `copies` and give another place as `store`")),
+        }
+    }
+
+    async fn secret(&self, secret: &VaultSecret) -> Result<Secret, Error> {
+        match secret {
+            VaultSecret::SecretsManager { name, key } => {
+                let store = SecretsManagerStore::new(Arc::clone(&self.aws), name.clone());
+                store.text(key.as_deref()).await?.ok_or_else(|| {
+                    Error::failed("secret-missing", format!("`{secret}` does not exist or has no value"))
+                        .hint("check the name, the region and the key, and that the secret has a current value in text")
+                })
+            }
+            VaultSecret::KeyVault { .. } => Err(Error::usage("not-available-yet", "Key Vault is not available yet")),
+        }
     }
 
     fn check_state(&self, location: &StateLocation) -> Result<(), Error> {
         match location {
             StateLocation::File(folder) => disk::may_write(folder).map_err(|error| place::not_writable(folder, error)),
+            StateLocation::Objects(_) => Ok(()),
         }
     }
 
@@ -86,8 +187,37 @@ impl Storage for Disk {
             StoreLocation::File(path) => path
                 .parent()
                 .map_or(Ok(()), disk::may_write)
-                .map_err(|source| stores::StoreError::NotWritable { place: location.to_string(), source }.into()),
-            StoreLocation::DatabricksScope { .. } => Ok(()),
+                .map_err(|source| StoreError::NotWritable { place: location.to_string(), source }.into()),
+            StoreLocation::KeyVault(_) | StoreLocation::SecretsManager(_) | StoreLocation::DatabricksScope { .. } => Ok(()),
         }
     }
 }
+
+/// Reads and checks the config from wherever it is: a file, the environment, S3 or Blob storage. The sister of
+/// [`Config::load`], which needs no network.
+pub async fn load_config(
+    source: &ConfigSource,
+    environment: &Environment,
+    current_dir: &Path,
+    transport: &Arc<dyn Transport>,
+    clock: &Clock,
+) -> Result<Config, Vec<ConfigProblem>> {
+    let Some(place) = source.object(environment).map_err(|problem| vec![problem])? else {
+        return Config::load(source, environment, current_dir);
+    };
+    let document = match Places::reaching(DOCUMENT_TIMEOUT, environment, transport, clock) {
+        Ok(places) => places.document(&place).await,
+        Err(error) => Err(error),
+    };
+    let file = place.to_string();
+    let document = document.map_err(|error| {
+        let Problem { code, message, hint } = error.problem().clone();
+        vec![ConfigProblem { code, message, hint, file: file.clone(), line: 1, column: 1 }]
+    })?;
+    Config::of_document(&file, document, environment, current_dir)
+}
+
+/// After which the document is given up.
+const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(20);
+/// Tries beyond the first of a request to an object store.
+const RETRIES_MAX: usize = 4;

@@ -22,6 +22,7 @@ mod mapping;
 mod network;
 mod notify;
 mod pace;
+mod parts;
 mod people;
 mod permissions;
 mod principals;

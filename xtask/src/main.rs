@@ -1,6 +1,7 @@
 //! What people and CI both call, so that neither has steps of its own: `cargo verify`, `cargo demo`.
 
 mod demo;
+mod parts;
 mod verify;
 
 use std::io::Write;
@@ -20,6 +21,8 @@ struct Tasks {
 enum Task {
     /// Run every check that a change must pass
     Verify(verify::VerifyArgs),
+    /// Install what the tests run beside them: moto
+    Parts,
     /// Rotate twice against a simulated cloud on this machine
     Demo(demo::DemoArgs),
 }
@@ -29,6 +32,7 @@ fn main() -> ExitCode {
     let arguments = std::env::args_os().enumerate().filter(|(at, argument)| *at != 2 || argument != "--");
     let result = match Tasks::parse_from(arguments.map(|(_, argument)| argument)).task {
         Task::Verify(args) => verify::verify(&args),
+        Task::Parts => parts::parts(),
         Task::Demo(args) => demo::demo(args),
     };
     result.unwrap_or_else(|error| {

@@ -17,7 +17,8 @@ use super::document::{ApiPart, DurationText, EndpointsPart, PlainText, Reference
 use super::document::{BrokerPart, Document};
 use super::duration;
 use super::hosts::{Cloud, ForbiddenHost, HostPolicy};
-use super::model::{Api, Config, Endpoints, PlainOrReference, StateConfig, StateLocation};
+use super::model::{Api, Config, Endpoints, PlainOrReference, ServiceAddress, StateConfig, StateLocation};
+use super::place::ObjectPlace;
 use super::problem::{Position, Problems, nearest, shown};
 use super::reference::{self, Reference, ReferenceError};
 use super::tree::{Node, Place};
@@ -92,14 +93,16 @@ impl Checker<'_> {
     fn endpoints(&mut self, cloud: Cloud, part: Option<&EndpointsPart>, place: Place<'_>) -> Option<Endpoints> {
         let hosts = cloud.hosts();
         let override_of = |pick: fn(&EndpointsPart) -> Option<&String>| part.and_then(pick).map(String::as_str);
-        for (key, text) in [
-            ("arm", override_of(|part| part.arm.as_ref())),
-            ("keyvault", override_of(|part| part.keyvault.as_ref())),
-            ("blob", override_of(|part| part.blob.as_ref())),
-            ("queue", override_of(|part| part.queue.as_ref())),
-        ] {
-            text.and_then(|text| self.address(text, place.key(key)));
+        if let Some(text) = override_of(|part| part.arm.as_ref()) {
+            self.address(text, place.key("arm"));
         }
+        let mut service = |key: &str, text: Option<&str>, suffix: &'static str| match text {
+            Some(text) => self.address(text, place.key(key)).map(ServiceAddress::Override),
+            None => Some(ServiceAddress::Suffix(suffix)),
+        };
+        let keyvault = service("keyvault", override_of(|part| part.keyvault.as_ref()), hosts.keyvault);
+        let blob = service("blob", override_of(|part| part.blob.as_ref()), hosts.blob);
+        let queue = service("queue", override_of(|part| part.queue.as_ref()), hosts.queue);
         let mut address = |key: &str, text: Option<&str>, built_in: &str| match text {
             Some(text) => self.address(text, place.key(key)),
             None => Url::parse(&format!("https://{built_in}")).ok(),
@@ -111,6 +114,9 @@ impl Checker<'_> {
             entra: entra?,
             powerbi: powerbi?,
             fabric: fabric?,
+            keyvault: keyvault?,
+            blob: blob?,
+            queue: queue?,
             powerbi_scope: hosts.powerbi_scope.to_owned(),
             fabric_scope: hosts.fabric_scope.to_owned(),
         })
@@ -141,11 +147,13 @@ impl Checker<'_> {
     fn state_location(&mut self, url: &str, place: Place<'_>) -> Option<StateLocation> {
         if url.starts_with("s3:") || url.starts_with("az:") {
             self.remote_state = true;
-            if !matches!(Url::parse(url), Ok(url) if url.has_host()) {
-                let hint = "write `s3://bucket/prefix` or `az://account/container/prefix`";
-                self.problems.add(place.at(), "bad-state", "the address of the state is not complete", hint);
+            let found = ObjectPlace::parse(url);
+            if found.is_none() {
+                let hint =
+                    "write `s3://bucket/prefix` or `az://account/container/prefix`, in the letters that the service allows";
+                self.problems.add(place.at(), "bad-state", format!("{} is not a place for the state", shown(url)), hint);
             }
-            return None;
+            return found.map(StateLocation::Objects);
         }
         let path = url.strip_prefix("file:").and_then(|path| reference::absolute(path, self.base));
         if path.is_none() {
@@ -220,7 +228,6 @@ impl Checker<'_> {
                 self.problem(place.at(), "bad-reference", "the reference is not complete", format!("write it as `{form}`"));
                 None
             }
-            Err(ReferenceError::Unavailable) => None,
         }
     }
 

@@ -25,6 +25,9 @@ pub(super) struct CloudHosts {
     pub(super) powerbi: &'static str,
     pub(super) fabric: &'static str,
     pub(super) arm: &'static str,
+    pub(super) keyvault: &'static str,
+    pub(super) blob: &'static str,
+    pub(super) queue: &'static str,
     pub(super) powerbi_scope: &'static str,
     pub(super) fabric_scope: &'static str,
 }
@@ -38,6 +41,9 @@ impl Cloud {
                 powerbi: "api.powerbi.com",
                 fabric: "api.fabric.microsoft.com",
                 arm: "management.azure.com",
+                keyvault: "vault.azure.net",
+                blob: "blob.core.windows.net",
+                queue: "queue.core.windows.net",
                 powerbi_scope: "https://analysis.windows.net/powerbi/api/.default",
                 fabric_scope: "https://api.fabric.microsoft.com/.default",
             },
@@ -46,6 +52,9 @@ impl Cloud {
                 powerbi: "api.powerbigov.us",
                 fabric: "api.fabric.microsoft.us",
                 arm: "management.usgovcloudapi.net",
+                keyvault: "vault.usgovcloudapi.net",
+                blob: "blob.core.usgovcloudapi.net",
+                queue: "queue.core.usgovcloudapi.net",
                 powerbi_scope: "https://analysis.usgovcloudapi.net/powerbi/api/.default",
                 fabric_scope: "https://api.fabric.microsoft.us/.default",
             },
@@ -54,6 +63,9 @@ impl Cloud {
                 powerbi: "api.powerbi.cn",
                 fabric: "api.fabric.azure.cn",
                 arm: "management.chinacloudapi.cn",
+                keyvault: "vault.azure.cn",
+                blob: "blob.core.chinacloudapi.cn",
+                queue: "queue.core.chinacloudapi.cn",
                 powerbi_scope: "https://analysis.chinacloudapi.cn/powerbi/api/.default",
                 fabric_scope: "https://api.fabric.azure.cn/.default",
             },
@@ -71,6 +83,9 @@ const DATABRICKS: [&str; 7] = [
     "cloud.databricks.mil",
     "gcp.databricks.com",
 ];
+
+/// AWS: regional endpoints, those of China, dual-stack ones.
+const AWS: [&str; 3] = ["amazonaws.com", "amazonaws.com.cn", "api.aws"];
 
 /// Hosts that credentials may be sent to.
 #[derive(Clone, Debug)]
@@ -124,7 +139,21 @@ impl HostPolicy {
     pub fn new(cloud: Cloud, extra_hosts: Option<&str>) -> Result<Self, String> {
         let hosts = cloud.hosts();
         let exact = [hosts.entra, hosts.powerbi, hosts.fabric, hosts.arm].into_iter().map(|host| (host, false));
-        let built_in = exact.chain(DATABRICKS.into_iter().map(|suffix| (suffix, true)));
+        Self::of(exact.chain(DATABRICKS.into_iter().map(|suffix| (suffix, true))), extra_hosts)
+    }
+
+    /// The policy of what keeps values and state at Azure: sign-in, Key Vault, Blob and Queue storage.
+    pub fn azure_places(cloud: Cloud, extra_hosts: Option<&str>) -> Result<Self, String> {
+        let hosts = cloud.hosts();
+        Self::of([(hosts.entra, false), (hosts.keyvault, true), (hosts.blob, true), (hosts.queue, true)].into_iter(), extra_hosts)
+    }
+
+    /// The policy of AWS.
+    pub fn aws(extra_hosts: Option<&str>) -> Result<Self, String> {
+        Self::of(AWS.into_iter().map(|suffix| (suffix, true)), extra_hosts)
+    }
+
+    fn of(built_in: impl Iterator<Item = (&'static str, bool)>, extra_hosts: Option<&str>) -> Result<Self, String> {
         let mut allowed: Vec<Pattern> =
             built_in.map(|(host, below)| Pattern { host: host.to_owned(), below, port: None }).collect();
         for entry in extra_hosts.unwrap_or_default().split([',', ' ', '\t', '\n', '\r']).filter(|entry| !entry.is_empty()) {

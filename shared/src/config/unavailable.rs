@@ -27,20 +27,13 @@ const fn row(path: &'static str, used: Use, feature: &'static str) -> Row {
 }
 
 const ROWS: &[Row] = &[
-    row("state", Use::Begins("s3:"), "state on S3"),
     row("state", Use::Begins("az:"), "state on Azure Blob storage"),
-    row("state.url", Use::Begins("s3:"), "state on S3"),
     row("state.url", Use::Begins("az:"), "state on Azure Blob storage"),
     row("state.key", Use::Begins("akv:"), "reading from Key Vault"),
-    row("state.key", Use::Begins("awssm:"), "reading from Secrets Manager"),
     row("identities.*.token", Use::Begins("akv:"), "reading from Key Vault"),
-    row("identities.*.token", Use::Begins("awssm:"), "reading from Secrets Manager"),
     row("identities.*.client_id", Use::Begins("akv:"), "reading from Key Vault"),
-    row("identities.*.client_id", Use::Begins("awssm:"), "reading from Secrets Manager"),
     row("identities.*.client_secret", Use::Begins("akv:"), "reading from Key Vault"),
-    row("identities.*.client_secret", Use::Begins("awssm:"), "reading from Secrets Manager"),
     row("identities.*.tenant_id", Use::Begins("akv:"), "reading from Key Vault"),
-    row("identities.*.tenant_id", Use::Begins("awssm:"), "reading from Secrets Manager"),
     row("identities.*.credential", Use::Present, "signing in as a credential that lakekey keeps"),
     row("identities.*.auth", Use::OneOf(&["external-browser", "databricks-oauth"]), "`auth: external-browser`"),
     row("identities.*.auth", Use::OneOf(&["databricks-cli"]), "`auth: databricks-cli`"),
@@ -55,9 +48,7 @@ const ROWS: &[Row] = &[
     row("identities.*.auth", Use::OneOf(&["file-oidc"]), "`auth: file-oidc`"),
     row("identities.*.auth", Use::OneOf(&["aws-web-identity"]), "`auth: aws-web-identity`"),
     row("credentials.*.store", Use::Begins("akv:"), "a store in Key Vault"),
-    row("credentials.*.store", Use::Begins("awssm:"), "a store in Secrets Manager"),
     row("credentials.*.copies.*", Use::Begins("akv:"), "a copy in Key Vault"),
-    row("credentials.*.copies.*", Use::Begins("awssm:"), "a copy in Secrets Manager"),
 ];
 
 /// Notes every use of a feature that is not available.

@@ -1,18 +1,19 @@
 //! Reads the values that references point to. Nothing is kept: a value that was rotated is seen at the next read.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{Audience, Identities};
 use crate::clients::databricks::Databricks;
-use crate::config::Endpoints;
 use crate::config::env_vars::Environment;
 use crate::config::reference::Reference;
 use crate::error::Error;
 use crate::ids::{IdentityName, Workspace};
 use crate::secret::Secret;
+use crate::storage::Storage;
 
 /// Bytes of a secret; a longer one is a mistake.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
@@ -20,14 +21,13 @@ const SECRET_BYTES_MAX: u64 = 64 * 1024;
 /// Reads the values that references point to.
 pub struct SecretReader {
     environment: Environment,
+    storage: Arc<dyn Storage>,
 }
 
 impl SecretReader {
-    /// A reader over this environment.
-    pub fn new(environment: Environment, endpoints: Endpoints) -> Self {
-        // Key Vault and Secrets Manager references will need their addresses.
-        let _ = endpoints;
-        Self { environment }
+    /// A reader over this environment and these vaults.
+    pub fn new(environment: Environment, storage: Arc<dyn Storage>) -> Self {
+        Self { environment, storage }
     }
 
     /// The value that `reference` points to, read now.
@@ -38,6 +38,7 @@ impl SecretReader {
                     .hint(format!("set `{name}`, or let the config refer to another place"))
             }),
             Reference::File(path) => file(path),
+            Reference::Vault(secret) => self.storage.secret(secret).await,
             Reference::Databricks { workspace, scope, key, identity } => {
                 scope_value(identities, workspace, scope, key, identity).await
             }

@@ -90,7 +90,7 @@ impl Checker<'_> {
                 Reference::Databricks { identity, .. } => {
                     Some(Edge { from: name.clone(), to: identity.as_str().to_owned(), at: place.key(key).at() })
                 }
-                Reference::Env(_) | Reference::File(_) => None,
+                Reference::Env(_) | Reference::File(_) | Reference::Vault(_) => None,
             }));
             let name = IdentityName::new(name);
             identities.insert(name.clone(), Identity { name, auth });
