@@ -29,13 +29,13 @@ use crate::app::App;
 use crate::error::Error;
 use crate::ids::CredentialName;
 use crate::operations::OperationLog;
-use crate::operations::queue::Queue;
+use crate::work::WorkQueue;
 use access::Access;
 
 /// What the calls work with.
 pub struct Api {
     app: Arc<App>,
-    queue: Arc<dyn Queue>,
+    queue: Arc<dyn WorkQueue>,
     access: Access,
     logs: Mutex<BTreeMap<CredentialName, SharedLog>>,
 }
@@ -45,7 +45,7 @@ type SharedLog = Arc<tokio::sync::Mutex<Option<OperationLog>>>;
 
 impl Api {
     /// An API over `app` whose operations go to `queue`.
-    pub fn new(app: Arc<App>, queue: Arc<dyn Queue>) -> Self {
+    pub fn new(app: Arc<App>, queue: Arc<dyn WorkQueue>) -> Self {
         let access = Access::new(app.api().clone());
         Self { app, queue, access, logs: Mutex::default() }
     }

@@ -3,6 +3,7 @@
 mod doctor;
 mod forget;
 mod history;
+mod invocation;
 mod moving;
 mod notify;
 mod operate;
@@ -41,6 +42,7 @@ use crate::rotation::state::State;
 use crate::stop::Stop;
 use crate::storage::Storage;
 use crate::targets::PowerBiTargets;
+use crate::work::Invocation;
 pub use revoke::Revocation;
 
 /// What a run takes from outside: no part of the program asks the machine for any of these itself.
@@ -72,6 +74,7 @@ pub struct App {
     identities: Identities,
     asked: Option<Asked>,
     stop: Stop,
+    invocation: Option<Invocation>,
 }
 
 /// Credentials worked on at once: each has requests of its own in flight.
@@ -96,7 +99,7 @@ impl App {
         ));
         let secrets = Arc::new(SecretReader::new(environment.clone(), Arc::clone(&surroundings.storage)));
         let identities = Identities::new(&config, Arc::clone(&secrets), Arc::clone(&http));
-        Ok(Self { config, surroundings, http, secrets, identities, asked: None, stop: Stop::never() })
+        Ok(Self { config, surroundings, http, secrets, identities, asked: None, stop: Stop::never(), invocation: None })
     }
 
     /// Runs one command. May be dropped at any point: the journal is the memory.

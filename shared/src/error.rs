@@ -91,6 +91,25 @@ impl Problem {
         self.hint = Some(hint.into());
         self
     }
+
+    /// Whether it is of a service or a network, and may pass without anybody's doing.
+    pub fn is_passing(&self) -> bool {
+        const PASSING: [&str; 12] = [
+            "unreachable",
+            "no-answer",
+            "timeout",
+            "throttled",
+            "service-error",
+            "unusable-answer",
+            "login-page",
+            "redirect",
+            "unauthorized",
+            "sign-in-refused",
+            "gateway-unreachable",
+            "target-unreachable",
+        ];
+        PASSING.contains(&self.code.as_str())
+    }
 }
 
 impl Error {

@@ -5,7 +5,6 @@
 //! An operation grants nothing by being queued: who works it off reads here what was accepted.
 
 mod log;
-pub mod queue;
 mod task;
 
 use std::fmt;

@@ -10,11 +10,12 @@
 //!
 //! **Caveats.** Any future here may be dropped at any await; the journal is the only memory.
 //!
-//! The deciding part — `event`, `state`, `next`, `recover`, `due`, `waves`, `refresh`, `stake` — contains no IO, no async and no clock.
+//! The deciding part — `event`, `state`, `next`, `recover`, `due`, `waves`, `refresh`, `stake`, `led` — contains no IO, no async and no clock.
 
 pub mod drive;
 pub mod due;
 pub mod event;
+pub mod led;
 pub mod next;
 mod perform;
 pub mod preflight;

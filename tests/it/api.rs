@@ -14,10 +14,10 @@ use lakekey_core::app::{App, Surroundings};
 use lakekey_core::config::{Config, ConfigSource};
 use lakekey_core::http::transport::Transport;
 use lakekey_core::ids::RunnerId;
-use lakekey_core::operations::queue::{LocalQueue, LocalWorker};
 use lakekey_core::random::Random;
 use lakekey_core::stop::Stop;
 use lakekey_core::storage::Places;
+use lakekey_core::work::{LocalQueue, LocalWorker};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 

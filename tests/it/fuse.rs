@@ -211,8 +211,8 @@ impl Bench {
         self.rotate_elsewhere_at(transport, runner, self.clock.clone()).await
     }
 
-    /// The same, by another clock.
-    pub async fn rotate_elsewhere_at(&self, transport: Arc<dyn Transport>, runner: &str, clock: Clock) -> Ran {
+    /// The program on another machine, whose state has no locks.
+    pub fn elsewhere(&self, transport: Arc<dyn Transport>, runner: &str, clock: Clock) -> App {
         self.write_config();
         let environment = self.environment.iter().cloned().collect();
         let source = ConfigSource::Flag("lakekey.yaml".to_owned());
@@ -227,7 +227,12 @@ impl Bench {
             runner: RunnerId::new(runner),
             decide: next,
         };
-        let app = App::new(config, surroundings).unwrap();
+        App::new(config, surroundings).unwrap()
+    }
+
+    /// The same, by another clock.
+    pub async fn rotate_elsewhere_at(&self, transport: Arc<dyn Transport>, runner: &str, clock: Clock) -> Ran {
+        let app = self.elsewhere(transport, runner, clock);
         match app.run(Command::Rotate { names: Vec::new(), force: false }, &Progress::none()).await {
             Ok(outcome) => {
                 let Outcome::Moved(report) = &outcome else { panic!("rotate answers with moves: {outcome:?}") };

@@ -6,6 +6,7 @@
 mod account;
 mod api;
 mod arrange;
+mod belt;
 mod budget;
 mod config;
 mod connections;
@@ -33,6 +34,7 @@ mod revoke;
 mod rollback;
 mod selection;
 mod serve;
+mod slices;
 mod slots;
 mod stores;
 mod stories;

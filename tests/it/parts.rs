@@ -37,13 +37,15 @@ fn started(command: &mut Command) -> (Child, u16) {
 pub struct RealTime(Arc<ReqwestTransport>);
 
 impl RealTime {
-    pub fn new(environment: &Environment) -> Self {
-        Self(Arc::new(ReqwestTransport::new(environment).unwrap()))
+    /// To plain HTTP on loopback.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<RealTime> = OnceLock::new();
+        SHARED.get_or_init(|| Self(Arc::new(ReqwestTransport::new(&Environment::default()).unwrap())))
     }
 
     /// Sends one request of the test's own.
     pub async fn send_once(request: http::Request<Bytes>) -> http::Response<Bytes> {
-        Self::new(&Environment::default()).send(request, Duration::from_secs(30)).await.unwrap()
+        Self::shared().send(request, Duration::from_secs(30)).await.unwrap()
     }
 
     fn runtime() -> &'static Runtime {

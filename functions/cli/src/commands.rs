@@ -28,6 +28,7 @@ use lakekey_core::http::transport::Transport;
 use lakekey_core::ids::CredentialName;
 use lakekey_core::random::Random;
 use lakekey_core::rotation::next::next;
+use lakekey_core::runner;
 use lakekey_core::storage::{Places, load_config};
 
 use crate::args::{Format, Names};
@@ -36,7 +37,7 @@ use crate::person::Person;
 use crate::printer::Printer;
 use crate::progress::{self, Display};
 use crate::settings::Settings;
-use crate::{names, runner, transport};
+use crate::{names, transport};
 
 /// What every command works with.
 pub(crate) struct Session {

@@ -10,7 +10,6 @@ mod names;
 mod person;
 mod printer;
 mod progress;
-mod runner;
 mod settings;
 mod stderr;
 mod text;
@@ -89,7 +88,7 @@ pub async fn run(args: Vec<OsString>, surroundings: CliSurroundings) -> ExitStat
         Ok(settings) => settings,
         Err(error) => return printer.failure(&error.into(), settings::guess_output(&args, &environment)),
     };
-    let subscriber = logging::subscriber(&settings, printer.stderr.clone(), printer.colour_stderr);
+    let subscriber = logging::subscriber(&settings, printer.stderr.clone(), printer.colour_stderr, &clock);
     let bars = surroundings.stderr_is_terminal;
     let never = || -> Pin<Box<dyn Future<Output = ()> + Send>> { Box::pin(std::future::pending()) };
     let ends_itself = matches!(verb, Verb::Serve(_));

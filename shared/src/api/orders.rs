@@ -1,6 +1,7 @@
 //! Calls that start work: checked, accepted, answered with 202, and worked off after the answer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use axum::Json;
@@ -19,6 +20,7 @@ use super::{Api, body, credentials};
 use crate::error::Problem;
 use crate::ids::{CredentialName, hex};
 use crate::operations::{Admission, Operation, OperationId, Order, Request, Task};
+use crate::work::Message;
 
 /// How work is asked for.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -127,7 +129,8 @@ pub(super) async fn accept(api: &Api, name: &CredentialName, order: Order) -> Re
     };
     if new {
         info!(credential = %name, operation = %id, "accepted `{}` for the {}", order.task.as_str(), order.by);
-        if let Err(error) = api.queue.put(&id).await {
+        let message = Message::Drive { credential: name.clone() };
+        if let Err(error) = api.queue.send(&message, Duration::ZERO).await {
             // It is accepted: the timer finds it.
             warn!(operation = %id, code = error.code(), "could not queue an operation: {error}");
         }

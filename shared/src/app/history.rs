@@ -64,6 +64,7 @@ fn describe(event: &Event) -> (&'static str, Option<Generation>, Option<String>)
             let config = asked.config.get(..12).unwrap_or(&asked.config);
             ("asked", None, Some(format!("by {}{reason}; operation {}, config {config}", asked.by, asked.operation)))
         }
+        Event::Led { token, step } => ("led", None, Some(format!("by Secrets Manager: {} of version {token}", step.as_str()))),
         Event::Begun(begun) => match &begun.adopted {
             Some(adopted) => ("begun", Some(adopted.generation), Some(format!("adopted secret {}", adopted.secret_id))),
             None => ("begun", None, Some(format!("service principal {}", begun.application_id))),

@@ -17,6 +17,7 @@ use crate::journal::names;
 use crate::report::{CredentialMove, MoveOutcome, MoveReport, Phase, RefreshOutcome, TargetMove, TargetOutcome};
 use crate::rotation::drive::{Ended, Ports, Run, read};
 use crate::rotation::event::PlanKind;
+use crate::rotation::led::LedStep;
 use crate::rotation::next::{Goal, retire_after};
 use crate::rotation::preflight::{Preflight, Principal};
 use crate::rotation::refresh::RefreshFate;
@@ -49,7 +50,7 @@ impl App {
             let look = async move {
                 match goal {
                     Goal::Rotate { .. } => self.find_or_create(credential).await,
-                    Goal::Reapply { .. } | Goal::Rollback | Goal::Revoke => self.find(credential).await,
+                    Goal::Reapply { .. } | Goal::Rollback | Goal::Revoke | Goal::Step(_) => self.find(credential).await,
                 }
             };
             look.boxed()
@@ -108,12 +109,19 @@ impl App {
         let was_open = run.state.open.is_some() || run.state.turn.is_some();
         let was_sent = run.state.open.as_ref().is_some_and(|open| open.sent);
         let ended = run.drive(goal).await;
+        let again = match &ended {
+            Ok(Ended::Left { at, .. }) => Some(*at),
+            Ok(Ended::Done | Ended::Waiting { .. } | Ended::Resting { .. } | Ended::Stopped(_)) | Err(_) => None,
+        };
         let report = report(ports, &run, (was_open, was_sent), ended);
         let notices = self.notices(&run.state, &report);
         match run.close().await {
             Ok(_) => {}
             // The report says what matters; a lease that could not be given back ends by itself.
             Err(error) => warn!(credential = %report.name, code = error.code(), "could not give the lease back"),
+        }
+        if let Some(at) = again {
+            self.leave_to_another(&report.name, at).await;
         }
         self.deliver(&notices).await;
         report
@@ -138,6 +146,7 @@ impl App {
             decide: self.surroundings.decide,
             asked: self.asked.clone(),
             stop: self.stop.clone(),
+            invocation: self.invocation.clone(),
         })
     }
 
@@ -229,6 +238,8 @@ fn report(ports: &Ports, run: &Run<'_>, (was_open, was_sent): (bool, bool), ende
         (Ok(Ended::Done), Some((PlanKind::Reapply | PlanKind::Join, None))) => reapplied(run),
         (Ok(Ended::Done), None) => (MoveOutcome::Unchanged, None),
         (Ok(Ended::Waiting { until, why }), _) => (MoveOutcome::Incomplete, Some(waiting(until, why))),
+        (Ok(Ended::Resting { until, next, .. }), _) => (MoveOutcome::Incomplete, Some(resting(until, *next))),
+        (Ok(Ended::Left { at, why }), _) => (MoveOutcome::Incomplete, Some(carried_on(at, why))),
         (Ok(Ended::Stopped(problem)), _) => (
             if state.open.is_some() || state.turn.is_some() || state.quarantine.is_some() {
                 MoveOutcome::Incomplete
@@ -294,6 +305,18 @@ fn cut_off(run: &Run<'_>) -> Option<Problem> {
         )
         .hint("mend them, then run `lakekey reapply`; the table says why each did not take it")
     })
+}
+
+/// Secrets Manager has the word.
+fn resting(until: &Timestamp, next: LedStep) -> Problem {
+    Problem::new("led", format!("Secrets Manager leads this rotation and is to ask for `{}` next", next.as_str())).hint(format!(
+        "nothing need be done; if it does not ask, the schedule finishes the rotation after {until:.0}; every target holds a live secret meanwhile"
+    ))
+}
+
+fn carried_on(at: &Timestamp, why: &str) -> Problem {
+    Problem::new("carried-on", why.to_owned())
+        .hint(format!("another invocation goes on from {at:.0}; every target holds a live secret meanwhile"))
 }
 
 fn waiting(until: &Timestamp, why: &str) -> Problem {

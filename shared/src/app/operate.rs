@@ -1,6 +1,6 @@
 //! Working off what the HTTP API has accepted, and what it must know of a credential before it accepts anything.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::App;
 use crate::command::{Outcome, Progress};
@@ -10,6 +10,7 @@ use crate::ids::CredentialName;
 use crate::operations::{OperationId, OperationLog, OperationState, Stage, Task, Writer};
 use crate::report::MoveReport;
 use crate::rotation::event::Asked;
+use crate::rotation::next::past;
 use crate::secret::Secret;
 use crate::stop::Stop;
 
@@ -36,12 +37,13 @@ impl App {
         self.surroundings.clock.now()
     }
 
-    /// Works an operation off: done at once if it has ended already, taken up again if whoever had begun has died.
-    pub async fn operate(&self, id: &OperationId, progress: &Progress) -> Result<(), Error> {
+    /// Works an operation off: done at once if it has ended already, taken up again if whoever had begun has died. Whether it
+    /// has ended: an invocation leaves what it can't finish to another.
+    pub async fn operate(&self, id: &OperationId, progress: &Progress) -> Result<bool, Error> {
         let mut log = self.operation_log(&id.credential).await?;
         let Some(known) = log.known().get(&id.number).cloned() else { return Err(unknown_operation(id)) };
         let again = match known.stage {
-            Stage::Ended { .. } => return Ok(()),
+            Stage::Ended { .. } => return Ok(true),
             Stage::Running => true,
             Stage::Queued => false,
         };
@@ -60,22 +62,37 @@ impl App {
             config: self.config.digest.clone(),
         };
         let answer = Box::pin(self.on_behalf_of(asked).run(task.command(id.credential.clone()), progress)).await;
+        self.look_again_if_held(&answer).await;
+        let later = self.is_for_another(&answer, known.at);
         let (state, answer) = ending(answer);
-        if self.stop.is_asked() && state != OperationState::Succeeded {
-            return Ok(());
+        if state != OperationState::Succeeded && (later || self.stop.is_asked()) {
+            return Ok(false);
         }
-        log.end(&self.writer(), id.number, state, answer).await
+        log.end(&self.writer(), id.number, state, answer).await.map(|()| true)
+    }
+
+    /// Whether another invocation goes on with an operation that was accepted then.
+    fn is_for_another(&self, answer: &Result<Outcome, Error>, accepted: Timestamp) -> bool {
+        let in_time = past(accepted, GIVEN_UP_AFTER) > self.now();
+        let left = |problem: &Problem| ["carried-on", "lease-held"].contains(&problem.code.as_str());
+        let Ok(Outcome::Moved(report)) = answer else { return false };
+        let errors = report.credentials.iter().filter_map(|moved| moved.error.as_ref());
+        self.invocation.is_some() && in_time && errors.into_iter().any(left)
     }
 
     /// Operations that have not ended: queued, or left behind by a process that has died.
     pub async fn pending_operations(&self) -> Result<Vec<OperationId>, Error> {
         let mut pending = Vec::new();
         for credential in self.credentials() {
-            let log = self.operation_log(credential).await?;
-            let unended = log.known().iter().filter(|(_, known)| !known.stage.is_end());
-            pending.extend(unended.map(|(number, _)| OperationId { credential: credential.clone(), number: *number }));
+            let numbers = self.unended(credential).await?;
+            pending.extend(numbers.into_iter().map(|number| OperationId { credential: credential.clone(), number }));
         }
         Ok(pending)
+    }
+
+    pub(super) async fn unended(&self, credential: &CredentialName) -> Result<Vec<u64>, Error> {
+        let log = self.operation_log(credential).await?;
+        Ok(log.known().iter().filter(|(_, known)| !known.stage.is_end()).map(|(number, _)| *number).collect())
     }
 
     /// What was asked of the API for one credential.
@@ -148,3 +165,6 @@ fn unknown_operation(id: &OperationId) -> Error {
     Error::usage("unknown-operation", format!("there is no operation `{id}`"))
         .hint("an id is in the `Location` of the answer that accepted it")
 }
+
+/// An operation that was carried on for so long ends as it stands; the schedule goes on with what it left open.
+const GIVEN_UP_AFTER: SignedDuration = SignedDuration::from_hours(24);

@@ -17,6 +17,7 @@ use crate::ids::{CredentialName, TargetId};
 use crate::inventory;
 use crate::rotation::drive::{policy, read};
 use crate::rotation::due::due;
+use crate::rotation::led::LedStep;
 use crate::rotation::next::Goal;
 use crate::rotation::preflight::{self, Preflight, Principal};
 use crate::rotation::state::State;
@@ -85,6 +86,7 @@ impl App {
             && match goal {
                 Goal::Reapply { .. } => state.current.is_some(),
                 Goal::Rollback | Goal::Revoke => false,
+                Goal::Step(step) => step == LedStep::CreateSecret,
                 Goal::Rotate { force } => {
                     // With nothing due it is looked whether targets were added.
                     state.current.is_some() || due(&state, &policy(credential, &self.config.state), None, force, now).due

@@ -16,6 +16,7 @@ use lease::{superseded, take_lock};
 pub use trust::check_stores;
 
 use super::event::{Asked, Event, Place};
+use super::led::{LedStep, Rest};
 use super::next::{Decide, Goal, Observed, Policy, Step, past};
 use super::preflight::{Preflight, Principal};
 use super::state::State;
@@ -33,9 +34,12 @@ use crate::stop::Stop;
 use crate::storage::Storage;
 use crate::stores::SecretStore;
 use crate::targets::PowerBiTargets;
+use crate::work::{DELAY_MAX, Invocation};
 
 /// A wait of at most this long is waited out; a longer one ends the run.
 pub const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
+/// The same inside an invocation.
+const PATIENCE_IN_INVOCATION: SignedDuration = SignedDuration::from_secs(20);
 /// Steps of one run; more means that two parts of the program disagree.
 const STEPS_MAX: usize = 10_000;
 
@@ -75,6 +79,8 @@ pub struct Ports {
     pub asked: Option<Asked>,
     /// Asks the run to leave.
     pub stop: Stop,
+    /// The call of a platform's function that this run is in, where it is in one.
+    pub invocation: Option<Invocation>,
 }
 
 impl Ports {
@@ -114,6 +120,22 @@ pub enum Ended {
         /// Until when.
         until: Timestamp,
         /// What for.
+        why: String,
+    },
+    /// A led rotation rests.
+    Resting {
+        /// Where.
+        at: Rest,
+        /// When the schedule goes on with it.
+        until: Timestamp,
+        /// What is to be asked for.
+        next: LedStep,
+    },
+    /// Another invocation goes on, not before then.
+    Left {
+        /// When.
+        at: Timestamp,
+        /// Why not this one.
         why: String,
     },
     /// It cannot go on, and why.
@@ -237,11 +259,15 @@ impl<'a> Run<'a> {
                 self.begin_work().await?;
             }
             let now = self.ports.clock.now();
+            if self.ports.invocation.as_ref().is_some_and(|invocation| invocation.leave_at <= now) {
+                return Ok(Ended::Left { at: now, why: "this invocation ends soon".to_owned() });
+            }
             let step = (self.ports.decide)(&self.state, &self.seen, goal, &policy, now);
             match step {
                 Step::Done => return Ok(Ended::Done),
+                Step::Rest { at, until, next } => return Ok(Ended::Resting { at, until, next }),
                 Step::Stop(problem) => return Ok(Ended::Stopped(problem)),
-                Step::Wait { until, why } if past(now, self.patience()) < until => return Ok(Ended::Waiting { until, why }),
+                Step::Wait { until, why } if past(now, self.patience(now)) < until => return Ok(self.come_again(until, why)),
                 Step::Look | Step::Survey if !self.leased => Box::pin(self.perform(step)).await?,
                 _ if !self.leased => self.begin_work().await?,
                 Step::Wait { until, why } => {
@@ -260,8 +286,18 @@ impl<'a> Run<'a> {
             .hint("this is a defect of lakekey; every target still holds a live secret; please report it with `lakekey history`"))
     }
 
-    /// Who has asked for another direction waits for what is in flight, rather than come again.
-    fn patience(&self) -> SignedDuration {
+    /// A wait that is not waited out.
+    fn come_again(&self, until: Timestamp, why: String) -> Ended {
+        let soon = self.ports.invocation.is_some() && until <= past(self.ports.clock.now(), signed(DELAY_MAX));
+        if soon { Ended::Left { at: until, why } } else { Ended::Waiting { until, why } }
+    }
+
+    /// Who has asked for another direction waits for what is in flight, rather than come again. An invocation is paid for
+    /// while it waits.
+    fn patience(&self, now: Timestamp) -> SignedDuration {
+        if let Some(invocation) = &self.ports.invocation {
+            return PATIENCE_IN_INVOCATION.min(invocation.leave_at.duration_since(now));
+        }
         match self.state.turn {
             Some(_) => PATIENCE.max(self.ports.landing().saturating_add(SignedDuration::from_secs(10))),
             None => PATIENCE,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::led::LedStep;
 use super::refresh::{RefreshResult, RefreshWanted};
 use crate::config::{AwsSecretName, KeyVaultName, StoreLocation};
 use crate::error::Problem;
@@ -36,6 +37,13 @@ pub enum Event {
     LeaseReleased,
     /// On whose behalf the runner that holds the lease works.
     Asked(Asked),
+    /// Secrets Manager leads the rotation that is open or about to be, and asks for this step of it.
+    Led {
+        /// The version that its rotation makes.
+        token: String,
+        /// Which step.
+        step: LedStep,
+    },
     /// The first look at a principal.
     Begun(Begun),
     /// A change of direction: what is open is given up. The one entry besides a lease that needs none, so that a person need

@@ -15,8 +15,9 @@ pub use drain::retire_after;
 
 use super::due::{Due, due};
 use super::event::{Condemnation, PlanKind, Turn};
+use super::led::{LedStep, Rest};
 use super::recover::{self, Listed};
-pub(super) use super::state::past;
+pub(crate) use super::state::past;
 use super::state::{Holder, State};
 use crate::config::schedule::Calendar;
 use crate::error::Problem;
@@ -45,6 +46,8 @@ pub enum Goal {
     Rollback,
     /// Carry out the revoke that was asked for.
     Revoke,
+    /// Do a step of the rotation that Secrets Manager leads.
+    Step(LedStep),
 }
 
 /// The part of the config that decisions need, and what follows from it.
@@ -217,6 +220,15 @@ pub enum Step {
         /// What for.
         why: String,
     },
+    /// A led rotation rests until the next step is asked for.
+    Rest {
+        /// Where.
+        at: Rest,
+        /// When the schedule goes on with it all the same.
+        until: Timestamp,
+        /// What is to be asked for.
+        next: LedStep,
+    },
     /// All is as asked, or must be left to a later run.
     Done,
     /// It cannot go on, and why.
@@ -261,7 +273,10 @@ pub fn next(state: &State, seen: &Observed, goal: Goal, policy: &Policy, now: Ti
     if let Some(scene) = scene {
         return open::continue_open(scene);
     }
-    if let Some(step) = drain::drain(state, seen, policy, now) {
+    // The last step that Secrets Manager asks for leaves the old secret alone.
+    if goal != Goal::Step(LedStep::FinishSecret)
+        && let Some(step) = drain::drain(state, seen, policy, now)
+    {
         return step;
     }
     start(state, seen, listing, goal, policy, now)
@@ -302,6 +317,16 @@ fn start(state: &State, seen: &Observed, listing: &[Listed], goal: Goal, policy:
                 Problem::new("nothing-to-reapply", "no generation has been promoted yet, so there is nothing to send again")
                     .hint("run `lakekey rotate` first"),
             ),
+        },
+        Goal::Step(LedStep::SetSecret | LedStep::TestSecret | LedStep::FinishSecret) => Step::Done,
+        // What others had left open is closed first; what failed is not tried again at once.
+        Goal::Step(LedStep::CreateSecret) if seen.settled.iter().any(|(_, problem)| problem.is_some()) => Step::Done,
+        Goal::Step(LedStep::CreateSecret) => match state.held {
+            Some(held) => Step::Stop(
+                Problem::new("held", format!("held at generation {} after a rollback, so nothing was rotated", held.generation))
+                    .hint("`lakekey rotate --force` ends that; then let Secrets Manager rotate again"),
+            ),
+            None => Step::Plan { kind: PlanKind::Rotate, reason: "Secrets Manager asked for it".to_owned(), refresh: false },
         },
         // An interrupted reapply was not what was asked for; a rotation was, and one in a run is enough.
         Goal::Rotate { .. } if seen.settled.iter().any(|(kind, _)| *kind != PlanKind::Reapply) => Step::Done,

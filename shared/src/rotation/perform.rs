@@ -73,7 +73,7 @@ impl Run<'_> {
                 self.seen.settled.push((PlanKind::Rollback, Some(problem)));
                 Ok(())
             }
-            Step::Wait { .. } | Step::Done | Step::Stop(_) => Ok(()),
+            Step::Wait { .. } | Step::Rest { .. } | Step::Done | Step::Stop(_) => Ok(()),
         }
     }
 

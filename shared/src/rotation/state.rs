@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::event::{Asked, Begun, Condemnation, Minted, PlanKind, Planned, Turn};
+use super::led::Led;
 use super::refresh::RefreshState;
 use crate::error::Problem;
 use crate::ids::{DatasetId, Generation, RunnerId, SecretId, TargetId};
@@ -31,6 +32,8 @@ pub struct State {
     pub lease: Option<Lease>,
     /// On whose behalf the open rotation, or else the present run, is.
     pub asked: Option<Asked>,
+    /// How far Secrets Manager has led the open rotation, where it leads it.
+    pub led: Option<Led>,
     /// The operation of the API that asked for the newest change of direction, where one did.
     pub turned_for: Option<String>,
     /// The newest epoch.
@@ -319,6 +322,6 @@ impl Holder {
 }
 
 /// `from`, later by this much.
-pub(super) fn past(from: Timestamp, by: SignedDuration) -> Timestamp {
+pub(crate) fn past(from: Timestamp, by: SignedDuration) -> Timestamp {
     from.saturating_add(by).unwrap_or(Timestamp::MAX)
 }

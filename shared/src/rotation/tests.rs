@@ -5,6 +5,7 @@ mod effects;
 mod faults;
 mod fold;
 mod join;
+mod led;
 mod mint;
 mod refresh;
 mod retire;

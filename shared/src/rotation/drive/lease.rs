@@ -12,10 +12,11 @@ use crate::rotation::next::past;
 use crate::storage::Lock;
 
 impl Run<'_> {
-    /// The last moment at which a write may start under the present lease.
+    /// The last moment at which a write may start under the present lease, and in the present invocation.
     pub(in crate::rotation) fn not_after(&self) -> Timestamp {
         let until = self.state.lease.as_ref().map_or(Timestamp::MIN, |lease| lease.until);
-        past(until, -self.kept_back())
+        let not_after = past(until, -self.kept_back());
+        self.ports.invocation.as_ref().map_or(not_after, |invocation| not_after.min(invocation.leave_at))
     }
 
     /// The end of a lease in which no write may start: it could land when the lease is another's.
@@ -42,7 +43,7 @@ impl Run<'_> {
             // A frozen process thaws: what it knows may be stale, so it starts over as a new runner would.
             return Err(superseded());
         }
-        if self.not_after().duration_since(now) < self.useful() / 2 {
+        if past(until, -self.kept_back()).duration_since(now) < self.useful() / 2 {
             let until = past(now, signed(self.ports.state_config.lease));
             self.record(Event::LeaseRenewed { until }).await?;
         }

@@ -12,6 +12,7 @@ use crate::error::Problem;
 use crate::ids::{Generation, SecretId, TargetId};
 use crate::rotation::due::LISTED_AFTER;
 use crate::rotation::event::{Condemnation, PlanKind, Turn};
+use crate::rotation::led::{self, Rest};
 use crate::rotation::recover::{self, Listed};
 use crate::rotation::state::{AttemptFate, GenerationState, Holder, Open, PARK_AFTER, State};
 use crate::targets::DatasetRef;
@@ -59,8 +60,15 @@ pub(super) fn continue_open(scene: Scene<'_>) -> Step {
         }
         return refused(scene, generation, known).unwrap_or(Step::Verify { generation });
     }
+    let is_rotation = open.plan.kind == PlanKind::Rotate && !open.promoted;
+    if is_rotation && let Some(rest) = led::rest(state, Rest::BeforeMoving, now) {
+        return rest;
+    }
     if let Some(step) = apply(scene, generation, known) {
         return step;
+    }
+    if is_rotation && let Some(rest) = led::rest(state, Rest::BeforePromoting, now) {
+        return rest;
     }
     if !open.promoted {
         return check_sign_in(scene, generation, known).unwrap_or(Step::Promote { generation });

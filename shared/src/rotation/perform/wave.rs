@@ -54,6 +54,10 @@ impl Run<'_> {
     }
 
     async fn write(&self, id: &TargetId, value: &StoredCredential, looks: &Looks) -> WaveResult {
+        if self.still_leased().is_err() {
+            let at = self.ports.clock.now();
+            return WaveResult { target: id.clone(), at, fate: Fate::NotTried, earlier_may_land: false, problem: None };
+        }
         if let Some(targets) = &self.ports.targets
             && let Some(problem) = self.in_the_way(targets, id, looks).await
         {

@@ -11,6 +11,7 @@ use super::{
 use crate::error::Problem;
 use crate::ids::{Generation, RunnerId, SecretId, TargetId};
 use crate::rotation::event::{Begun, Condemnation, Event, Fate, Minted, PlanKind, Planned, Turn, WaveResult};
+use crate::rotation::led::{Led, LedStep};
 
 type Folded = Result<(), &'static str>;
 
@@ -33,6 +34,7 @@ impl State {
                 self.end_epoch(at);
                 if self.open.is_none() {
                     self.asked = None;
+                    self.led = None;
                 }
                 self.epoch = *epoch;
                 let landing = SignedDuration::from_millis(*landing_ms);
@@ -44,6 +46,7 @@ impl State {
                 self.lease = None;
             }
             Event::Asked(asked) => self.asked = Some(asked.clone()),
+            Event::Led { token, step } => self.led_on(at, token, *step),
             Event::Begun(begun) => self.begin(begun)?,
             Event::Planned(plan) => self.open_plan(plan)?,
             Event::Granted => self.opened("grants outside a plan")?.granted = true,
@@ -90,6 +93,13 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// A step that is asked for again does not take a later one back.
+    fn led_on(&mut self, at: Timestamp, token: &str, step: LedStep) {
+        let before = self.led.as_ref().filter(|led| led.token == token).map(|led| led.step);
+        let step = before.map_or(step, |before| before.max(step));
+        self.led = Some(Led { token: token.to_owned(), step, at });
     }
 
     fn opened(&mut self, otherwise: &'static str) -> Result<&mut Open, &'static str> {
@@ -340,7 +350,7 @@ impl State {
         let failures =
             holder.failures.get_or_insert(Failures { since: at, last: at, count: 0, refusals: 0, problem: None, parked: false });
         failures.count += 1;
-        failures.refusals += u32::from(problem.is_none_or(|problem| !is_passing(problem)));
+        failures.refusals += u32::from(problem.is_none_or(|problem| !problem.is_passing()));
         failures.last = at;
         failures.problem = problem.cloned();
     }
@@ -392,25 +402,6 @@ impl State {
             None => self.attempts.iter_mut().for_each(|attempt| attempt.dismissed = true),
         }
     }
-}
-
-/// Whether a problem is of a service or a network, and says nothing of the secret that was to be written.
-fn is_passing(problem: &Problem) -> bool {
-    const PASSING: [&str; 12] = [
-        "unreachable",
-        "no-answer",
-        "timeout",
-        "throttled",
-        "service-error",
-        "unusable-answer",
-        "login-page",
-        "redirect",
-        "unauthorized",
-        "sign-in-refused",
-        "gateway-unreachable",
-        "target-unreachable",
-    ];
-    PASSING.contains(&problem.code.as_str())
 }
 
 impl Holder {

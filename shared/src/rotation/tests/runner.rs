@@ -84,6 +84,10 @@ impl Runner {
         let did = match step {
             Step::Done => Err(End::Done),
             Step::Stop(problem) => Err(End::Stopped(problem)),
+            Step::Rest { until, .. } => {
+                assert!(until > now, "a rest until what is past");
+                Err(End::Waiting(until))
+            }
             Step::Wait { until, .. } => {
                 assert!(until > now, "a wait for what is past");
                 if past(now, PATIENCE) < until {
@@ -222,7 +226,7 @@ impl Runner {
                 self.seen.settled.push((PlanKind::Rollback, Some(problem)));
                 Ok(())
             }
-            Step::Wait { .. } | Step::Done | Step::Stop(_) => unreachable!(),
+            Step::Wait { .. } | Step::Rest { .. } | Step::Done | Step::Stop(_) => unreachable!(),
         }
     }
 

@@ -1,11 +1,11 @@
 //! Who this process is in leases and journal entries.
 
-use lakekey_core::config::env_vars::Environment;
-use lakekey_core::ids::RunnerId;
-use lakekey_core::random::Random;
+use crate::config::env_vars::Environment;
+use crate::ids::RunnerId;
+use crate::random::Random;
 
 /// `HOST:PID:RANDOM`: the first two are for people, the last tells apart what a process id reused after a crash does not.
-pub(crate) fn id(environment: &Environment, random: &Random) -> RunnerId {
+pub fn id(environment: &Environment, random: &Random) -> RunnerId {
     let mut part: String = random.nonce();
     part.truncate(RANDOM_DIGITS);
     RunnerId::new(format!("{}:{}:{part}", host(environment), std::process::id()))
