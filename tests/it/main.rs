@@ -9,6 +9,7 @@ mod arrange;
 mod belt;
 mod budget;
 mod config;
+mod conformance;
 mod connections;
 mod crashes;
 mod docs;

@@ -10,10 +10,38 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use lakekey_core::clock::Clock;
+use lakekey_core::config::Config;
 use lakekey_core::config::env_vars::Environment;
 use lakekey_core::http::reqwest_transport::ReqwestTransport;
 use lakekey_core::http::transport::{Transport, TransportError};
+use lakekey_core::storage::Places;
+use serde_json::json;
 use tokio::runtime::Runtime;
+
+/// Places as production opens them, with these variables and no others.
+pub fn places(environment: &[(String, String)]) -> Places {
+    let environment: Environment = environment.iter().cloned().collect();
+    let transport: Arc<dyn Transport> = Arc::new(RealTime::shared().clone());
+    Places::new(&small_config(), &environment, &transport, &Clock::wall()).unwrap()
+}
+
+/// Nothing that places look at.
+fn small_config() -> Config {
+    let document = json!({
+        "version": 1,
+        "state": "file:state",
+        "identities": { "admin": { "auth": "pat", "token": "env:TOKEN" } },
+        "credentials": { "sales": {
+            "workspace": "https://adb-1.7.azuredatabricks.net",
+            "identity": "admin",
+            "service_principal": "sales",
+            "store": "file:store",
+        } },
+    });
+    let document = document.to_string().into_bytes();
+    Config::of_document("config", document, &Environment::default(), std::path::Path::new("/")).unwrap()
+}
 
 /// Where a part was installed.
 fn installed(name: &str) -> PathBuf {
@@ -34,6 +62,7 @@ fn started(command: &mut Command) -> (Child, u16) {
 
 /// Carries requests to parts by real time. A test's own time stands still meanwhile: tokio does not advance a paused clock
 /// while a blocking thread is at work.
+#[derive(Clone)]
 pub struct RealTime(Arc<ReqwestTransport>);
 
 impl RealTime {
@@ -58,7 +87,8 @@ impl RealTime {
 impl Transport for RealTime {
     async fn send(&self, request: http::Request<Bytes>, timeout: Duration) -> Result<http::Response<Bytes>, TransportError> {
         let transport = Arc::clone(&self.0);
-        let sent = tokio::task::spawn_blocking(move || Self::runtime().block_on(async move { transport.send(request, timeout).await }));
+        let sent =
+            tokio::task::spawn_blocking(move || Self::runtime().block_on(async move { transport.send(request, timeout).await }));
         sent.await.unwrap()
     }
 }

@@ -26,7 +26,9 @@ fn moto(requirements: &Path, environment: &Path) -> anyhow::Result<()> {
     }
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(environment))?;
     let pip = environment.join("bin/python");
-    run(Command::new(pip).args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"]).arg(requirements))?;
+    run(Command::new(pip)
+        .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--requirement"])
+        .arg(requirements))?;
     std::fs::write(installed, wanted)?;
     Ok(())
 }

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use super::Http;
 use super::transport::{Transport, TransportError};
 use crate::clock::Clock;
-use crate::config::Endpoints;
 use crate::config::hosts::{Cloud, HostPolicy};
+use crate::config::{Endpoints, ServiceAddress};
 use crate::random::Random;
 
 pub(crate) type Reply = Result<Response<Bytes>, TransportError>;
@@ -126,6 +126,9 @@ pub(crate) fn endpoints() -> Endpoints {
         entra: "https://login.microsoftonline.com".parse().unwrap(),
         powerbi: "https://api.powerbi.com".parse().unwrap(),
         fabric: "https://api.fabric.microsoft.com".parse().unwrap(),
+        keyvault: ServiceAddress::Suffix("vault.azure.net"),
+        blob: ServiceAddress::Suffix("blob.core.windows.net"),
+        queue: ServiceAddress::Suffix("queue.core.windows.net"),
         powerbi_scope: "https://analysis.windows.net/powerbi/api/.default".to_owned(),
         fabric_scope: "https://api.fabric.microsoft.com/.default".to_owned(),
     }
