@@ -31,7 +31,7 @@ use crate::config::{Config, Credential};
 use crate::error::Error;
 use crate::http::Http;
 use crate::http::transport::Transport;
-use crate::identity::{Audience, Identities, SecretReader};
+use crate::identity::{Audience, Identities, SecretReader, SignIns, Sources};
 use crate::ids::{CredentialName, RunnerId, Workspace};
 use crate::journal::{StateKey, names};
 use crate::random::Random;
@@ -58,6 +58,8 @@ pub struct Surroundings {
     pub random: Random,
     /// The environment, for references and proxies.
     pub environment: Environment,
+    /// What people's sign-ins have left on this machine; `None` where nobody can have signed in.
+    pub sign_ins: Option<Arc<dyn SignIns>>,
     /// Who this process is in leases and journal entries.
     pub runner: RunnerId,
     /// What decides: [`next`](crate::rotation::next::next) but in simulations of a defect.
@@ -97,8 +99,13 @@ impl App {
             random.clone(),
             config.state.request_timeout,
         ));
-        let secrets = Arc::new(SecretReader::new(environment.clone(), Arc::clone(&surroundings.storage)));
-        let identities = Identities::new(&config, Arc::clone(&secrets), Arc::clone(&http));
+        let secrets = Arc::new(SecretReader::new(environment.clone()));
+        let sources = Sources {
+            secrets: Arc::clone(&secrets),
+            storage: Arc::clone(&surroundings.storage),
+            sign_ins: surroundings.sign_ins.clone(),
+        };
+        let identities = Identities::new(&config, sources, Arc::clone(&http));
         Ok(Self { config, surroundings, http, secrets, identities, asked: None, stop: Stop::never(), invocation: None })
     }
 

@@ -41,10 +41,7 @@ pub struct Aws {
 impl Aws {
     /// Access as `environment` gives it; nothing is read or sent yet. `timeout` bounds one call with its retries.
     pub fn new(environment: Environment, transport: Arc<dyn Transport>, clock: Clock, timeout: Duration) -> Result<Self, Error> {
-        let hosts = HostPolicy::aws(environment.get(ALLOWED_HOSTS)).map_err(|entry| {
-            Error::usage("bad-allowed-hosts", format!("`{entry}` in {ALLOWED_HOSTS} is not a host"))
-                .hint("write `host`, `host:port` or `*.suffix`, separated by commas")
-        })?;
+        let hosts = HostPolicy::aws(environment.get(ALLOWED_HOSTS)).map_err(HostPolicy::unreadable)?;
         let http = SdkTransport::new(transport, hosts, timeout);
         Ok(Self { environment, http, clock, loaded: OnceCell::new(), secrets: Mutex::default(), credentials: OnceCell::new() })
     }

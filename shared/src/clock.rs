@@ -14,6 +14,20 @@ pub struct Clock {
     offset_ms: Arc<AtomicI64>,
 }
 
+/// A moment on the wall clock and on the one that is never set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    wall: Timestamp,
+    steady: tokio::time::Instant,
+}
+
+impl Moment {
+    /// By the wall clock.
+    pub fn wall(self) -> Timestamp {
+        self.wall
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Source {
     Wall,
@@ -47,6 +61,18 @@ impl Clock {
                 .unwrap_or(Timestamp::MAX),
         };
         base.saturating_add(SignedDuration::from_millis(self.offset_ms.load(Ordering::Relaxed))).unwrap_or(Timestamp::MAX)
+    }
+
+    /// This moment on both clocks of the machine.
+    pub fn moment(&self) -> Moment {
+        Moment { wall: self.now(), steady: tokio::time::Instant::now() }
+    }
+
+    /// How long ago that was, by whichever clock says more: the steady one stands still while a function is frozen or a
+    /// machine sleeps, and the wall clock may be set back.
+    pub fn since(&self, moment: Moment) -> SignedDuration {
+        let steady = SignedDuration::try_from(moment.steady.elapsed()).unwrap_or(SignedDuration::MAX);
+        self.now().duration_since(moment.wall).max(steady)
     }
 
     /// Lets `by` pass at once for every clone of this clock.

@@ -36,13 +36,14 @@ use retry::{Attempt, Budget, Decision, Outcome};
 use transport::{Transport, TransportError};
 
 /// Sends requests.
+#[derive(Clone)]
 pub struct Http {
     transport: Arc<dyn Transport>,
     hosts: HostPolicy,
     clock: Clock,
     random: Random,
     timeout: Duration,
-    cooldowns: Cooldowns,
+    cooldowns: Arc<Cooldowns>,
 }
 
 /// One request to a service.
@@ -72,6 +73,8 @@ pub enum Service {
     PowerBi,
     /// The Fabric REST API.
     Fabric,
+    /// Key Vault.
+    KeyVault,
     /// A webhook. Its path and query are as secret as a password: they are in no error and no log.
     Webhook,
 }
@@ -102,16 +105,16 @@ impl Sent {
 }
 
 /// What counts as the answer that was asked for.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy)]
 enum Wanted {
     Success,
-    Redirect,
+    Status(fn(&StatusCode) -> bool),
 }
 
 impl Http {
     /// A seam over `transport`. `timeout` bounds one attempt.
     pub fn new(transport: Arc<dyn Transport>, hosts: HostPolicy, clock: Clock, random: Random, timeout: Duration) -> Self {
-        Self { transport, hosts, clock, random, timeout, cooldowns: Cooldowns::default() }
+        Self { transport, hosts, clock, random, timeout, cooldowns: Arc::default() }
     }
 
     /// Sends `call`, again where that is safe, and returns the 2xx answer with [`Sent`] among its extensions.
@@ -119,14 +122,28 @@ impl Http {
         Sending::new(self, call, Wanted::Success).run().await
     }
 
-    /// Sends `call` and returns the 3xx answer, unfollowed; any other answer is an error.
-    pub(crate) async fn send_for_redirect(&self, call: Call<'_>) -> Result<http::Response<Bytes>, HttpError> {
-        Sending::new(self, call, Wanted::Redirect).run().await
+    /// Sends `call` and returns the answer whose status is meant, a redirect unfollowed; any other answer is an error.
+    pub(crate) async fn send_for(
+        &self,
+        call: Call<'_>,
+        meant: fn(&StatusCode) -> bool,
+    ) -> Result<http::Response<Bytes>, HttpError> {
+        Sending::new(self, call, Wanted::Status(meant)).run().await
+    }
+
+    /// The same way out under another policy of hosts.
+    pub(crate) fn with_hosts(&self, hosts: HostPolicy) -> Self {
+        Self { hosts, ..self.clone() }
     }
 
     /// The clock of this seam.
     pub fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// The randomness of this seam.
+    pub(crate) fn random(&self) -> &Random {
+        &self.random
     }
 
     /// Uniform in `0..1`.
@@ -169,28 +186,28 @@ impl<'a> Sending<'a> {
             return Err(self.fail(Failure::ForbiddenHost));
         }
         loop {
-            let token = match self.prepare().await {
-                Ok(token) => token,
+            let signature = match self.prepare().await {
+                Ok(signature) => signature,
                 Err(failure) => return Err(self.fail(failure)),
             };
-            let failure = match self.attempt(token.as_ref()).await {
+            let failure = match self.attempt(signature.as_ref()).await {
                 Ok(response) => return Ok(response),
                 Err(failure) => failure,
             };
             match self.decide(&failure) {
                 Decision::GiveUp => return Err(self.fail(failure)),
-                Decision::RefreshSignIn => self.refresh(token.as_ref()).await?,
+                Decision::RefreshSignIn => self.refresh(signature.map(|signature| signature.token).as_ref()).await?,
                 Decision::Retry(wait) => self.wait(wait, failure).await?,
             }
         }
     }
 
     /// Waits out a cool-down, signs in, and looks at the clock last: what follows is the request itself.
-    async fn prepare(&self) -> Result<Option<Secret>, Failure> {
+    async fn prepare(&self) -> Result<Option<Signature>, Failure> {
         let token = loop {
             self.hold().await?;
             let token = match self.call.signer {
-                Some(signer) => Some(signer.token().await.map_err(|error| Failure::SignIn(Box::new(error)))?),
+                Some(signer) => Some(sign(signer).await.map_err(|error| Failure::SignIn(Box::new(error)))?),
                 None => None,
             };
             // Signing in takes time: another request may have been told to wait meanwhile.
@@ -222,10 +239,13 @@ impl<'a> Sending<'a> {
         Ok(())
     }
 
-    async fn attempt(&mut self, token: Option<&Secret>) -> Result<http::Response<Bytes>, Failure> {
+    async fn attempt(&mut self, signature: Option<&Signature>) -> Result<http::Response<Bytes>, Failure> {
         let mut request = self.call.request.clone();
-        if let Some(token) = token {
-            request.headers_mut().insert(header::AUTHORIZATION, bearer(token)?);
+        if let Some(Signature { token, beside }) = signature {
+            request.headers_mut().insert(header::AUTHORIZATION, header_value(&format!("Bearer {}", token.reveal()))?);
+            for (name, value) in beside {
+                request.headers_mut().insert(name, header_value(value.reveal())?);
+            }
         }
         self.attempts += 1;
         let sent_at = self.http.clock.now();
@@ -256,7 +276,7 @@ impl<'a> Sending<'a> {
         let page = ServiceProblem::page_instead_of_data(response.headers(), response.body());
         let is_wanted = match self.wanted {
             Wanted::Success => status.is_success() && page.is_none(),
-            Wanted::Redirect => status.is_redirection(),
+            Wanted::Status(meant) => meant(&status),
         };
         if is_wanted {
             response.extensions_mut().insert(Sent { attempts: self.attempts, earlier_may_land: self.earlier_may_land });
@@ -322,7 +342,7 @@ impl<'a> Sending<'a> {
 
 fn shown_path(service: Service, uri: &http::Uri) -> &str {
     match service {
-        Service::Databricks | Service::Entra | Service::PowerBi | Service::Fabric => uri.path(),
+        Service::Databricks | Service::Entra | Service::PowerBi | Service::Fabric | Service::KeyVault => uri.path(),
         Service::Webhook => "",
     }
 }
@@ -372,8 +392,18 @@ fn asks_to_slow_down(problem: &ServiceProblem) -> bool {
         && problem.message.as_deref().is_some_and(|message| message.to_ascii_lowercase().contains("temporarily throttled"))
 }
 
-fn bearer(token: &Secret) -> Result<HeaderValue, Failure> {
-    let mut value = HeaderValue::try_from(format!("Bearer {}", token.reveal())).map_err(|_| {
+/// What shows a service who asks.
+struct Signature {
+    token: Secret,
+    beside: Vec<(header::HeaderName, Secret)>,
+}
+
+async fn sign(signer: &Signer) -> Result<Signature, crate::error::Error> {
+    Ok(Signature { token: signer.token().await?, beside: signer.headers().await? })
+}
+
+fn header_value(secret: &str) -> Result<HeaderValue, Failure> {
+    let mut value = HeaderValue::try_from(secret).map_err(|_| {
         let error = crate::error::Error::failed("unusable-token", "the token holds characters that no header can carry")
             .hint("check the secret that the identity refers to for line breaks or stray characters");
         Failure::SignIn(Box::new(error))

@@ -11,9 +11,13 @@ use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, RetryConfig};
 
 use crate::aws::Aws;
+use crate::azure::{self, Azure};
 use crate::clock::Clock;
 use crate::config::env_vars::Environment;
-use crate::config::{Config, ConfigProblem, ConfigSource, ObjectPlace, StateLocation, StoreLocation, VaultSecret};
+use crate::config::hosts::Cloud;
+use crate::config::{
+    Config, ConfigProblem, ConfigSource, Endpoints, KeyVaultName, ObjectPlace, StateLocation, StoreLocation, VaultSecret,
+};
 use crate::error::{Error, Problem};
 use crate::http::transport::Transport;
 use crate::ids::RunnerId;
@@ -21,6 +25,7 @@ use crate::journal::lock::FileLock;
 use crate::journal::{JournalError, place};
 use crate::secret::Secret;
 use crate::stores::file::FileStore;
+use crate::stores::key_vault::KeyVaultStore;
 use crate::stores::secrets_manager::SecretsManagerStore;
 use crate::stores::{SecretStore, StoreError, disk};
 
@@ -65,9 +70,11 @@ pub enum Lock {
     None,
 }
 
-/// This machine's disk, and AWS.
+/// This machine's disk, AWS and Azure.
 pub struct Places {
     aws: Arc<Aws>,
+    /// `None` while that access itself is made: its own sign-in keeps nothing there.
+    azure: Option<Azure>,
     /// Bounds one request, and what is done about it when it fails.
     timeout: Duration,
 }
@@ -75,27 +82,42 @@ pub struct Places {
 impl Places {
     /// The places of `config`; nothing is read or sent yet.
     pub fn new(config: &Config, environment: &Environment, transport: &Arc<dyn Transport>, clock: &Clock) -> Result<Self, Error> {
-        Self::reaching(config.state.request_timeout, environment, transport, clock)
+        let timing = (config.state.request_timeout, config.state.skew);
+        Self::reaching(&config.endpoints, timing, environment, transport, clock)
     }
 
     fn reaching(
-        timeout: Duration,
+        endpoints: &Endpoints,
+        (timeout, skew): (Duration, Duration),
         environment: &Environment,
         transport: &Arc<dyn Transport>,
         clock: &Clock,
     ) -> Result<Self, Error> {
-        let aws = Aws::new(environment.clone(), Arc::clone(transport), clock.clone(), timeout)?;
-        Ok(Self { aws: Arc::new(aws), timeout })
+        let aws = Arc::new(Aws::new(environment.clone(), Arc::clone(transport), clock.clone(), timeout)?);
+        let storage = Arc::new(Self { aws: Arc::clone(&aws), azure: None, timeout });
+        let azure = Azure::new(azure::Parts { endpoints, environment, transport, clock, skew, timeout, storage })?;
+        Ok(Self { aws, azure: Some(azure), timeout })
+    }
+
+    fn azure(&self) -> Result<&Azure, Error> {
+        self.azure.as_ref().ok_or_else(|| {
+            Error::usage("sign-in-circle", "what signs in to Azure is kept at Azure, where it takes that very sign-in to read it")
+                .hint("keep it elsewhere, or use a managed identity")
+        })
+    }
+
+    fn key_vault(&self, name: &KeyVaultName) -> Result<KeyVaultStore, Error> {
+        Ok(KeyVaultStore::new(self.azure()?.vault(&name.vault), name.clone(), self.timeout))
     }
 
     /// The bytes of one object.
     async fn document(&self, place: &ObjectPlace) -> Result<Vec<u8>, Error> {
         let store = self.bucket(place).await?;
-        let unreadable = |error: object_store::Error| match error {
-            object_store::Error::NotFound { .. } => {
-                Error::usage("config-not-found", format!("there is no config at `{place}`")).hint("check the address")
+        let unreadable = |error: object_store::Error| {
+            if matches!(error, object_store::Error::NotFound { .. }) {
+                return Error::usage("config-not-found", format!("there is no config at `{place}`")).hint("check the address");
             }
-            error => Error::from(JournalError::Unavailable(error)),
+            Error::from(JournalError::Unavailable(error))
         };
         let found = store.get(&ObjectPath::from(place.path())).await.map_err(unreadable)?;
         Ok(found.bytes().await.map_err(unreadable)?.to_vec())
@@ -118,7 +140,9 @@ impl Places {
             ObjectPlace::S3 { bucket, .. } => {
                 Ok(Arc::new(self.aws.bucket(bucket).await?.with_retry(retry).build().map_err(unusable)?))
             }
-            ObjectPlace::AzureBlob { .. } => Err(Error::usage("not-available-yet", "Blob storage is not available yet")),
+            ObjectPlace::AzureBlob { account, container, .. } => {
+                Ok(Arc::new(self.azure()?.container(account, container).with_retry(retry).build().map_err(unusable)?))
+            }
         }
     }
 }
@@ -153,7 +177,7 @@ impl Storage for Places {
         match location {
             StoreLocation::File(path) => Ok(Arc::new(FileStore::new(path))),
             StoreLocation::SecretsManager(name) => Ok(Arc::new(SecretsManagerStore::new(Arc::clone(&self.aws), name.clone()))),
-            StoreLocation::KeyVault(_) => Err(Error::usage("not-available-yet", "Key Vault is not available yet")),
+            StoreLocation::KeyVault(name) => Ok(Arc::new(self.key_vault(name)?)),
             StoreLocation::DatabricksScope { .. } => Err(Error::usage(
                 "store-copies-only",
                 format!("`{location}` can't be a store: Databricks does not give values back"),
@@ -163,16 +187,16 @@ impl Storage for Places {
     }
 
     async fn secret(&self, secret: &VaultSecret) -> Result<Secret, Error> {
-        match secret {
+        let value = match secret {
             VaultSecret::SecretsManager { name, key } => {
-                let store = SecretsManagerStore::new(Arc::clone(&self.aws), name.clone());
-                store.text(key.as_deref()).await?.ok_or_else(|| {
-                    Error::failed("secret-missing", format!("`{secret}` does not exist or has no value"))
-                        .hint("check the name, the region and the key, and that the secret has a current value in text")
-                })
+                SecretsManagerStore::new(Arc::clone(&self.aws), name.clone()).text(key.as_deref()).await?
             }
-            VaultSecret::KeyVault { .. } => Err(Error::usage("not-available-yet", "Key Vault is not available yet")),
-        }
+            VaultSecret::KeyVault { name, version } => self.key_vault(name)?.text(version.as_deref()).await?,
+        };
+        value.ok_or_else(|| {
+            Error::failed("secret-missing", format!("`{secret}` does not exist or has no value"))
+                .hint("check every part of its name, and that it has a value in text")
+        })
     }
 
     fn check_state(&self, location: &StateLocation) -> Result<(), Error> {
@@ -205,7 +229,9 @@ pub async fn load_config(
     let Some(place) = source.object(environment).map_err(|problem| vec![problem])? else {
         return Config::load(source, environment, current_dir);
     };
-    let document = match Places::reaching(DOCUMENT_TIMEOUT, environment, transport, clock) {
+    // The document that names the cloud is not at hand yet.
+    let endpoints = Endpoints::of(Cloud::of_authority(environment.get(AUTHORITY_HOST)));
+    let document = match Places::reaching(&endpoints, (DOCUMENT_TIMEOUT, DOCUMENT_SKEW), environment, transport, clock) {
         Ok(places) => places.document(&place).await,
         Err(error) => Err(error),
     };
@@ -217,6 +243,10 @@ pub async fn load_config(
     Config::of_document(&file, document, environment, current_dir)
 }
 
+/// Names the Azure cloud where no config does.
+const AUTHORITY_HOST: &str = "AZURE_AUTHORITY_HOST";
+/// By how much clocks may differ before the config says so.
+const DOCUMENT_SKEW: Duration = Duration::from_secs(120);
 /// After which the document is given up.
 const DOCUMENT_TIMEOUT: Duration = Duration::from_secs(20);
 /// Tries beyond the first of a request to an object store.

@@ -11,6 +11,7 @@ pub mod databricks_scope;
 pub(crate) mod disk;
 mod error;
 pub mod file;
+pub mod key_vault;
 pub mod memory;
 pub mod secrets_manager;
 #[cfg(test)]

@@ -68,6 +68,7 @@ impl Bench {
             clock: self.clock.clone(),
             random: Random::system(),
             environment,
+            sign_ins: None,
             runner: RunnerId::new(format!("service-{}", Random::system().nonce())),
             decide: lakekey_core::rotation::next::next,
         };

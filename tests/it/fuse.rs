@@ -224,6 +224,7 @@ impl Bench {
             clock,
             random: Random::system(),
             environment,
+            sign_ins: None,
             runner: RunnerId::new(runner),
             decide: next,
         };

@@ -8,6 +8,7 @@ mod api;
 mod arrange;
 mod belt;
 mod budget;
+mod clouds;
 mod config;
 mod conformance;
 mod connections;

@@ -98,6 +98,7 @@ impl Session {
             clock: self.clock.clone(),
             random: self.random.clone(),
             environment: self.environment.clone(),
+            sign_ins: None,
             runner: runner::id(&self.environment, &self.random),
             decide: next,
         })

@@ -51,10 +51,8 @@ fn meant(code: &str, status: StatusCode) -> StatusCode {
 
 /// The transport's own word is among the causes; where there is none, the credentials could not be had.
 fn not_sent<E>(error: &SdkError<E, HttpResponse>) -> Failure {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = match error {
-        SdkError::DispatchFailure(failure) => failure.as_connector_error().map(|error| error as _),
-        _ => None,
-    };
+    let dispatch = if let SdkError::DispatchFailure(failure) = error { failure.as_connector_error() } else { None };
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = dispatch.map(|error| error as _);
     while let Some(found) = cause {
         match found.downcast_ref::<NotCarried>() {
             Some(NotCarried::ForbiddenHost(_)) => return Failure::ForbiddenHost,

@@ -1,6 +1,6 @@
-//! Entra: tokens by client secret, and finding the tenant of a Databricks workspace.
+//! Entra: tokens for applications, and finding the tenant of a Databricks workspace.
 
-use http::{Method, header};
+use http::{Method, StatusCode, header};
 use url::Url;
 
 use crate::clients::oauth::{self, TokenAnswer};
@@ -13,38 +13,65 @@ use crate::secret::Secret;
 /// The scope of Databricks tokens, the same application in every cloud.
 pub const DATABRICKS_SCOPE: &str = "2ff814a6-3304-4ab8-85cb-cd0e6f879c1d/.default";
 
+/// The public client that people sign in through unless the config names another: that of the Azure CLI, which Entra knows
+/// in every tenant and lets return to any port of loopback.
+pub const PUBLIC_CLIENT_ID: &str = "04b07795-8ddb-461a-bbee-02f9e1bf7b46";
+
+/// Whose people may sign in where no tenant is named: anybody with a work account.
+pub const ANY_TENANT: &str = "organizations";
+
 /// The sign-in hosts of Entra, of which a workspace may name one.
 const AUTHORITIES: [&str; 3] = ["login.microsoftonline.com", "login.microsoftonline.us", "login.chinacloudapi.cn"];
 
-/// An application that signs in.
+/// Who asks for a token.
 #[derive(Clone, Copy)]
 pub(crate) struct Client<'a> {
     /// GUID or domain.
     pub(crate) tenant: &'a str,
     pub(crate) client_id: &'a str,
-    pub(crate) secret: &'a Secret,
+    pub(crate) grant: Grant<'a>,
 }
 
-/// `POST {entra}/{tenant}/oauth2/v2.0/token` with `grant_type=client_credentials`; life in seconds.
+/// What shows that it may have one.
+#[derive(Clone, Copy)]
+pub(crate) enum Grant<'a> {
+    /// The application's secret.
+    Secret(&'a Secret),
+    /// A JWT signed with the key of its certificate.
+    Assertion(&'a Secret),
+}
+
+/// The token endpoint of a tenant.
+pub(crate) fn token_address(entra: &Url, tenant: &str) -> String {
+    address(entra, tenant, "token")
+}
+
+/// An OAuth 2.0 endpoint of a tenant, by its last word: `authorize`, `devicecode`, `token`.
+pub(crate) fn address(entra: &Url, tenant: &str, word: &str) -> String {
+    let tenant = super::databricks::segment(tenant);
+    format!("{}/{tenant}/oauth2/v2.0/{word}", entra.as_str().trim_end_matches('/'))
+}
+
+/// `POST {entra}/{tenant}/oauth2/v2.0/token`; life in seconds.
 pub(crate) async fn token(http: &Http, entra: &Url, client: Client<'_>, scope: &str) -> Result<TokenAnswer, HttpError> {
-    let tenant = super::databricks::segment(client.tenant);
-    let url = format!("{}/{tenant}/oauth2/v2.0/token", entra.as_str().trim_end_matches('/'));
-    let fields = [
-        ("grant_type", "client_credentials"),
-        ("client_id", client.client_id),
-        ("client_secret", client.secret.reveal()),
-        ("scope", scope),
-    ];
-    oauth::token(http, Service::Entra, "get a token from Entra", json::form(&url, &fields)).await
+    const JWT: (&str, &str) = ("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+    let mut fields = vec![("grant_type", "client_credentials"), ("client_id", client.client_id)];
+    match client.grant {
+        Grant::Secret(secret) => fields.push(("client_secret", secret.reveal())),
+        Grant::Assertion(jwt) => fields.extend([JWT, ("client_assertion", jwt.reveal())]),
+    }
+    fields.push(("scope", scope));
+    let request = json::form(&token_address(entra, client.tenant), &fields);
+    oauth::token(http, Service::Entra, "get a token from Entra", request).await
 }
 
 /// The tenant of a workspace: `GET {workspace}/aad/auth` answers with a redirect to `{entra}/{tenant}/oauth2/authorize`,
-/// which is read and not followed.
+/// which is read and not followed. Where it does not, an unsigned call is refused with a challenge that names it.
 pub(crate) async fn tenant_of(http: &Http, workspace: &Workspace, entra: &Url) -> Result<String, Error> {
-    let call = Call {
+    let call = |path: &str| Call {
         service: Service::Databricks,
         what: "find the tenant of the workspace",
-        request: json::request(Method::GET, &format!("{}/aad/auth", workspace.base())),
+        request: json::request(Method::GET, &format!("{}{path}", workspace.base())),
         signer: None,
         effect: Effect::Repeatable,
         not_after: None,
@@ -53,16 +80,34 @@ pub(crate) async fn tenant_of(http: &Http, workspace: &Workspace, entra: &Url) -
         Error::failed("no-tenant", format!("`{}` does not name its tenant: {reason}", workspace.host()))
             .hint("give the identity a `tenant_id`")
     };
-    let answer = match http.send_for_redirect(call).await {
-        Ok(answer) => answer,
-        // A workspace outside Azure knows no such page.
-        Err(error) if error.status().is_some_and(|status| !retry::is_transient(status)) => {
-            return Err(unnamed("it answers without pointing to a sign-in page").caused_by(error));
+    let error = match http.send_for(call("/aad/auth"), StatusCode::is_redirection).await {
+        Ok(answer) => {
+            let location = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
+            return tenant_in(location.unwrap_or_default(), entra).map_err(unnamed);
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => error,
     };
-    let location = answer.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
-    tenant_in(location.unwrap_or_default(), entra).map_err(unnamed)
+    if error.status().is_none_or(retry::is_transient) {
+        return Err(error.into());
+    }
+    let challenged = http.send_for(call("/api/2.0/preview/scim/v2/Me"), |status| *status == StatusCode::UNAUTHORIZED).await;
+    let named = challenged.ok().and_then(|answer| {
+        let challenge = answer.headers().get(header::WWW_AUTHENTICATE)?.to_str().ok()?;
+        authorization_in(challenge).map(str::to_owned)
+    });
+    match named {
+        Some(address) => tenant_in(&address, entra).map_err(unnamed),
+        None => Err(unnamed("it answers without pointing to a sign-in page").caused_by(error)),
+    }
+}
+
+/// The address in `Bearer authorization_uri="…"`, or `authorization="…"` as some services spell it.
+fn authorization_in(challenge: &str) -> Option<&str> {
+    let bearer = challenge.trim_start().strip_prefix("Bearer ")?;
+    bearer.split(',').find_map(|part| {
+        let (name, value) = part.trim().split_once('=')?;
+        matches!(name, "authorization_uri" | "authorization").then(|| value.trim_matches('"'))
+    })
 }
 
 fn tenant_in(location: &str, entra: &Url) -> Result<String, &'static str> {

@@ -124,10 +124,11 @@ impl KeyVault {
     /// Every version of `name`, oldest first; none if there is no such secret.
     pub async fn versions(&self, name: &str) -> Result<Vec<VersionInfo>, HttpError> {
         const WHAT: &str = "list the versions of the secret in Key Vault";
-        let listed = page::collect(WHAT, &self.target(name), async |next: Option<String>| {
+        let target = self.target(name);
+        let listed = page::collect(WHAT, &target, async |next: Option<String>| {
             let url = next.unwrap_or_else(|| self.url(&format!("secrets/{name}/versions")));
             let answer = self.send(WHAT, json::request(Method::GET, &url), Effect::Repeatable).await?;
-            let wire: VersionsWire = json::read(WHAT, &self.target(name), &answer)?;
+            let wire: VersionsWire = json::read(WHAT, &target, &answer)?;
             Ok((wire.value.into_iter().map(VersionWire::info).collect(), wire.next_link))
         });
         match listed.await {

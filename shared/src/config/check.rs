@@ -91,35 +91,36 @@ impl Checker<'_> {
     }
 
     fn endpoints(&mut self, cloud: Cloud, part: Option<&EndpointsPart>, place: Place<'_>) -> Option<Endpoints> {
+        let mut endpoints = Endpoints::of(cloud);
         let hosts = cloud.hosts();
         let override_of = |pick: fn(&EndpointsPart) -> Option<&String>| part.and_then(pick).map(String::as_str);
+        let mut whole = true;
         if let Some(text) = override_of(|part| part.arm.as_ref()) {
             self.address(text, place.key("arm"));
         }
-        let mut service = |key: &str, text: Option<&str>, suffix: &'static str| match text {
-            Some(text) => self.address(text, place.key(key)).map(ServiceAddress::Override),
-            None => Some(ServiceAddress::Suffix(suffix)),
-        };
-        let keyvault = service("keyvault", override_of(|part| part.keyvault.as_ref()), hosts.keyvault);
-        let blob = service("blob", override_of(|part| part.blob.as_ref()), hosts.blob);
-        let queue = service("queue", override_of(|part| part.queue.as_ref()), hosts.queue);
-        let mut address = |key: &str, text: Option<&str>, built_in: &str| match text {
-            Some(text) => self.address(text, place.key(key)),
-            None => Url::parse(&format!("https://{built_in}")).ok(),
-        };
-        let entra = address("entra", override_of(|part| part.entra.as_ref()), hosts.entra);
-        let powerbi = address("powerbi", override_of(|part| part.powerbi.as_ref()), hosts.powerbi);
-        let fabric = address("fabric", override_of(|part| part.fabric.as_ref()), hosts.fabric);
-        Some(Endpoints {
-            entra: entra?,
-            powerbi: powerbi?,
-            fabric: fabric?,
-            keyvault: keyvault?,
-            blob: blob?,
-            queue: queue?,
-            powerbi_scope: hosts.powerbi_scope.to_owned(),
-            fabric_scope: hosts.fabric_scope.to_owned(),
-        })
+        for (key, text, url) in [
+            ("entra", override_of(|part| part.entra.as_ref()), &mut endpoints.entra),
+            ("powerbi", override_of(|part| part.powerbi.as_ref()), &mut endpoints.powerbi),
+            ("fabric", override_of(|part| part.fabric.as_ref()), &mut endpoints.fabric),
+        ] {
+            match text.map(|text| self.address(text, place.key(key))) {
+                Some(Some(given)) => *url = given,
+                Some(None) => whole = false,
+                None => {}
+            }
+        }
+        for (key, text, suffix, service) in [
+            ("keyvault", override_of(|part| part.keyvault.as_ref()), hosts.keyvault, &mut endpoints.keyvault),
+            ("blob", override_of(|part| part.blob.as_ref()), hosts.blob, &mut endpoints.blob),
+            ("queue", override_of(|part| part.queue.as_ref()), hosts.queue, &mut endpoints.queue),
+        ] {
+            match text.map(|text| self.address_below(text, Some(suffix), place.key(key))) {
+                Some(Some(given)) => *service = ServiceAddress::Override(given),
+                Some(None) => whole = false,
+                None => {}
+            }
+        }
+        whole.then_some(endpoints)
     }
 
     fn state(&mut self, part: Option<&StatePart>, place: Place<'_>) -> Option<StateConfig> {
@@ -270,13 +271,21 @@ impl Checker<'_> {
     }
 
     fn address(&mut self, text: &str, place: Place<'_>) -> Option<Url> {
+        self.address_below(text, None, place)
+    }
+
+    /// The same, where hosts below `suffix` are built in besides.
+    fn address_below(&mut self, text: &str, suffix: Option<&str>, place: Place<'_>) -> Option<Url> {
         let url = Url::parse(text).ok().filter(|url| url.has_host() && url.query().is_none() && url.fragment().is_none());
         let Some(mut url) = url else {
             let message = format!("{} is not an address", shown(text));
             self.problem(place.at(), "bad-address", message, "write `https://HOST`, without `?` and `#`");
             return None;
         };
-        self.allowed(&url, place);
+        let below = |host: &str| suffix.is_some_and(|suffix| host.strip_suffix(suffix).is_some_and(|rest| rest.ends_with('.')));
+        if url.scheme() != "https" || !url.host_str().is_some_and(below) {
+            self.allowed(&url, place);
+        }
         let path = url.path().trim_end_matches('/').to_owned();
         url.set_path(&path);
         Some(url)

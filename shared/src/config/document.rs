@@ -128,8 +128,19 @@ pub(super) struct IdentityPart {
     pub(super) client_secret: Option<ReferenceText>,
     /// Entra tenant; for Databricks alone it is found from the workspace.
     pub(super) tenant_id: Option<PlainText>,
+    /// `azure-client-certificate`: the certificate and its private key, PEM.
+    pub(super) client_certificate: Option<ReferenceText>,
+    /// Azure resource id of the workspace, for an Entra identity that is no member of it but has a role on the resource.
+    pub(super) azure_workspace_resource_id: Option<String>,
+    /// `databricks-cli`: a profile of `~/.databrickscfg`, instead of the workspace's address.
+    pub(super) profile: Option<String>,
+    /// `env-oidc`: the variable that holds the token; `DATABRICKS_OIDC_TOKEN` by default.
+    pub(super) oidc_token_env: Option<String>,
+    /// `file-oidc`: the file that holds the token; `DATABRICKS_OIDC_TOKEN_FILEPATH` names it by default.
+    pub(super) oidc_token_filepath: Option<String>,
+    /// `aws-web-identity`: the audience asked for; the token endpoint of the workspace by default.
+    pub(super) token_audience: Option<String>,
     /// Instead of `auth`: signs in as a credential that lakekey keeps.
-    #[expect(dead_code, reason = "`unavailable.rs` refuses it")]
     pub(super) credential: Option<String>,
 }
 

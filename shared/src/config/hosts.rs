@@ -4,7 +4,11 @@
 
 use std::net::IpAddr;
 
-use url::{Host, Url};
+use url::{Host, Origin, Url};
+
+use super::env_vars::ALLOWED_HOSTS;
+use super::model::{Endpoints, ServiceAddress};
+use crate::error::Error;
 
 /// The clouds whose built-in addresses lakekey knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
@@ -30,9 +34,37 @@ pub(super) struct CloudHosts {
     pub(super) queue: &'static str,
     pub(super) powerbi_scope: &'static str,
     pub(super) fabric_scope: &'static str,
+    pub(super) arm_scope: &'static str,
+    pub(super) keyvault_scope: &'static str,
+}
+
+impl Endpoints {
+    /// The built-in addresses of a cloud.
+    pub fn of(cloud: Cloud) -> Self {
+        let hosts = cloud.hosts();
+        let address = |host: &str| Url::parse(&format!("https://{host}")).expect("the built-in hosts are hosts");
+        Self {
+            entra: address(hosts.entra),
+            powerbi: address(hosts.powerbi),
+            fabric: address(hosts.fabric),
+            keyvault: ServiceAddress::Suffix(hosts.keyvault),
+            blob: ServiceAddress::Suffix(hosts.blob),
+            queue: ServiceAddress::Suffix(hosts.queue),
+            powerbi_scope: hosts.powerbi_scope.to_owned(),
+            fabric_scope: hosts.fabric_scope.to_owned(),
+            arm_scope: hosts.arm_scope.to_owned(),
+            keyvault_scope: hosts.keyvault_scope.to_owned(),
+        }
+    }
 }
 
 impl Cloud {
+    /// The cloud of an Entra authority, as `AZURE_AUTHORITY_HOST` names it for every Azure program.
+    pub fn of_authority(authority: Option<&str>) -> Self {
+        let is_of = |cloud: &Self| authority.is_some_and(|authority| authority.contains(cloud.hosts().entra));
+        [Self::Usgov, Self::China].into_iter().find(is_of).unwrap_or(Self::Public)
+    }
+
     /// Fabric outside the public cloud follows the naming of its siblings and is untested: `endpoints.fabric` overrides it.
     pub(super) fn hosts(self) -> &'static CloudHosts {
         match self {
@@ -46,6 +78,8 @@ impl Cloud {
                 queue: "queue.core.windows.net",
                 powerbi_scope: "https://analysis.windows.net/powerbi/api/.default",
                 fabric_scope: "https://api.fabric.microsoft.com/.default",
+                arm_scope: "https://management.core.windows.net//.default",
+                keyvault_scope: "https://vault.azure.net/.default",
             },
             Self::Usgov => &CloudHosts {
                 entra: "login.microsoftonline.us",
@@ -57,6 +91,8 @@ impl Cloud {
                 queue: "queue.core.usgovcloudapi.net",
                 powerbi_scope: "https://analysis.usgovcloudapi.net/powerbi/api/.default",
                 fabric_scope: "https://api.fabric.microsoft.us/.default",
+                arm_scope: "https://management.core.usgovcloudapi.net//.default",
+                keyvault_scope: "https://vault.usgovcloudapi.net/.default",
             },
             Self::China => &CloudHosts {
                 entra: "login.chinacloudapi.cn",
@@ -68,6 +104,8 @@ impl Cloud {
                 queue: "queue.core.chinacloudapi.cn",
                 powerbi_scope: "https://analysis.chinacloudapi.cn/powerbi/api/.default",
                 fabric_scope: "https://api.fabric.azure.cn/.default",
+                arm_scope: "https://management.core.chinacloudapi.cn//.default",
+                keyvault_scope: "https://vault.azure.cn/.default",
             },
         }
     }
@@ -91,6 +129,8 @@ const AWS: [&str; 3] = ["amazonaws.com", "amazonaws.com.cn", "api.aws"];
 #[derive(Clone, Debug)]
 pub struct HostPolicy {
     allowed: Vec<Pattern>,
+    /// Where the platform hands out tokens of its managed identity; a link-local address speaks no TLS.
+    platform: Option<Origin>,
 }
 
 /// One allowed host, or every host below a suffix. Without a port the scheme's own is meant.
@@ -143,14 +183,29 @@ impl HostPolicy {
     }
 
     /// The policy of what keeps values and state at Azure: sign-in, Key Vault, Blob and Queue storage.
-    pub fn azure_places(cloud: Cloud, extra_hosts: Option<&str>) -> Result<Self, String> {
-        let hosts = cloud.hosts();
-        Self::of([(hosts.entra, false), (hosts.keyvault, true), (hosts.blob, true), (hosts.queue, true)].into_iter(), extra_hosts)
+    pub fn azure_places(endpoints: &Endpoints, extra_hosts: Option<&str>) -> Result<Self, String> {
+        let mut policy = Self::of(std::iter::empty(), extra_hosts)?;
+        policy.allowed.extend(Pattern::at(&endpoints.entra));
+        for service in [&endpoints.keyvault, &endpoints.blob, &endpoints.queue] {
+            match service {
+                ServiceAddress::Suffix(suffix) => {
+                    policy.allowed.push(Pattern { host: (*suffix).to_owned(), below: true, port: None });
+                }
+                ServiceAddress::Override(url) => policy.allowed.extend(Pattern::at(url)),
+            }
+        }
+        Ok(policy)
     }
 
     /// The policy of AWS.
     pub fn aws(extra_hosts: Option<&str>) -> Result<Self, String> {
         Self::of(AWS.into_iter().map(|suffix| (suffix, true)), extra_hosts)
+    }
+
+    /// The error about an entry of `LAKEKEY_ALLOWED_HOSTS` that is none.
+    pub(crate) fn unreadable(entry: String) -> Error {
+        Error::usage("bad-allowed-hosts", format!("`{entry}` in {ALLOWED_HOSTS} is not a host"))
+            .hint("write `host`, `host:port` or `*.suffix`, separated by commas")
     }
 
     fn of(built_in: impl Iterator<Item = (&'static str, bool)>, extra_hosts: Option<&str>) -> Result<Self, String> {
@@ -159,13 +214,18 @@ impl HostPolicy {
         for entry in extra_hosts.unwrap_or_default().split([',', ' ', '\t', '\n', '\r']).filter(|entry| !entry.is_empty()) {
             allowed.push(Pattern::parse(entry).ok_or_else(|| entry.to_owned())?);
         }
-        Ok(Self { allowed })
+        Ok(Self { allowed, platform: None })
     }
 
     /// A policy that allows the host of this URL alone: for what carries no credential and goes where a secret says.
     pub fn only(url: &Url) -> Self {
-        let pattern = |host: Host<&str>| Pattern { host: host.to_string(), below: false, port: url.port() };
-        Self { allowed: url.host().map(pattern).into_iter().collect() }
+        Self { allowed: Pattern::at(url).into_iter().collect(), platform: None }
+    }
+
+    /// A policy that allows this one address of the platform, by http too: it comes from the environment or is Azure's own,
+    /// never from the config, and is sent nothing but the platform's own header.
+    pub(crate) fn platform(url: &Url) -> Self {
+        Self { allowed: Vec::new(), platform: Some(url.origin()) }
     }
 
     /// Whether credentials may be sent to this URL.
@@ -174,6 +234,9 @@ impl HostPolicy {
             return Err(ForbiddenHost::UserInfo);
         }
         let host = url.host().ok_or(ForbiddenHost::NoHost)?;
+        if self.platform.as_ref() == Some(&url.origin()) {
+            return Ok(());
+        }
         if is_loopback(&host) && matches!(url.scheme(), "http" | "https") {
             return Ok(());
         }
@@ -191,6 +254,11 @@ impl HostPolicy {
 }
 
 impl Pattern {
+    /// The host of one address.
+    fn at(url: &Url) -> Option<Self> {
+        url.host().map(|host| Self { host: host.to_string(), below: false, port: url.port() })
+    }
+
     fn parse(entry: &str) -> Option<Self> {
         let (below, rest) = entry.strip_prefix("*.").map_or((false, entry), |rest| (true, rest));
         if rest.contains(['*', '/', '@', '?', '#', '\\']) || rest.ends_with('.') || rest.starts_with('.') {

@@ -89,6 +89,10 @@ pub struct Endpoints {
     pub powerbi_scope: String,
     /// The scope for Fabric tokens, ending in `/.default`.
     pub fabric_scope: String,
+    /// The scope for tokens of Azure Resource Manager; its resource ends in a slash of its own.
+    pub arm_scope: String,
+    /// The scope for Key Vault tokens.
+    pub keyvault_scope: String,
 }
 
 /// Where a service is that has an address for each vault or account.
@@ -150,17 +154,67 @@ pub struct Identity {
     pub name: IdentityName,
     /// How it signs in.
     pub auth: Auth,
+    /// The Azure resource id of the workspace, for an Entra identity that is no member of it but has a role on the resource.
+    pub workspace_resource: Option<String>,
 }
 
 /// How an identity signs in; names are those of Databricks unified authentication.
 #[derive(Clone, Debug)]
 pub enum Auth {
-    /// `pat`: a personal access token, for Databricks only.
+    /// `pat`: a personal access token.
     Pat { token: Reference },
-    /// `oauth-m2m`: a Databricks service principal with an OAuth secret, for Databricks only.
+    /// `oauth-m2m`: a Databricks service principal with an OAuth secret.
     OauthM2m { client_id: PlainOrReference, client_secret: Reference },
-    /// `azure-client-secret`: an Entra application, for Databricks, Power BI and Fabric.
-    AzureClientSecret { tenant_id: Option<PlainOrReference>, client_id: PlainOrReference, client_secret: Reference },
+    /// `credential: NAME`: the service principal of a credential that lakekey keeps, with the secret that is current.
+    Credential { name: CredentialName },
+    /// `external-browser`: a person at Databricks.
+    ExternalBrowser { client_id: Option<PlainOrReference> },
+    /// `databricks-cli`: whoever signed in with the Databricks CLI.
+    DatabricksCli { profile: Option<String> },
+    /// `env-oidc`, `file-oidc`, `aws-web-identity`: a token of somebody else, exchanged at Databricks. Without a client id
+    /// the account's policy says who that is.
+    Federation { client_id: Option<PlainOrReference>, from: OidcToken },
+    /// `azure-client-secret`, `azure-client-certificate`: an Entra application.
+    AzureApplication { tenant_id: Option<PlainOrReference>, client_id: PlainOrReference, proof: Proof },
+    /// `azure-browser`, `azure-device-code`: a person in Entra.
+    AzurePerson { tenant_id: Option<PlainOrReference>, client_id: Option<PlainOrReference>, by: AzureSignIn },
+    /// `azure-cli`: whoever signed in with the Azure CLI.
+    AzureCli { tenant_id: Option<PlainOrReference> },
+    /// `azure-msi`: a managed identity; without a client id the system-assigned one, or that of `AZURE_CLIENT_ID`.
+    AzureMsi { client_id: Option<PlainOrReference> },
+    /// `azure-workload-identity`: a Kubernetes service account. What is absent comes from the environment.
+    AzureWorkloadIdentity { tenant_id: Option<PlainOrReference>, client_id: Option<PlainOrReference> },
+    /// `azure-default`: environment, workload identity, managed identity, Azure CLI, whichever comes first.
+    AzureDefault { tenant_id: Option<PlainOrReference>, client_id: Option<PlainOrReference> },
+}
+
+/// How an Entra application proves itself.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    /// A client secret.
+    Secret(Reference),
+    /// A certificate and its private key, PEM.
+    Certificate(Reference),
+}
+
+/// How a person signs in to Entra.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AzureSignIn {
+    /// In a browser on this machine.
+    Browser,
+    /// Anywhere, with a code.
+    DeviceCode,
+}
+
+/// Where the token to exchange comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OidcToken {
+    /// This environment variable; `None` is the one that Databricks' SDKs read.
+    Env(Option<String>),
+    /// This file; `None` is the one that the environment names.
+    File(Option<PathBuf>),
+    /// AWS, for this audience; `None` is the token endpoint that takes it.
+    Aws(Option<String>),
 }
 
 /// A value that is no secret, written out or referred to.

@@ -14,42 +14,15 @@ struct Row {
 
 /// Which values at a path use the feature.
 enum Use {
-    /// Any.
-    Present,
     /// One of these words.
     OneOf(&'static [&'static str]),
-    /// A text that begins so.
-    Begins(&'static str),
 }
 
 const fn row(path: &'static str, used: Use, feature: &'static str) -> Row {
     Row { path, used, feature }
 }
 
-const ROWS: &[Row] = &[
-    row("state", Use::Begins("az:"), "state on Azure Blob storage"),
-    row("state.url", Use::Begins("az:"), "state on Azure Blob storage"),
-    row("state.key", Use::Begins("akv:"), "reading from Key Vault"),
-    row("identities.*.token", Use::Begins("akv:"), "reading from Key Vault"),
-    row("identities.*.client_id", Use::Begins("akv:"), "reading from Key Vault"),
-    row("identities.*.client_secret", Use::Begins("akv:"), "reading from Key Vault"),
-    row("identities.*.tenant_id", Use::Begins("akv:"), "reading from Key Vault"),
-    row("identities.*.credential", Use::Present, "signing in as a credential that lakekey keeps"),
-    row("identities.*.auth", Use::OneOf(&["external-browser", "databricks-oauth"]), "`auth: external-browser`"),
-    row("identities.*.auth", Use::OneOf(&["databricks-cli"]), "`auth: databricks-cli`"),
-    row("identities.*.auth", Use::OneOf(&["azure-client-certificate"]), "`auth: azure-client-certificate`"),
-    row("identities.*.auth", Use::OneOf(&["azure-browser", "azure-oauth"]), "`auth: azure-browser`"),
-    row("identities.*.auth", Use::OneOf(&["azure-device-code"]), "`auth: azure-device-code`"),
-    row("identities.*.auth", Use::OneOf(&["azure-cli"]), "`auth: azure-cli`"),
-    row("identities.*.auth", Use::OneOf(&["azure-msi"]), "`auth: azure-msi`"),
-    row("identities.*.auth", Use::OneOf(&["azure-workload-identity"]), "`auth: azure-workload-identity`"),
-    row("identities.*.auth", Use::OneOf(&["azure-default"]), "`auth: azure-default`"),
-    row("identities.*.auth", Use::OneOf(&["env-oidc"]), "`auth: env-oidc`"),
-    row("identities.*.auth", Use::OneOf(&["file-oidc"]), "`auth: file-oidc`"),
-    row("identities.*.auth", Use::OneOf(&["aws-web-identity"]), "`auth: aws-web-identity`"),
-    row("credentials.*.store", Use::Begins("akv:"), "a store in Key Vault"),
-    row("credentials.*.copies.*", Use::Begins("akv:"), "a copy in Key Vault"),
-];
+const ROWS: &[Row] = &[row("identities.*.auth", Use::OneOf(&["aws-web-identity"]), "`auth: aws-web-identity`")];
 
 /// Notes every use of a feature that is not available.
 pub(super) fn check(document: &Node, problems: &mut Problems) {
@@ -67,9 +40,7 @@ pub(super) fn check(document: &Node, problems: &mut Problems) {
 impl Use {
     fn by(&self, node: &Node) -> bool {
         match self {
-            Self::Present => true,
             Self::OneOf(words) => node.text().is_some_and(|text| words.contains(&text)),
-            Self::Begins(start) => node.text().is_some_and(|text| text.starts_with(start)),
         }
     }
 }

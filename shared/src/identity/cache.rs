@@ -1,13 +1,14 @@
 //! One cached token: fetched once however many ask, renewed ahead of its expiry, judged by the server's clock.
 
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::clock::Clock;
+use crate::clients::oauth::TokenAnswer;
+use crate::clock::{Clock, Moment};
 use crate::error::{Error, ErrorKind, Problem};
 use crate::secret::Secret;
 
@@ -35,11 +36,20 @@ pub(super) struct Life {
     pub(super) issued: Timestamp,
     pub(super) expires: Timestamp,
     pub(super) skew: SignedDuration,
+    /// When that was read off the answer.
+    pub(super) read: Moment,
 }
 
 impl Life {
-    fn left(&self, now: Timestamp) -> SignedDuration {
-        self.expires.duration_since(now.saturating_add(self.skew).unwrap_or(now))
+    /// Time passed by whichever clock says more: a function that was frozen wakes up with an expired token.
+    fn left(&self, clock: &Clock) -> SignedDuration {
+        let left_then = self.expires.duration_since(self.read.wall()).saturating_sub(self.skew);
+        left_then.saturating_sub(clock.since(self.read))
+    }
+
+    /// When it expires, by our clock.
+    pub(super) fn expires_here(&self) -> Timestamp {
+        self.expires.saturating_sub(self.skew).unwrap_or(self.expires)
     }
 
     fn renews_at(&self) -> SignedDuration {
@@ -48,12 +58,12 @@ impl Life {
 }
 
 impl Token {
-    fn is_usable(&self, now: Timestamp) -> bool {
-        self.life.is_none_or(|life| life.left(now) >= LEFT_MIN)
+    fn is_usable(&self, clock: &Clock) -> bool {
+        self.life.is_none_or(|life| life.left(clock) >= LEFT_MIN)
     }
 
-    fn is_due(&self, now: Timestamp) -> bool {
-        self.life.is_some_and(|life| life.left(now) <= life.renews_at())
+    fn is_due(&self, clock: &Clock) -> bool {
+        self.life.is_some_and(|life| life.left(clock) <= life.renews_at())
     }
 }
 
@@ -68,6 +78,8 @@ pub(super) struct Slot {
     flight: tokio::sync::Mutex<()>,
     /// Fetches that have ended: who waited for one takes its outcome instead of starting another.
     landed: AtomicU64,
+    /// Whether anybody asked since the token was fetched: what nobody asks for is not renewed in the background.
+    wanted: AtomicBool,
 }
 
 #[derive(Default)]
@@ -77,19 +89,32 @@ struct Held {
     renew_after: Option<Timestamp>,
 }
 
+/// Who renews a token that is due and still works.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Renewal {
+    /// The first who asks.
+    ByCaller,
+    /// [`Slot::keep`], in the background.
+    ByKeeper,
+}
+
 impl Slot {
     /// The cached token, or a fetched one.
-    pub(super) async fn token(&self, clock: &Clock, fetch: Fetch<'_>) -> Result<Secret, Error> {
+    pub(super) async fn token(&self, clock: &Clock, renewal: Renewal, fetch: Fetch<'_>) -> Result<Token, Error> {
+        self.wanted.store(true, Ordering::Relaxed);
         let landed = self.landed.load(Ordering::Acquire);
-        if let Some((value, due)) = self.usable(clock.now()) {
-            if due && let Ok(_flight) = self.flight.try_lock() {
-                return self.renew(value, clock, fetch).await;
+        if let Some((token, due)) = self.usable(clock) {
+            if due
+                && renewal == Renewal::ByCaller
+                && let Ok(_flight) = self.flight.try_lock()
+            {
+                return self.renew(token, clock, fetch).await;
             }
-            return Ok(value);
+            return Ok(token);
         }
         let _flight = self.flight.lock().await;
-        if let Some((value, _)) = self.usable(clock.now()) {
-            return Ok(value);
+        if let Some((token, _)) = self.usable(clock) {
+            return Ok(token);
         }
         if self.landed.load(Ordering::Acquire) > landed
             && let Some(failure) = self.failure()
@@ -97,6 +122,18 @@ impl Slot {
             return Err(failure);
         }
         self.fetch(clock, fetch).await
+    }
+
+    /// Renews the token if it is due and was asked for since it was fetched. A failure has been logged; whoever asks next
+    /// sees it if it lasts.
+    pub(super) async fn keep(&self, clock: &Clock, fetch: Fetch<'_>) {
+        let wanted = self.wanted.load(Ordering::Relaxed);
+        if let Some((token, true)) = self.usable(clock)
+            && wanted
+            && let Ok(_flight) = self.flight.try_lock()
+        {
+            drop(self.renew(token, clock, fetch).await);
+        }
     }
 
     /// Replaces `rejected`, unless it already was.
@@ -123,14 +160,14 @@ impl Slot {
     }
 
     /// Renews ahead of time; while the present token works, a failure to do so is no failure.
-    async fn renew(&self, present: Secret, clock: &Clock, fetch: Fetch<'_>) -> Result<Secret, Error> {
+    async fn renew(&self, present: Token, clock: &Clock, fetch: Fetch<'_>) -> Result<Token, Error> {
         let error = match tokio::time::timeout(RENEW_TIME_MAX, self.fetch(clock, fetch)).await {
             Ok(Ok(renewed)) => return Ok(renewed),
             Ok(Err(error)) => error,
             Err(_) => Error::failed("timeout", "signing in anew takes too long").hint("try again"),
         };
         self.lock().renew_after = clock.now().checked_add(RENEW_PAUSE).ok();
-        if self.usable(clock.now()).is_none() {
+        if self.usable(clock).is_none() {
             return Err(error);
         }
         tracing::warn!(
@@ -140,9 +177,9 @@ impl Slot {
         Ok(present)
     }
 
-    async fn fetch(&self, clock: &Clock, fetch: Fetch<'_>) -> Result<Secret, Error> {
+    async fn fetch(&self, clock: &Clock, fetch: Fetch<'_>) -> Result<Token, Error> {
         let outcome = fetch.await.and_then(|token| {
-            if token.is_usable(clock.now()) {
+            if token.is_usable(clock) {
                 return Ok(token);
             }
             Err(Error::failed("short-token", "the service issued a token that is good for less than a minute")
@@ -151,9 +188,9 @@ impl Slot {
         let mut held = self.lock();
         let outcome = match outcome {
             Ok(token) => {
-                let value = token.value.clone();
-                *held = Held { token: Some(token), failure: None, renew_after: None };
-                Ok(value)
+                *held = Held { token: Some(token.clone()), failure: None, renew_after: None };
+                self.wanted.store(false, Ordering::Relaxed);
+                Ok(token)
             }
             Err(error) => {
                 held.failure = Some((error.kind(), error.problem().clone()));
@@ -165,11 +202,11 @@ impl Slot {
     }
 
     /// The token that may be handed out now, and whether it is due for renewal.
-    fn usable(&self, now: Timestamp) -> Option<(Secret, bool)> {
+    fn usable(&self, clock: &Clock) -> Option<(Token, bool)> {
         let held = self.lock();
-        let token = held.token.as_ref().filter(|token| token.is_usable(now))?;
-        let due = token.is_due(now) && held.renew_after.is_none_or(|after| now >= after);
-        Some((token.value.clone(), due))
+        let token = held.token.as_ref().filter(|token| token.is_usable(clock))?;
+        let due = token.is_due(clock) && held.renew_after.is_none_or(|after| clock.now() >= after);
+        Some((token.clone(), due))
     }
 
     fn failure(&self) -> Option<Error> {
@@ -183,25 +220,18 @@ impl Slot {
 
 /// Reads a token's life off its answer: `expires_in` from when it was asked for, or the token's own `exp` if that is
 /// sooner, with the `Date` header telling how far the server's clock runs ahead.
-pub(super) fn life(
-    asked: Timestamp,
-    now: Timestamp,
-    date: Option<Timestamp>,
-    expires_in: Option<Duration>,
-    exp: Option<Timestamp>,
-) -> Option<Life> {
-    let skew = date.map_or(SignedDuration::ZERO, |date| {
-        let ahead = date.duration_since(now);
+pub(super) fn life(answer: &TokenAnswer, exp: Option<Timestamp>) -> Option<Life> {
+    let received = answer.received.wall();
+    let skew = answer.date.map_or(SignedDuration::ZERO, |date| {
+        let ahead = date.duration_since(received);
         // The header has whole seconds and the answer took its time: a second or two says nothing.
         if ahead.abs() <= SignedDuration::from_secs(2) { SignedDuration::ZERO } else { ahead }
     });
-    let issued = asked.saturating_add(skew).unwrap_or(asked);
-    let told = expires_in
+    let issued = answer.asked.saturating_add(skew).unwrap_or(answer.asked);
+    let told = answer
+        .expires_in
         .and_then(|life| SignedDuration::try_from(life).ok())
         .map(|life| issued.saturating_add(life).unwrap_or(Timestamp::MAX));
-    let expires = match (told, exp) {
-        (Some(told), Some(exp)) => told.min(exp),
-        (told, exp) => told.or(exp)?,
-    };
-    Some(Life { issued, expires, skew })
+    let expires = [told, answer.expires_at, exp].into_iter().flatten().min()?;
+    Some(Life { issued, expires, skew, read: answer.received })
 }

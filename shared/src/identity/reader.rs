@@ -1,7 +1,6 @@
 //! Reads the values that references point to. Nothing is kept: a value that was rotated is seen at the next read.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,7 +12,6 @@ use crate::config::reference::Reference;
 use crate::error::Error;
 use crate::ids::{IdentityName, Workspace};
 use crate::secret::Secret;
-use crate::storage::Storage;
 
 /// Bytes of a secret; a longer one is a mistake.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
@@ -21,13 +19,17 @@ const SECRET_BYTES_MAX: u64 = 64 * 1024;
 /// Reads the values that references point to.
 pub struct SecretReader {
     environment: Environment,
-    storage: Arc<dyn Storage>,
 }
 
 impl SecretReader {
-    /// A reader over this environment and these vaults.
-    pub fn new(environment: Environment, storage: Arc<dyn Storage>) -> Self {
-        Self { environment, storage }
+    /// A reader over this environment.
+    pub fn new(environment: Environment) -> Self {
+        Self { environment }
+    }
+
+    /// The environment, for ways to sign in that look into it.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
     }
 
     /// The value that `reference` points to, read now.
@@ -38,7 +40,7 @@ impl SecretReader {
                     .hint(format!("set `{name}`, or let the config refer to another place"))
             }),
             Reference::File(path) => file(path),
-            Reference::Vault(secret) => self.storage.secret(secret).await,
+            Reference::Vault(secret) => identities.0.sources.storage.secret(secret).await,
             Reference::Databricks { workspace, scope, key, identity } => {
                 scope_value(identities, workspace, scope, key, identity).await
             }
@@ -47,7 +49,7 @@ impl SecretReader {
 }
 
 /// One trailing newline belongs to the editor, not to the secret.
-fn file(path: &Path) -> Result<Secret, Error> {
+pub(super) fn file(path: &Path) -> Result<Secret, Error> {
     let shown = path.display();
     let unreadable = |error: std::io::Error| {
         Error::failed("secret-missing", format!("the secret file `{shown}` cannot be read"))
@@ -77,7 +79,7 @@ async fn scope_value(
 ) -> Result<Secret, Error> {
     let place = format!("databricks:{}/{scope}/{key}", workspace.host());
     let signer = identities.signer(identity, &Audience::Databricks(workspace.clone()))?;
-    let client = Databricks::new(identities.0.http.clone(), workspace.clone(), signer);
+    let client = Databricks::new(std::sync::Arc::clone(&identities.0.http), workspace.clone(), signer);
     let encoded = match client.get_secret(scope, key).await {
         Ok(encoded) => encoded,
         Err(error) if is_notebook_only(&error) => {

@@ -1,3 +1,6 @@
+mod azure;
+mod broker;
+
 use std::time::Duration;
 
 use base64::Engine;
@@ -6,9 +9,10 @@ use http::Request;
 use jiff::SignedDuration;
 
 use super::*;
-use crate::config::PlainOrReference;
+use crate::clients::oauth::TokenAnswer;
 use crate::config::env_vars::Environment;
 use crate::config::reference::Reference;
+use crate::config::{PlainOrReference, Proof};
 use crate::http::testing::{Reply, Scripted, WORKSPACE, endpoints, reply};
 use crate::http::{Call, Effect, Service, json};
 
@@ -25,28 +29,35 @@ fn m2m(secret: Reference) -> Auth {
 }
 
 fn entra(tenant: Option<&str>) -> Auth {
-    Auth::AzureClientSecret {
+    Auth::AzureApplication {
         tenant_id: tenant.map(|tenant| PlainOrReference::Plain(tenant.to_owned())),
         client_id: PlainOrReference::Plain("App-Id".to_owned()),
-        client_secret: Reference::Env("SECRET".to_owned()),
+        proof: Proof::Secret(Reference::Env("SECRET".to_owned())),
     }
 }
 
 fn identities(script: &Arc<Scripted>, auths: &[(&str, Auth)]) -> Identities {
-    let environment: Environment = [("SECRET".to_owned(), "s3cret".to_owned())].into_iter().collect();
+    identities_in(script, auths, &[("SECRET", "s3cret")])
+}
+
+fn identities_in(script: &Arc<Scripted>, auths: &[(&str, Auth)], variables: &[(&str, &str)]) -> Identities {
+    let environment: Environment = variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
     let named = auths.iter().map(|(name, auth)| {
         let name = IdentityName::new(*name);
-        (name.clone(), Identity { name, auth: auth.clone() })
+        (name.clone(), Arc::new(Identity { name, auth: auth.clone(), workspace_resource: None }))
     });
-    let secrets = Arc::new(SecretReader::new(environment, endpoints()));
+    let secrets = Arc::new(SecretReader::new(environment));
     Identities(Arc::new(Inner {
         identities: named.collect(),
+        ambient: Arc::new(ambient()),
+        kept: BTreeMap::new(),
         endpoints: endpoints(),
         home: Some(workspace()),
-        secrets,
+        sources: Sources { secrets, storage: Arc::new(crate::http::testing::Nowhere), sign_ins: None },
         http: script.http(),
         skew: Duration::from_secs(120),
         slots: Mutex::default(),
+        keepers: AtomicUsize::new(0),
     }))
 }
 
@@ -141,16 +152,29 @@ async fn a_token_too_short_to_use_is_an_error() {
     assert_eq!(signer.token().await.unwrap_err().code(), "short-token");
 }
 
-#[test]
-fn expiry_is_judged_by_the_servers_clock() {
+#[tokio::test(start_paused = true)]
+async fn expiry_is_judged_by_the_servers_clock() {
     let now = "2026-03-01T00:00:00Z".parse().unwrap();
     let ahead = "2026-03-01T00:10:00Z".parse().unwrap();
-    let exp: jiff::Timestamp = "2026-03-01T00:30:00Z".parse().unwrap();
-    let life = cache::life(now, now, Some(ahead), None, Some(exp)).unwrap();
+    let exp: Timestamp = "2026-03-01T00:30:00Z".parse().unwrap();
+    let clock = crate::clock::Clock::runtime(now);
+    let answer = |date, expires_in, expires_at| TokenAnswer {
+        value: Secret::new("t"),
+        expires_in,
+        expires_at,
+        refresh_token: None,
+        asked: now,
+        received: clock.moment(),
+        date,
+    };
+    let life = cache::life(&answer(Some(ahead), None, None), Some(exp)).unwrap();
     assert_eq!((life.expires, life.skew), (exp, SignedDuration::from_mins(10)));
-    let life = cache::life(now, now, Some(ahead), Some(Duration::from_secs(3600)), None).unwrap();
+    let hour = Some(Duration::from_secs(3600));
+    let life = cache::life(&answer(Some(ahead), hour, None), None).unwrap();
     assert_eq!(life.expires, "2026-03-01T01:10:00Z".parse().unwrap());
-    assert_eq!(cache::life(now, now, None, None, None), None);
+    assert_eq!(life.expires_here(), "2026-03-01T01:00:00Z".parse().unwrap());
+    assert_eq!(cache::life(&answer(None, hour, Some(exp)), None).unwrap().expires, exp);
+    assert_eq!(cache::life(&answer(None, None, None), None), None);
 }
 
 #[tokio::test(start_paused = true)]
@@ -242,7 +266,7 @@ async fn a_tenant_is_found_from_the_workspace() {
     assert_eq!(value(&signer(&script, entra(None), &Audience::PowerBi)).await, "token-1");
     assert_eq!(script.lines()[0], format!("GET {WORKSPACE}/aad/auth"));
     assert!(script.lines()[1].contains("/63ed0c61-9a0b-4c3f-8a63-0e4f8d6a1b2c/"));
-    let script = Scripted::new().json(404, "");
+    let script = Scripted::new().json(404, "").json(404, "");
     assert_eq!(signer(&script, entra(None), &databricks()).token().await.unwrap_err().code(), "no-tenant");
     let script = Scripted::new().then(|_| reply(302, &[("location", "https://login.evil.example/contoso.com/")], ""));
     assert_eq!(signer(&script, entra(None), &databricks()).token().await.unwrap_err().code(), "no-tenant");
@@ -305,7 +329,7 @@ async fn missing_secrets_are_named() {
         Reference::File("/nonexistent/secret".into()),
         Reference::File(empty.path().to_owned()),
     ] {
-        let error = all.0.secrets.read(&reference, &all).await.unwrap_err();
+        let error = all.0.sources.secrets.read(&reference, &all).await.unwrap_err();
         assert_eq!(error.code(), "secret-missing");
         assert!(error.problem().hint.is_some());
     }

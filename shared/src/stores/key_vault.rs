@@ -15,6 +15,7 @@ use crate::config::place::STAGED_SUFFIX;
 use crate::credential::{StoredCredential, StoredValue, ValueError};
 use crate::http::HttpError;
 use crate::ids::SecretId;
+use crate::secret::Secret;
 
 /// A store in Key Vault.
 #[derive(Clone)]
@@ -28,6 +29,12 @@ impl KeyVaultStore {
     /// A store in `name`, which need not exist yet. `timeout` bounds one write.
     pub fn new(vault: KeyVault, name: KeyVaultName, timeout: Duration) -> Self {
         Self { vault, name, timeout }
+    }
+
+    /// The text of a version, the current one if none is named.
+    pub async fn text(&self, version: Option<&str>) -> Result<Option<Secret>, StoreError> {
+        let found = self.vault.secret(&self.name.secret, version).await.map_err(self.failed())?;
+        Ok(found.map(|found| found.value).filter(|value| !value.reveal().is_empty()))
     }
 
     fn next(&self) -> String {
@@ -101,7 +108,7 @@ impl KeyVaultStore {
 #[async_trait]
 impl SecretStore for KeyVaultStore {
     async fn stage(&self, credential: &StoredCredential) -> Result<(), StoreError> {
-        bounded(self.timeout, self.place(), self.stage_once(credential)).await
+        bounded(self.timeout, self.place(), Box::pin(self.stage_once(credential))).await
     }
 
     async fn staged(&self, id: &SecretId) -> Result<Option<StoredCredential>, StoreError> {
@@ -109,8 +116,7 @@ impl SecretStore for KeyVaultStore {
         let Some(newest) = versions.iter().rev().find(|version| holds(version, id)) else { return Ok(None) };
         let found = self.vault.secret(&self.next(), Some(&newest.version)).await.map_err(self.failed())?;
         let Some(found) = found else { return Ok(None) };
-        let credential =
-            StoredCredential::from_json(found.value.reveal().as_bytes()).map_err(|source| self.corrupt(source))?;
+        let credential = StoredCredential::from_json(found.value.reveal().as_bytes()).map_err(|source| self.corrupt(source))?;
         if credential.secret_id != *id {
             return Err(StoreError::Occupied { place: self.slot_place(id) });
         }
@@ -127,7 +133,7 @@ impl SecretStore for KeyVaultStore {
     }
 
     async fn promote(&self, credential: &StoredCredential) -> Result<(), StoreError> {
-        bounded(self.timeout, self.place(), self.promote_once(credential)).await
+        bounded(self.timeout, self.place(), Box::pin(self.promote_once(credential))).await
     }
 
     async fn current(&self) -> Result<Option<StoredValue>, StoreError> {
@@ -136,7 +142,7 @@ impl SecretStore for KeyVaultStore {
     }
 
     async fn discard(&self, id: &SecretId) -> Result<(), StoreError> {
-        bounded(self.timeout, self.place(), self.discard_once(id)).await
+        bounded(self.timeout, self.place(), Box::pin(self.discard_once(id))).await
     }
 
     fn place(&self) -> String {

@@ -72,7 +72,7 @@ impl SecretsManagerStore {
     /// What AWS tells of the secret; `None` if there is none.
     pub async fn describe(&self) -> Result<Option<Description>, StoreError> {
         let sent = self.client().await?.describe_secret().secret_id(self.secret.as_str()).send().await;
-        let Some(told) = found(sent).map_err(self.failed("describe the secret"))? else { return Ok(None) };
+        let Some(told) = self.found("describe the secret", sent)? else { return Ok(None) };
         Ok(Some(Description {
             arn: told.arn().unwrap_or_default().to_owned(),
             name: told.name().unwrap_or_default().to_owned(),
@@ -102,7 +102,7 @@ impl SecretsManagerStore {
     async fn read(&self, version_id: Option<&str>, label: Option<&str>) -> Result<Option<Version>, StoreError> {
         let call = self.client().await?.get_secret_value().secret_id(self.secret.as_str());
         let call = call.set_version_id(version_id.map(str::to_owned)).set_version_stage(label.map(str::to_owned));
-        let Some(mut answer) = found(call.send().await).map_err(self.failed("read the secret"))? else { return Ok(None) };
+        let Some(mut answer) = self.found("read the secret", call.send().await)? else { return Ok(None) };
         let (id, labels) = (answer.version_id.take().unwrap_or_default(), answer.version_stages.take().unwrap_or_default());
         let text = answer.secret_string.take().map(String::into_bytes);
         // What another program keeps there in binary is no credential, which its reader finds out.
@@ -226,6 +226,19 @@ impl SecretsManagerStore {
         StoreError::Corrupt { place: self.place(), source }
     }
 
+    /// An answer, or that there is no such secret or version.
+    fn found<T, E: ProvideErrorMetadata>(
+        &self,
+        what: &'static str,
+        sent: Result<T, SdkError<E, HttpResponse>>,
+    ) -> Result<Option<T>, StoreError> {
+        match sent {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if error.code() == Some(NOT_FOUND) => Ok(None),
+            Err(error) => Err(self.failed(what)(error)),
+        }
+    }
+
     fn failed<E: ProvideErrorMetadata>(&self, what: &'static str) -> impl FnOnce(SdkError<E, HttpResponse>) -> StoreError {
         let place = self.place();
         move |error| StoreError::Service { place, source: Box::new(aws::failure(what, "Secrets Manager", error)) }
@@ -235,7 +248,7 @@ impl SecretsManagerStore {
 #[async_trait]
 impl SecretStore for SecretsManagerStore {
     async fn stage(&self, credential: &StoredCredential) -> Result<(), StoreError> {
-        bounded(self.aws.timeout(), self.place(), self.stage_once(credential)).await
+        bounded(self.aws.timeout(), self.place(), Box::pin(self.stage_once(credential))).await
     }
 
     async fn staged(&self, id: &SecretId) -> Result<Option<StoredCredential>, StoreError> {
@@ -259,7 +272,7 @@ impl SecretStore for SecretsManagerStore {
     }
 
     async fn promote(&self, credential: &StoredCredential) -> Result<(), StoreError> {
-        bounded(self.aws.timeout(), self.place(), self.promote_once(credential)).await
+        bounded(self.aws.timeout(), self.place(), Box::pin(self.promote_once(credential))).await
     }
 
     async fn current(&self) -> Result<Option<StoredValue>, StoreError> {
@@ -271,7 +284,7 @@ impl SecretStore for SecretsManagerStore {
     }
 
     async fn discard(&self, id: &SecretId) -> Result<(), StoreError> {
-        bounded(self.aws.timeout(), self.place(), self.discard_once(id)).await
+        bounded(self.aws.timeout(), self.place(), Box::pin(self.discard_once(id))).await
     }
 
     fn place(&self) -> String {
@@ -298,15 +311,6 @@ impl<'de> Deserialize<'de> for Field {
             Read::Text(text) if !text.is_empty() => Some(Secret::new(text)),
             Read::Text(_) | Read::Other(_) => None,
         }))
-    }
-}
-
-/// An answer, or that there is no such secret or version.
-fn found<T, E: ProvideErrorMetadata>(sent: Result<T, SdkError<E, HttpResponse>>) -> Result<Option<T>, SdkError<E, HttpResponse>> {
-    match sent {
-        Ok(answer) => Ok(Some(answer)),
-        Err(error) if error.code() == Some(NOT_FOUND) => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

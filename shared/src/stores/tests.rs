@@ -1,5 +1,6 @@
 //! What only files can suffer; the suite that every store must pass is in `tests/it/conformance`.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::file::FileStore;

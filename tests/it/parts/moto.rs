@@ -4,6 +4,7 @@ use std::process::{Child, Command};
 use std::sync::OnceLock;
 
 use lakekey_core::random::Random;
+use serde_json::json;
 
 use super::{RealTime, installed, started};
 
@@ -45,6 +46,24 @@ impl Moto {
         let answer = RealTime::send_once(request.header("authorization", SIGNED).body(body.into()).unwrap()).await;
         assert!(answer.status().is_success(), "{answer:?}");
         name
+    }
+
+    /// An object that somebody else put there.
+    pub async fn put_object(&self, bucket: &str, key: &str, content: String) {
+        let request = http::Request::put(format!("http://127.0.0.1:{}/{bucket}/{key}", self.port));
+        let answer = RealTime::send_once(request.header("authorization", SIGNED).body(content.into()).unwrap()).await;
+        assert!(answer.status().is_success(), "{answer:?}");
+    }
+
+    /// A secret that somebody else made.
+    pub async fn put_secret(&self, name: &str, value: &str) {
+        let body = json!({ "Name": name, "SecretString": value, "ClientRequestToken": Random::system().nonce() }).to_string();
+        let request = http::Request::post(format!("http://127.0.0.1:{}/", self.port))
+            .header("authorization", SIGNED.replace("/s3/", "/secretsmanager/"))
+            .header("x-amz-target", "secretsmanager.CreateSecret")
+            .header("content-type", "application/x-amz-json-1.1");
+        let answer = RealTime::send_once(request.body(body.into()).unwrap()).await;
+        assert!(answer.status().is_success(), "{answer:?}");
     }
 }
 

@@ -78,6 +78,7 @@ pub async fn invoke(stage: &Stage, start: Start) -> Finished {
         clock,
         random: Random::seeded(stage.seed ^ number.rotate_left(40)),
         environment: stage.environment.clone(),
+        sign_ins: None,
         runner: start.runner.clone(),
         decide: broken::decide(universe.variant),
     };
@@ -150,6 +151,7 @@ pub async fn ask(stage: &Stage, command: Command) -> Result<Outcome, Error> {
         clock: universe.clock.clone(),
         random: Random::seeded(stage.seed),
         environment: stage.environment.clone(),
+        sign_ins: None,
         runner,
         decide: broken::decide(universe.variant),
     };

@@ -113,7 +113,7 @@ impl App {
             };
         }
         let elsewhere = match auth {
-            Some(Auth::AzureClientSecret { .. }) => {
+            Some(Auth::AzureApplication { .. }) => {
                 "when it expires is shown in the Entra admin center only: App registrations > the app > Certificates & secrets"
             }
             Some(Auth::Pat { .. }) => "when it expires is shown in the workspace only: Settings > Developer > Access tokens",

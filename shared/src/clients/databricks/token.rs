@@ -36,6 +36,29 @@ pub(crate) fn account_address(account: &Account) -> String {
     format!("{}/oidc/accounts/{}/v1/token", account.host.base(), super::segment(account.id.as_str()))
 }
 
+/// The client that people sign in through unless the config names another: the one that every workspace knows.
+pub const PUBLIC_CLIENT_ID: &str = "databricks-cli";
+
+/// What a person's sign-in is for: everything, and to be renewed.
+pub const PERSON_SCOPES: &str = "all-apis offline_access";
+
+/// Exchanges the token of another issuer; without a client id the account's federation policy says whose it is.
+pub(crate) async fn exchange(
+    http: &Http,
+    address: &str,
+    client_id: Option<&str>,
+    subject: &Secret,
+) -> Result<TokenAnswer, HttpError> {
+    let mut fields = vec![
+        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+        ("subject_token", subject.reveal()),
+        ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
+        ("scope", "all-apis"),
+    ];
+    fields.extend(client_id.map(|id| ("client_id", id)));
+    oauth::token(http, Service::Databricks, "exchange a token at Databricks", json::form(address, &fields)).await
+}
+
 /// Life in seconds.
 pub(crate) async fn request(
     http: &Http,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Checker;
 use super::timing::Defaults;
-use crate::config::document::{AccountPart, AuthName, CredentialPart, Document, GrantPart, IdText, PrincipalPart, SecurableName};
+use crate::config::document::{AccountPart, CredentialPart, Document, GrantPart, IdText, PrincipalPart, SecurableName};
 use crate::config::model::{Account, Credential, Grant, PrincipalSelector, Securable, StoreLocation};
 use crate::config::place::{AwsSecretName, KeyVaultName, STAGED_SUFFIX};
 use crate::config::problem::{Position, shown};
@@ -255,7 +255,7 @@ impl Checker<'_> {
     /// Whether this identity is a personal access token.
     fn is_token(&self, identity: &str) -> bool {
         let known = self.sign_ins.as_ref().and_then(|known| known.get(identity));
-        known.is_some_and(|sign_in| sign_in.auth == Some(AuthName::Pat))
+        known.is_some_and(|sign_in| sign_in.is_token())
     }
 
     fn uuid(&mut self, text: &str, place: Place<'_>) -> Option<String> {

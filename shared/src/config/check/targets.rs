@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::Checker;
-use crate::config::document::{AlwaysName, AuthName, IdText, RefreshName, SelectPart, TakeOverPart, TargetsPart};
+use crate::config::document::{AlwaysName, IdText, RefreshName, SelectPart, TakeOverPart, TargetsPart};
 use crate::config::mapping::{self, Mapping};
 use crate::config::model::{RefreshRow, Selector, TakeOver, Targets, WaveSize};
 use crate::config::reference;
@@ -48,16 +48,12 @@ impl Checker<'_> {
     fn powerbi_identity(&mut self, name: &str, place: Place<'_>) -> Option<IdentityName> {
         let identity = self.identity_name(name, place)?;
         let sign_in = *self.sign_ins.as_ref()?.get(name)?;
-        match sign_in.auth {
-            Some(AuthName::Pat | AuthName::OauthM2m) => {
-                let hint = "use an identity of Entra, such as `auth: azure-client-secret`";
-                self.problem(place.at(), "wrong-identity", "this identity signs in to Databricks only, not to Power BI", hint);
-            }
-            Some(AuthName::AzureClientSecret | AuthName::AzureSpM2m) if !sign_in.has_tenant => {
-                let hint = "add `tenant_id` to the identity; it can be left out for Databricks only";
-                self.problem(place.at(), "wrong-identity", "for Power BI this identity needs its tenant", hint);
-            }
-            _ => {}
+        if sign_in.is_databricks_only() {
+            let hint = "use an identity of Entra, such as `auth: azure-client-secret`";
+            self.problem(place.at(), "wrong-identity", "this identity signs in to Databricks only, not to Power BI", hint);
+        } else if sign_in.lacks_tenant() {
+            let hint = "add `tenant_id` to the identity; it can be left out for Databricks only";
+            self.problem(place.at(), "wrong-identity", "for Power BI this identity needs its tenant", hint);
         }
         Some(identity)
     }

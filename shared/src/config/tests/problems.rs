@@ -189,6 +189,49 @@ fn identities_have_the_keys_of_their_kind() {
 }
 
 #[test]
+fn every_kind_of_sign_in_has_its_keys_and_no_others() {
+    let dbx = |identity: &str| small("dbx: { auth: oauth-m2m, client_id: abc, client_secret: env:DBX }", identity);
+    for kind in [
+        "external-browser",
+        "databricks-oauth, client_id: x",
+        "databricks-cli",
+        "databricks-cli, profile: PROD",
+        "azure-client-certificate, client_id: x, client_certificate: file:sp.pem, tenant_id: env:TENANT",
+        "azure-browser",
+        "azure-oauth, tenant_id: t",
+        "azure-device-code, client_id: x",
+        "azure-cli",
+        "azure-msi, client_id: env:ID",
+        "azure-workload-identity",
+        "azure-default",
+        "env-oidc, client_id: x, oidc_token_env: MY_TOKEN",
+        "file-oidc, oidc_token_filepath: /run/token",
+        "azure-msi, azure_workspace_resource_id: /subscriptions/1/resourceGroups/g/providers/Microsoft.Databricks/workspaces/w",
+    ] {
+        expect(&dbx(&format!("dbx: {{ auth: {kind} }}")), &[]);
+    }
+    expect(&dbx("dbx: { auth: azure-cli, ▶client_id: x }"), &["unused-key"]);
+    expect(&dbx("▶dbx: { auth: azure-client-certificate, client_id: x }"), &["missing-key"]);
+    expect(&dbx("dbx: { auth: azure-client-certificate, client_id: x, client_certificate: ▶secret }"), &["inline-secret"]);
+    expect(&dbx("dbx: { auth: databricks-cli, profile: ▶--debug }"), &["no-value"]);
+    expect(&dbx("dbx: { auth: env-oidc, oidc_token_env: ▶MY TOKEN }"), &["no-value"]);
+    expect(&dbx("dbx: { auth: azure-msi, azure_workspace_resource_id: ▶w }"), &["bad-id"]);
+    expect(&dbx("dbx: { auth: env-oidc }").replace("      identity: pbi", "      identity: ▶dbx"), &["wrong-identity"]);
+    expect(&dbx("dbx: { auth: azure-msi }").replace("      identity: pbi", "      identity: dbx"), &[]);
+}
+
+#[test]
+fn an_identity_may_be_a_credential_that_needs_nothing_of_it() {
+    let own = |own: &str| small("identities:", &format!("identities:\n  own: {own}"));
+    expect(&own("{ credential: sales }"), &[]);
+    expect(&own("{ credential: ▶sale }"), &["unknown-credential"]);
+    expect(&own("{ credential: sales, ▶client_id: x }"), &["unused-key"]);
+    expect(&own("{ auth: azure-cli, ▶credential: sales }"), &["unused-key"]);
+    expect(&own("{ credential: ▶sales }").replace("    identity: dbx", "    identity: own"), &["reference-cycle"]);
+    expect(&own("{ credential: sales }").replace("      identity: pbi", "      identity: ▶own"), &["wrong-identity"]);
+}
+
+#[test]
 fn an_identity_that_needs_itself_is_refused() {
     let host = "adb-1.7.azuredatabricks.net";
     let dbx = |dbx: &str| small("client_secret: env:DBX", &format!("client_secret: {dbx}"));
@@ -252,8 +295,8 @@ fn hosts_beyond_the_policy_are_refused_and_the_environment_can_allow_them() {
 
 #[test]
 fn a_file_keeps_the_value_only_beside_a_file_state() {
-    let document = small("state: file:.lakekey", "state: ▶s3://bucket/x").replace("store: file:", "store: ▶file:");
-    expect(&document, &["not-available-yet", "bad-store"]);
+    let document = small("state: file:.lakekey", "state: s3://bucket/x").replace("store: file:", "store: ▶file:");
+    expect(&document, &["bad-store"]);
     expect(&small("state: file:.lakekey", "state: ▶.lakekey"), &["bad-state"]);
     expect(&small("store: file:sales.json", "store: ▶databricks:s/k"), &["bad-store"]);
 }
@@ -263,25 +306,41 @@ fn what_this_version_cannot_do_is_named() {
     let problems = expect(
         "\
 version: 1
-state: { url: ▶az://account/container/x, key: ▶akv:vault/key }
+state: { url: az://account/container/x, key: akv:vault/key }
 identities:
-  dbx: { auth: ▶azure-cli }
-  own: { credential: ▶sales }
-  pbi: { auth: azure-client-secret, tenant_id: t, client_id: c, client_secret: ▶awssm:x }
+  dbx: { auth: ▶aws-web-identity }
+  pbi: { auth: azure-client-secret, tenant_id: t, client_id: c, client_secret: awssm:x }
 credentials:
   sales:
     workspace: https://adb-1.7.azuredatabricks.net
     identity: dbx
     service_principal: pbi-sales
-    store: ▶akv:vault/sales
-    copies: [▶awssm:sales, databricks:s/k]
+    store: akv:vault/sales
+    copies: [awssm:sales, databricks:s/k]
     targets:
       identity: pbi
       select: [{ workspace: a, dataset: b, refresh: wait }]
 ",
-        &["not-available-yet"; 7],
+        &["not-available-yet"],
     );
     assert!(problems.iter().all(|problem| problem.message.contains("does not have")));
+}
+
+#[test]
+fn a_place_in_the_cloud_has_the_form_that_its_service_allows() {
+    for place in ["s3://B_cket/x", "s3://bucket/../x", "az://account", "az://acc-1/box"] {
+        expect(
+            &small("state: file:.lakekey", &format!("state: ▶{place}")).replace("store: file:", "store: akv:vault/"),
+            &["bad-state"],
+        );
+    }
+    for store in ["akv:vault", "akv:vault/na_me", "akv:vault/name/version", "awssm:", "awssm:a b"] {
+        expect(&small("store: file:sales.json", &format!("store: ▶\"{store}\"")), &["bad-store"]);
+    }
+    let copies = "store: akv:vault/sales\n    copies: [▶akv:Vault/SALES, ▶akv:vault/sales-next, awssm:a]";
+    expect(&small("store: file:sales.json", copies), &["duplicate-store", "duplicate-store"]);
+    let endpoints = "endpoints: { keyvault: https://my.vault.azure.net, blob: ▶https://my.blob.example/account }";
+    expect(&format!("{endpoints}\n{SMALL}"), &["forbidden-host"]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::{SMALL, load};
 use crate::config::reference::Reference;
-use crate::config::{Auth, Format, PrincipalSelector, Securable, Selector, StateLocation, StoreLocation, TakeOver};
+use crate::config::{Auth, Format, PrincipalSelector, Proof, Securable, Selector, StateLocation, StoreLocation, TakeOver};
 
 /// The contract's example without what this version can't do.
 const WHOLE: &str = r#"
@@ -76,7 +76,7 @@ fn the_whole_config_resolves() {
     assert_eq!(config.digest.len(), 64);
     let powerbi = &config.identities.values().find(|identity| identity.name.as_str() == "powerbi").unwrap().auth;
     assert!(
-        matches!(powerbi, Auth::AzureClientSecret { client_secret: Reference::File(path), .. } if path.ends_with("lakekey/secrets/powerbi"))
+        matches!(powerbi, Auth::AzureApplication { proof: Proof::Secret(Reference::File(path)), .. } if path.ends_with("lakekey/secrets/powerbi"))
     );
 
     let [teams, events] = config.notify.as_slice() else { panic!() };
