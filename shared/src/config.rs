@@ -6,6 +6,7 @@ mod check;
 mod document;
 pub mod duration;
 pub mod env_vars;
+mod functions;
 pub mod hosts;
 mod load;
 pub mod mapping;

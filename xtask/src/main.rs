@@ -1,6 +1,7 @@
-//! What people and CI both call, so that neither has steps of its own: `cargo verify`, `cargo demo`.
+//! What people and CI both call, so that neither has steps of its own: `cargo verify`, `cargo demo`, `cargo dist`.
 
 mod demo;
+mod dist;
 mod parts;
 mod verify;
 
@@ -25,6 +26,8 @@ enum Task {
     Parts,
     /// Rotate twice against a simulated cloud on this machine
     Demo(demo::DemoArgs),
+    /// Make the packages that the platforms take, in target/dist
+    Dist(dist::DistArgs),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +37,7 @@ fn main() -> ExitCode {
         Task::Verify(args) => verify::verify(&args),
         Task::Parts => parts::parts(),
         Task::Demo(args) => demo::demo(args),
+        Task::Dist(args) => dist::dist(&args),
     };
     result.unwrap_or_else(|error| {
         let _ = writeln!(std::io::stderr(), "error: {error:#}");

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::App;
 use crate::command::{Outcome, Progress};
-use crate::config::{Api, Credential};
+use crate::config::{Api, Credential, StoreLocation};
 use crate::error::{Error, ErrorKind, ExitStatus, Problem};
 use crate::ids::CredentialName;
 use crate::operations::{OperationId, OperationLog, OperationState, Stage, Task, Writer};
@@ -30,6 +30,18 @@ impl App {
     /// Every credential of the config.
     pub fn credentials(&self) -> impl Iterator<Item = &CredentialName> {
         self.config.credentials.iter().map(|credential| &credential.name)
+    }
+
+    /// The credential that is kept in this secret of Key Vault, as its store or a copy. Case does not count there.
+    pub fn kept_in_key_vault(&self, vault: &str, name: &str) -> Option<&CredentialName> {
+        let place = format!("akv:{vault}/{name}");
+        let keeps = |location: &StoreLocation| location.to_string().eq_ignore_ascii_case(&place);
+        let keeper = self
+            .config
+            .credentials
+            .iter()
+            .find(|credential| std::iter::once(&credential.store).chain(&credential.copies).any(keeps));
+        keeper.map(|credential| &credential.name)
     }
 
     /// Now, by this program's clock.
