@@ -13,6 +13,7 @@ pub mod problem;
 pub mod redact;
 pub mod reqwest_transport;
 pub mod retry;
+pub mod sdk;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod transport;
@@ -75,6 +76,8 @@ pub enum Service {
     Fabric,
     /// A queue of Azure Storage.
     StorageQueue,
+    /// Key Vault.
+    KeyVault,
     /// A webhook. Its path and query are as secret as a password: they are in no error and no log.
     Webhook,
 }
@@ -342,7 +345,9 @@ impl<'a> Sending<'a> {
 
 fn shown_path(service: Service, uri: &http::Uri) -> &str {
     match service {
-        Service::Databricks | Service::Entra | Service::PowerBi | Service::Fabric | Service::StorageQueue => uri.path(),
+        Service::Databricks | Service::Entra | Service::PowerBi | Service::Fabric | Service::StorageQueue | Service::KeyVault => {
+            uri.path()
+        }
         Service::Webhook => "",
     }
 }

@@ -84,7 +84,7 @@ impl App {
     /// A credential's journal, and the preflight where it is going to plan.
     async fn look_at(&self, credential: &Credential, principal: &Principal, goal: Goal) -> Result<Seen, Error> {
         let state_key = self.state_key().await?;
-        let (journal, state) = read(self.state()?, principal.application_id.as_str(), state_key, true).await?;
+        let (journal, state) = read(self.state().await?, principal.application_id.as_str(), state_key, true).await?;
         let now = self.surroundings.clock.now();
         let will_plan = state.quarantine.is_none()
             && state.open.is_none()
@@ -143,7 +143,7 @@ impl App {
     }
 
     pub(super) async fn last_state(&self, credential: &Credential) -> Result<State, Error> {
-        let store = self.state()?;
+        let store = self.state().await?;
         match self.journal_name(Arc::clone(&store), credential).await? {
             Some(name) => Ok(read(Arc::clone(&store), &name, self.state_key().await?, true).await?.1),
             None => Ok(State::default()),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::transport::{BODY_BYTES_MAX, Transport, TransportError};
+use super::transport::{BODY_BYTES_MAX, BodyLimit, Transport, TransportError};
 use crate::config::env_vars::Environment;
 use crate::error::Error;
 
@@ -28,16 +28,16 @@ const SYSTEM_ROOTS: [&str; 5] = [
 pub struct ReqwestTransport {
     /// As the proxy variables say.
     outside: reqwest::Client,
-    /// Loopback is spoken to directly: it may be plain HTTP, which no proxy may see.
-    loopback: reqwest::Client,
+    /// Loopback and the platform's link-local addresses are spoken to directly: it may be plain HTTP, which no proxy may see.
+    near: reqwest::Client,
 }
 
 impl ReqwestTransport {
     /// A transport as this environment asks for it.
     pub fn new(environment: &Environment) -> Result<Self, Error> {
         let outside = Self::client(environment, reqwest::Client::builder())?;
-        let loopback = Self::client(environment, reqwest::Client::builder().no_proxy())?;
-        Ok(Self { outside, loopback })
+        let near = Self::client(environment, reqwest::Client::builder().no_proxy())?;
+        Ok(Self { outside, near })
     }
 
     fn client(environment: &Environment, builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Error> {
@@ -63,8 +63,9 @@ impl ReqwestTransport {
 #[async_trait::async_trait]
 impl Transport for ReqwestTransport {
     async fn send(&self, request: http::Request<Bytes>, timeout: Duration) -> Result<http::Response<Bytes>, TransportError> {
+        let limit = request.extensions().get::<BodyLimit>().map_or(BODY_BYTES_MAX, |limit| limit.0);
         let request = reqwest::Request::try_from(request).map_err(|error| TransportError::NotSent(error.into()))?;
-        match tokio::time::timeout(timeout, self.exchange(request)).await {
+        match tokio::time::timeout(timeout, self.exchange(request, limit)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(TransportError::Timeout(timeout)),
         }
@@ -72,16 +73,16 @@ impl Transport for ReqwestTransport {
 }
 
 impl ReqwestTransport {
-    async fn exchange(&self, request: reqwest::Request) -> Result<http::Response<Bytes>, TransportError> {
-        let client = if is_loopback(request.url()) { &self.loopback } else { &self.outside };
+    async fn exchange(&self, request: reqwest::Request, limit: usize) -> Result<http::Response<Bytes>, TransportError> {
+        let client = if is_near(request.url()) { &self.near } else { &self.outside };
         let mut answer = client.execute(request).await.map_err(classify)?;
-        if answer.content_length().is_some_and(|length| length > BODY_BYTES_MAX as u64) {
-            return Err(TransportError::TooLarge { limit: BODY_BYTES_MAX });
+        if answer.content_length().is_some_and(|length| length > limit as u64) {
+            return Err(TransportError::TooLarge { limit });
         }
         let mut body = BytesMut::new();
         while let Some(chunk) = answer.chunk().await.map_err(cut)? {
-            if body.len() + chunk.len() > BODY_BYTES_MAX {
-                return Err(TransportError::TooLarge { limit: BODY_BYTES_MAX });
+            if body.len() + chunk.len() > limit {
+                return Err(TransportError::TooLarge { limit });
             }
             body.extend_from_slice(&chunk);
         }
@@ -92,10 +93,10 @@ impl ReqwestTransport {
     }
 }
 
-fn is_loopback(url: &url::Url) -> bool {
+fn is_near(url: &url::Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv4(address)) => address.is_loopback() || address.is_link_local(),
         Some(url::Host::Ipv6(address)) => address.is_loopback(),
         None => false,
     }

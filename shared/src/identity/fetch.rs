@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::cache::{Life, Token, life};
 use super::certificate::Certificate;
-use super::tool::Tool;
+use super::tool::{CLI_PATH, Tool};
 use super::{Audience, Identities, Inner, azure, claims, federation, person};
 use crate::clients::databricks::token;
 use crate::clients::entra;
@@ -340,5 +340,3 @@ const STORAGE_SCOPE: &str = "https://storage.azure.com/.default";
 const CLIENT_ID: &str = "AZURE_CLIENT_ID";
 const TENANT_ID: &str = "AZURE_TENANT_ID";
 const TOKEN_FILE: &str = "AZURE_FEDERATED_TOKEN_FILE";
-/// Where the Databricks CLI is, for the SDKs too.
-const CLI_PATH: &str = "DATABRICKS_CLI_PATH";

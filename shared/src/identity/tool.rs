@@ -17,6 +17,10 @@ const TIME_MAX: Duration = Duration::from_secs(60);
 /// Bytes read of each of its streams.
 const OUTPUT_BYTES_MAX: u64 = 256 * 1024;
 
+/// Where the Databricks CLI is. Programs that are started do not see it: it may name lakekey itself, which then asks the
+/// real one on `PATH`.
+pub(super) const CLI_PATH: &str = "DATABRICKS_CLI_PATH";
+
 /// A program that prints a token as JSON.
 pub(super) struct Tool<'a> {
     /// As people know it.
@@ -52,7 +56,7 @@ impl Tool<'_> {
         let mut child = tokio::process::Command::new(self.program)
             .args(self.arguments)
             .env_clear()
-            .envs(environment.iter())
+            .envs(environment.iter().filter(|(name, _)| *name != CLI_PATH))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -55,8 +55,17 @@ async fn whoever_signed_in_with_the_databricks_cli_signs_in() {
     assert_eq!(me.name().await.unwrap(), name);
     me.set(json!({ "auth": "databricks-cli", "profile": "PROD" }));
     assert_eq!(me.name().await.unwrap(), name);
+    // A path in the environment goes before, and is not handed on: it may name lakekey itself.
+    let other = me.bench.folder.path().join("other").display().to_string();
+    std::fs::rename(me.bench.folder.path().join("databricks"), &other).unwrap();
+    std::fs::write(&other, format!("{}test -z \"$DATABRICKS_CLI_PATH\"\n", std::fs::read_to_string(&other).unwrap())).unwrap();
+    me.variable("DATABRICKS_CLI_PATH", &other);
+    assert_eq!(me.name().await.unwrap(), name);
     let host = me.bench.cloud.addresses().databricks[0].clone();
-    assert_eq!(arguments(&me, "databricks"), format!("auth token --host {host}\nauth token --profile PROD\n"));
+    assert_eq!(
+        arguments(&me, "databricks"),
+        format!("auth token --host {host}\nauth token --profile PROD\nauth token --profile PROD\n")
+    );
 }
 
 #[tokio::test]

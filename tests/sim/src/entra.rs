@@ -33,6 +33,8 @@ pub(crate) fn answer(world: &mut World, call: &Call) -> Reply {
         ("GET", ["msi", "token"]) => trust::managed_identity(world, call, true),
         ("GET", [_, "oauth2", "v2.0", "authorize"]) => people::authorize(world, Door::Entra, call),
         ("POST", [_, "oauth2", "v2.0", "devicecode"]) => people::device_code(world, call),
+        // AWS STS has no address of its own here.
+        ("POST", ["sts", ..]) => trust::web_identity(world, call),
         ("POST", [tenant, "oauth2", "v2.0", "token"]) => token(world, call, tenant, "scope"),
         ("POST", [tenant, "oauth2", "token"]) => token(world, call, tenant, "resource"),
         _ => Err(Reply::empty(404)),

@@ -30,6 +30,8 @@ pub(crate) struct Trust {
     policies: Vec<Policy>,
     /// Entra applications with a role on the Azure resource of the workspaces.
     contributors: BTreeSet<String>,
+    /// Whether the AWS account hands out tokens for others.
+    outbound: bool,
 }
 
 /// Whose tokens the account takes for a principal's.
@@ -73,6 +75,12 @@ impl Cloud {
         let policy =
             Policy { issuer: own(issuer), subject: own(subject), audience: own(audience), application_id: own(application_id) };
         self.lock().trust.policies.push(policy);
+    }
+
+    /// An AWS admin lets roles of the account get tokens for others; gives the issuer.
+    pub fn enable_outbound_federation(&self) -> &'static str {
+        self.lock().trust.outbound = true;
+        AWS_ISSUER
     }
 
     /// A token of another issuer, good for an hour.
@@ -189,6 +197,55 @@ pub(crate) fn managed_identity(world: &mut World, call: &Call, app_service: bool
     ))
 }
 
+/// `GetWebIdentityToken` of AWS STS, in its query protocol: who signs in is told by the key id of the signature, which is
+/// not verified.
+pub(crate) fn web_identity(world: &mut World, call: &Call) -> Answer {
+    let refused = |status, code: &str, text: &str| {
+        let body = format!(
+            "<ErrorResponse xmlns=\"{STS}\"><Error><Type>Sender</Type><Code>{code}</Code><Message>{text}</Message></Error><RequestId>0</RequestId></ErrorResponse>"
+        );
+        Reply::text(status, "text/xml", body)
+    };
+    let signed = call.header("authorization").unwrap_or_default();
+    let (Some(key), true) = (
+        signed.strip_prefix("AWS4-HMAC-SHA256 Credential=").and_then(|rest| rest.split('/').next()),
+        signed.contains("/sts/aws4_request"),
+    ) else {
+        return Err(refused(403, "MissingAuthenticationToken", "Request is missing Authentication Token"));
+    };
+    let form = call.form().unwrap_or_default();
+    let field = |name: &str| form.get(name).map(String::as_str).unwrap_or_default();
+    if field("Action") != "GetWebIdentityToken" || field("Version") != "2011-06-15" {
+        return Err(refused(400, "InvalidAction", "Could not find operation"));
+    }
+    if !world.trust.outbound {
+        let text = "Outbound identity federation is not enabled for this account";
+        return Err(refused(403, "OutboundWebIdentityFederationDisabled", text));
+    }
+    let life: i64 = field("DurationSeconds").parse().unwrap_or(300);
+    if field("SigningAlgorithm") != "RS256" || !(60..=3600).contains(&life) || field("Audience.member.1").is_empty() {
+        return Err(refused(400, "ValidationError", "Validation error detected"));
+    }
+    let claims = Claims {
+        aud: field("Audience.member.1").to_owned(),
+        iss: AWS_ISSUER.to_owned(),
+        appid: String::new(),
+        oid: format!("arn:aws:iam::123456789012:role/{key}"),
+        scope: String::new(),
+        iat: world.now.as_second(),
+        exp: world.now.as_second() + life,
+        jti: 0,
+    };
+    let (token, expires) = (world.tokens.issue(claims), world.now.to_string());
+    Ok(Reply::text(
+        200,
+        "text/xml",
+        format!(
+            "<GetWebIdentityTokenResponse xmlns=\"{STS}\"><GetWebIdentityTokenResult><WebIdentityToken>{token}</WebIdentityToken><Expiration>{expires}</Expiration></GetWebIdentityTokenResult><ResponseMetadata><RequestId>0</RequestId></ResponseMetadata></GetWebIdentityTokenResponse>"
+        ),
+    ))
+}
+
 /// `grant_type=urn:ietf:params:oauth:grant-type:token-exchange` at Databricks: the principal whom a policy names.
 pub(crate) fn exchanged(world: &World, form: &BTreeMap<String, String>) -> Result<String, Reply> {
     let refused = |error: &str, text: &str| Reply::json(400, &json!({ "error": error, "error_description": text }));
@@ -222,4 +279,7 @@ fn resource_id(world: &World) -> String {
 
 /// What Entra issues tokens for beyond Power BI, Fabric and Databricks.
 pub(crate) const MANAGEMENT: &str = "https://management.core.windows.net/";
+const STS: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
+/// Of the one account that there is.
+const AWS_ISSUER: &str = "https://7f3c2a10-5d61-4b7e-9a0c-1f2e3d4c5b6a.tokens.sts.global.api.aws";
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
