@@ -26,6 +26,7 @@ mod pace;
 mod people;
 mod permissions;
 mod principals;
+mod queues;
 mod races;
 mod refresh;
 mod reports;
