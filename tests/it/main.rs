@@ -33,6 +33,7 @@ mod parts;
 mod people;
 mod permissions;
 mod principals;
+mod queues;
 mod races;
 mod refresh;
 mod reports;

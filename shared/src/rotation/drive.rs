@@ -2,6 +2,7 @@
 //! at any await, and the next one goes on from the journal.
 
 mod lease;
+mod leave;
 mod trust;
 mod turn;
 
@@ -13,7 +14,7 @@ use object_store::ObjectStore;
 use tracing::info;
 
 pub(super) use lease::SUPERSEDED;
-use lease::{lease_held, superseded, take_lock};
+use lease::{superseded, take_lock};
 pub use trust::check_stores;
 
 use super::event::{Asked, Event, Place};
@@ -35,14 +36,10 @@ use crate::stop::Stop;
 use crate::storage::Storage;
 use crate::stores::SecretStore;
 use crate::targets::PowerBiTargets;
-use crate::work::{DELAY_MAX, Invocation};
+use crate::work::Invocation;
 
 /// A wait of at most this long is waited out; a longer one ends the run.
 pub const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
-/// The same inside an invocation.
-const PATIENCE_IN_INVOCATION: SignedDuration = SignedDuration::from_secs(20);
-/// What must wait for longer is the schedule's.
-const SOON: SignedDuration = SignedDuration::from_hours(1);
 /// Steps of one run; more means that two parts of the program disagree.
 const STEPS_MAX: usize = 10_000;
 
@@ -270,7 +267,7 @@ impl<'a> Run<'a> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "every other step is performed")]
     pub async fn drive(&mut self, goal: Goal) -> Result<Ended, Error> {
         let policy = self.ports.policy();
-        for _ in 0..STEPS_MAX {
+        for steps in 0..STEPS_MAX {
             if self.ports.stop.is_asked() {
                 return Ok(Ended::Stopped(stopped()));
             }
@@ -285,8 +282,8 @@ impl<'a> Run<'a> {
                 self.begin_work().await?;
             }
             let now = self.ports.clock.now();
-            if self.ports.invocation.as_ref().is_some_and(|invocation| invocation.leave_at <= now) {
-                return Ok(Ended::Left { at: now, why: "this invocation ends soon".to_owned() });
+            if let Some(left) = self.out_of_time(now, steps) {
+                return Ok(left);
             }
             let step = (self.ports.decide)(&self.state, &self.seen, goal, &policy, now);
             match step {
@@ -310,36 +307,6 @@ impl<'a> Run<'a> {
         }
         Err(Error::unfinished("too-many-steps", format!("the rotation did not come to rest within {STEPS_MAX} steps"))
             .hint("this is a defect of lakekey; every target still holds a live secret; please report it with `lakekey history`"))
-    }
-
-    /// Workers are at it: nothing more can be done here before they have finished, or their lease is over.
-    fn wave_is_out(&self) -> Result<Ended, Error> {
-        let (at, why) = self.wave_looked_at_again();
-        match (&self.ports.invocation, &self.state.lease) {
-            (None, Some(lease)) => Err(lease_held(&lease.holder, Some(lease.until))),
-            (Some(_), _) | (None, None) => Ok(Ended::Left { at, why }),
-        }
-    }
-
-    /// A wait that is not waited out. No message waits for long, so that a later one comes and sees.
-    fn come_again(&self, until: Timestamp, why: String) -> Ended {
-        let now = self.ports.clock.now();
-        match self.ports.invocation.is_some() && until <= past(now, SOON) {
-            true => Ended::Left { at: until.min(past(now, signed(DELAY_MAX))), why },
-            false => Ended::Waiting { until, why },
-        }
-    }
-
-    /// Who has asked for another direction waits for what is in flight, rather than come again. An invocation is paid for
-    /// while it waits.
-    fn patience(&self, now: Timestamp) -> SignedDuration {
-        if let Some(invocation) = &self.ports.invocation {
-            return PATIENCE_IN_INVOCATION.min(invocation.leave_at.duration_since(now));
-        }
-        match self.state.turn {
-            Some(_) => PATIENCE.max(self.ports.landing().saturating_add(SignedDuration::from_secs(10))),
-            None => PATIENCE,
-        }
     }
 
     /// Takes the lease. If others have written meanwhile, what was seen before counts no more: lakekey changes nothing that the

@@ -41,6 +41,15 @@ impl Run<'_> {
             && targets.iter().all(is_target)
     }
 
+    /// Whoever is to look how a wave is doing is sent for first. Where nothing can be sent, this run writes it itself.
+    pub(super) async fn will_be_looked_after(&self) -> bool {
+        let Some(invocation) = &self.ports.invocation else { return false };
+        let credential = self.ports.credential.name.clone();
+        let sent = invocation.queue.send(&Message::Drive { credential }, AGAIN_AFTER.unsigned_abs()).await;
+        sent.inspect_err(|error| warn!(code = error.code(), "no message can be sent, so this run does all of the wave: {error}"))
+            .is_ok()
+    }
+
     /// Begins a wave and hands it, and the lease with it, to workers.
     pub(super) async fn send_out(&mut self, generation: Generation, targets: Vec<TargetId>) -> Result<(), Error> {
         let targets = cut(targets);

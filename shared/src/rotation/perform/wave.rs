@@ -34,7 +34,7 @@ impl Run<'_> {
         let total = targets.len();
         self.say(format!("moving {total} place{} to generation {generation}", if total == 1 { "" } else { "s" }), 0, total);
         self.changed = true;
-        if self.is_sent_out(&targets) {
+        if self.is_sent_out(&targets) && self.will_be_looked_after().await {
             return self.send_out(generation, targets).await;
         }
         self.record(Event::WaveStarted { generation, targets: targets.clone(), slice_size: None }).await?;

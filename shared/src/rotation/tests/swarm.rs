@@ -23,12 +23,17 @@ const RUNS_TO_REST: u32 = 60;
 #[test]
 fn whatever_goes_wrong_no_holder_is_cut_off_and_all_comes_to_rest() {
     let only = option_env!("LAKEKEY_SWARM_SEED").and_then(|seed| seed.parse().ok());
+    let mut slices = 0;
     for seed in only.map_or(0..SEEDS, |seed: u64| seed..seed + 1) {
-        if let Err(panic) = std::panic::catch_unwind(|| swarm(seed)) {
-            eprintln_seed(seed);
-            std::panic::resume_unwind(panic);
+        match std::panic::catch_unwind(|| swarm(seed)) {
+            Ok(worked_on) => slices += worked_on,
+            Err(panic) => {
+                eprintln_seed(seed);
+                std::panic::resume_unwind(panic);
+            }
         }
     }
+    assert!(only.is_some() || slices > 1_000, "workers were hardly at it: {slices} slices");
 }
 
 #[expect(clippy::print_stderr, reason = "a failing seed must be known")]
@@ -36,7 +41,8 @@ fn eprintln_seed(seed: u64) {
     eprintln!("the swarm failed with seed {seed}");
 }
 
-fn swarm(seed: u64) {
+/// How many slices workers have worked on.
+fn swarm(seed: u64) -> usize {
     let mut dice = Dice(seed);
     let mut world = World::new(&["a", "b", "c", "d"]).with_copy("copy");
     world.list_age = SignedDuration::from_secs(i64::try_from(dice.below(3)).unwrap() * 20);
@@ -87,7 +93,9 @@ fn swarm(seed: u64) {
         };
         world.pass(pause);
     }
+    let slices = world.notes.len();
     rests(&mut world, locks);
+    slices
 }
 
 /// Two runners take turns; either may be left standing for as long as the other works.
