@@ -10,17 +10,41 @@ use std::sync::Arc;
 use futures::FutureExt;
 use tracing::warn;
 
-use super::{App, few_at_once};
+use super::{App, many_at_once};
 use crate::config::Credential;
 use crate::error::{Error, Problem};
 use crate::ids::{CredentialName, TargetId};
 use crate::inventory;
 use crate::rotation::drive::{policy, read};
-use crate::rotation::due::due;
+use crate::rotation::due::{due, is_resting};
 use crate::rotation::led::LedStep;
 use crate::rotation::next::Goal;
 use crate::rotation::preflight::{self, Preflight, Principal};
 use crate::rotation::state::State;
+
+/// What credentials select, and who selects a target: a thousand credentials are not compared with one another one by one.
+#[derive(Default)]
+pub(super) struct Selected {
+    by_name: BTreeMap<CredentialName, BTreeSet<TargetId>>,
+    names: BTreeMap<TargetId, BTreeSet<CredentialName>>,
+}
+
+impl Selected {
+    pub(super) fn insert(&mut self, name: CredentialName, targets: BTreeSet<TargetId>) {
+        for id in &targets {
+            self.names.entry(id.clone()).or_default().insert(name.clone());
+        }
+        self.by_name.insert(name, targets);
+    }
+
+    pub(super) fn of(&self, name: &CredentialName) -> BTreeSet<TargetId> {
+        self.by_name.get(name).cloned().unwrap_or_default()
+    }
+
+    fn others<'a>(&'a self, id: &TargetId, name: &'a CredentialName) -> impl Iterator<Item = &'a CredentialName> {
+        self.names.get(id).into_iter().flatten().filter(move |other| *other != name)
+    }
+}
 
 impl App {
     /// What each credential that is about to plan will find, with the targets that it shares among its problems. A look that
@@ -30,9 +54,10 @@ impl App {
         found: &[(&Credential, &Principal)],
         goal: Goal,
     ) -> BTreeMap<CredentialName, Preflight> {
+        let app = &self.looking(found.len());
         let looks = found.iter().map(|(credential, principal)| {
             let look = async move {
-                let preflight = self.preflight_of(credential, principal, goal).await;
+                let preflight = app.preflight_of(credential, principal, goal).await;
                 let preflight = preflight.inspect_err(|error| {
                     warn!(credential = %credential.name, code = error.code(), "could not look ahead");
                 });
@@ -40,13 +65,15 @@ impl App {
             };
             look.boxed()
         });
-        let looked = few_at_once(looks.collect()).await;
+        let looked = many_at_once(looks.collect()).await;
         let mut preflights: BTreeMap<CredentialName, Preflight> = looked.into_iter().flatten().collect();
-        let mut selected: BTreeMap<CredentialName, BTreeSet<TargetId>> =
-            preflights.iter().map(|(name, preflight)| (name.clone(), targets_of(preflight))).collect();
+        let mut selected = Selected::default();
+        for (name, preflight) in &preflights {
+            selected.insert(name.clone(), targets_of(preflight));
+        }
         let names: Vec<CredentialName> = preflights.keys().cloned().collect();
         for name in names {
-            let mine = selected.get(&name).cloned().unwrap_or_default();
+            let mine = selected.of(&name);
             let problems = self.shared_targets(&name, &mine, &mut selected).await;
             if let Some(preflight) = preflights.get_mut(&name) {
                 preflight.problems.extend(problems);
@@ -61,19 +88,19 @@ impl App {
         &self,
         name: &CredentialName,
         mine: &BTreeSet<TargetId>,
-        selected: &mut BTreeMap<CredentialName, BTreeSet<TargetId>>,
+        selected: &mut Selected,
     ) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        for other in self.config.credentials.iter().filter(|other| other.name != *name) {
-            if !selected.contains_key(&other.name)
-                && let Some(theirs) = self.kept_by(other, mine).await
-            {
-                selected.insert(other.name.clone(), theirs);
+        if selected.by_name.len() < self.config.credentials.len() {
+            for other in self.config.credentials.iter().filter(|other| other.name != *name) {
+                if !selected.by_name.contains_key(&other.name)
+                    && let Some(theirs) = self.kept_by(other, mine).await
+                {
+                    selected.insert(other.name.clone(), theirs);
+                }
             }
-            let shared = selected.get(&other.name).into_iter().flatten().filter(|id| mine.contains(*id));
-            problems.extend(shared.map(|id| target_shared(&[name, &other.name], id)));
         }
-        problems
+        let shared = mine.iter().flat_map(|id| selected.others(id, name).map(move |other| (other, id)));
+        shared.map(|(other, id)| target_shared(&[name, other], id)).collect()
     }
 
     /// The preflight of a credential that is going to plan; `None` where it will not.
@@ -89,7 +116,8 @@ impl App {
                 Goal::Step(step) => step == LedStep::CreateSecret,
                 Goal::Rotate { force } => {
                     // With nothing due it is looked whether targets were added.
-                    state.current.is_some() || due(&state, &policy(credential, &self.config.state), None, force, now).due
+                    state.current.is_some() && (self.searches || !is_resting(&state, now))
+                        || due(&state, &policy(credential, &self.config.state), None, force, now).due
                 }
             };
         if !will_plan || credential.targets.is_none() {
