@@ -83,15 +83,24 @@ pub struct App {
     invocation: Option<Invocation>,
     /// What has been read already, where this is a look at the state of things.
     memo: Option<Memo>,
+    /// Whether even a large fleet with nothing due is searched for data sources that were added.
+    searches: bool,
 }
 
 /// Credentials worked on at once: each has requests of its own in flight.
 const CREDENTIALS_AT_ONCE: usize = 4;
+/// Credentials looked at at once: most of what they ask is shared or already known.
+const LOOKS_AT_ONCE: usize = 16;
 
 /// Each credential's work, a few at a time, answers in order. Boxed by the caller: the compiler can't see through the
 /// lifetimes of a closure's future that it may move between threads, as a server's must.
 async fn few_at_once<T>(works: Vec<BoxFuture<'_, T>>) -> Vec<T> {
     futures::stream::iter(works).buffered(CREDENTIALS_AT_ONCE).collect().await
+}
+
+/// The same for looks, which write nothing.
+async fn many_at_once<T>(looks: Vec<BoxFuture<'_, T>>) -> Vec<T> {
+    futures::stream::iter(looks).buffered(LOOKS_AT_ONCE).collect().await
 }
 
 impl App {
@@ -122,6 +131,7 @@ impl App {
             stop: Stop::never(),
             invocation: None,
             memo: None,
+            searches: true,
         })
     }
 
@@ -133,7 +143,9 @@ impl App {
                 Box::pin(self.looking(credentials.len()).plan(&credentials)).await.map(Outcome::Plan)
             }
             Command::Rotate { names, force } => {
-                Box::pin(self.rotate(&self.named(&names)?, force, progress)).await.map(Outcome::Moved)
+                // A person who names a credential wants to see what they have just added.
+                let app = Self { searches: !names.is_empty() && self.invocation.is_none(), ..self.clone() };
+                Box::pin(app.rotate(&self.named(&names)?, force, progress)).await.map(Outcome::Moved)
             }
             Command::Reapply { names, refresh } => {
                 Box::pin(self.reapply(&self.named(&names)?, refresh, progress)).await.map(Outcome::Moved)

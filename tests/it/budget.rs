@@ -126,3 +126,37 @@ async fn a_timer_that_finds_nothing_due_leaves_no_entry_in_the_journal() {
     }
     assert_eq!(entries(&mut bench).await, before);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_many_credentials_ask_in_a_plan_is_asked_once() {
+    let mut bench = Bench::new(&Fleet { decoys: false, ..Fleet::new(12, 7) });
+    bench.list_all_warehouses();
+    let template = bench.credential().clone();
+    let all = bench.config["credentials"].as_object_mut().unwrap();
+    all.clear();
+    for (number, source) in bench.cloud.sources().into_iter().filter(|source| source.target).enumerate() {
+        let dataset = bench.cloud.truth().datasets.into_iter().find(|dataset| source.datasets.contains(&dataset.id)).unwrap();
+        let name = format!("bi-{number}");
+        let mut credential = template.clone();
+        credential["service_principal"] = json!({ "application_id": bench.cloud.add_principal(&name) });
+        credential["store"] = json!(format!("file:store/{name}.json"));
+        credential["targets"]["select"] = json!([{ "workspace": dataset.group, "dataset": dataset.id }]);
+        all.insert(name, credential);
+    }
+    let before = bench.mark();
+
+    let (status, plan) = bench.json(&["plan"]).await;
+
+    bench.assert_only_read(&before);
+    bench.assert_no_file_changed(&before);
+    assert_eq!((status, plan["credentials"].as_array().unwrap().len()), (0, 12), "{plan:#}");
+    for credential in plan["credentials"].as_array().unwrap() {
+        assert_eq!(credential["targets"].as_array().unwrap().len(), 1, "{credential:#}");
+    }
+    let mut counts: std::collections::BTreeMap<String, usize> = std::collections::BTreeMap::new();
+    for seen in bench.requests_since(&before) {
+        *counts.entry(format!("{} {} {}", seen.service, seen.method, seen.path)).or_default() += 1;
+    }
+    counts.retain(|path, count| *count > 1 && !path.contains("/token"));
+    assert!(counts.is_empty(), "{counts:#?}");
+}

@@ -6,8 +6,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use lakekey_sim::Fleet;
-use serde_json::json;
+use lakekey_sim::{Fleet, SourceTruth};
+use serde_json::{Value, json};
 
 use crate::fuse::{Cut, Fuse};
 use crate::support::{Bench, Ran, days, hours, minutes};
@@ -30,6 +30,30 @@ fn customer() -> Bench {
     bench
 }
 
+/// A source on a virtual network, a shareable connection and a cluster of two members, all three written through Fabric, in two
+/// waves, and a dataset whose refresh is waited for.
+fn customer_of_fabric() -> Bench {
+    let mut bench = Bench::new(&Fleet { decoys: false, ..Fleet::new(7, 7) });
+    bench.list_all_warehouses();
+    let is_kept = |source: &SourceTruth| {
+        let on_cluster = bench.cloud.gateway_name(&source.gateway).is_some_and(|name| name.starts_with("Cluster"));
+        on_cluster || ["VirtualNetworkGateway", "ShareableCloud"].contains(&source.connectivity.as_str())
+    };
+    let (kept, others): (Vec<SourceTruth>, Vec<SourceTruth>) = bench.targets().into_iter().partition(is_kept);
+    for source in others {
+        bench.cloud.delete_source(&source.id);
+    }
+    assert_eq!(kept.len(), 3, "{kept:#?}");
+    let mut rows: Vec<Value> = kept.iter().map(|source| json!({ "connection": source.id })).collect();
+    let shared = kept.iter().find(|source| source.connectivity == "ShareableCloud").unwrap();
+    let mut row = bench.row(&bench.dataset_of(shared));
+    row["refresh"] = json!("wait");
+    rows.push(row);
+    bench.select(json!(rows));
+    bench.credential()["targets"]["waves"] = json!([1, "100%"]);
+    bench
+}
+
 /// What a life came to, for comparing and counting.
 pub struct Life {
     pub requests: usize,
@@ -39,7 +63,7 @@ pub struct Life {
 }
 
 /// Two rotations and the retirement of the first generation, cut off once; everything is checked at the end.
-async fn live(cut: Cut, resume: Resume) -> Life {
+async fn live(customer: fn() -> Bench, cut: Cut, resume: Resume) -> Life {
     live_of(&customer(), cut, resume).await
 }
 
@@ -117,13 +141,13 @@ fn all() -> bool {
 }
 
 /// Cuts lives off at every request that changes something, and at every so many others.
-async fn at_requests(every: usize, resume: Resume, cut: fn(usize) -> Cut) {
-    let whole = live(Cut::Never, resume).await;
+async fn at_requests(customer: fn() -> Bench, every: usize, resume: Resume, cut: fn(usize) -> Cut) {
+    let whole = live(customer, Cut::Never, resume).await;
     let others = (0..whole.requests).step_by(if all() { 1 } else { every });
     let points: BTreeSet<usize> = others.chain(whole.effects).collect();
     let mut crashes = 0;
     for point in &points {
-        crashes += usize::from(live(cut(*point), resume).await.crashed);
+        crashes += usize::from(live(customer, cut(*point), resume).await.crashed);
     }
     assert_eq!(crashes, points.len(), "each life was cut off");
     assert!(crashes > 15, "{crashes}");
@@ -131,44 +155,59 @@ async fn at_requests(every: usize, resume: Resume, cut: fn(usize) -> Cut) {
 
 /// Cuts lives off at every so many awaits. How many there are differs a little from life to life.
 async fn at_awaits(first: usize, every: usize, resume: Resume) {
-    let whole = live(Cut::Never, resume).await;
+    let whole = live(customer, Cut::Never, resume).await;
     let mut crashes = 0;
     for point in (first..whole.polls).step_by(if all() { 1 } else { every }) {
-        crashes += usize::from(live(Cut::Poll(point), resume).await.crashed);
+        crashes += usize::from(live(customer, Cut::Poll(point), resume).await.crashed);
     }
     assert!(crashes > 10, "{crashes}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_undisturbed_life_needs_two_secrets() {
-    let life = live(Cut::Never, Resume::AtOnce).await;
+    let life = live(customer, Cut::Never, Resume::AtOnce).await;
     assert!(!life.crashed && life.requests > 100 && life.polls > life.requests);
     assert!(life.effects.len() > 10, "{:?}", life.effects);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_dies_before_a_request_is_resumed_at_once() {
-    at_requests(12, Resume::AtOnce, Cut::BeforeSend).await;
+    at_requests(customer, 12, Resume::AtOnce, Cut::BeforeSend).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_dies_before_an_answer_is_resumed_at_once() {
-    at_requests(12, Resume::AtOnce, Cut::BeforeAnswer).await;
+    at_requests(customer, 12, Resume::AtOnce, Cut::BeforeAnswer).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_dies_after_an_answer_is_resumed_at_once() {
-    at_requests(12, Resume::AtOnce, Cut::AfterAnswer).await;
+    at_requests(customer, 12, Resume::AtOnce, Cut::AfterAnswer).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_dies_before_an_answer_is_resumed_later() {
-    at_requests(40, Resume::Later, Cut::BeforeAnswer).await;
+    at_requests(customer, 40, Resume::Later, Cut::BeforeAnswer).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_dies_before_an_answer_is_resumed_elsewhere_when_its_lease_is_over() {
-    at_requests(40, Resume::Elsewhere, Cut::BeforeAnswer).await;
+    at_requests(customer, 40, Resume::Elsewhere, Cut::BeforeAnswer).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_through_fabric_that_dies_before_a_request_is_resumed_at_once() {
+    at_requests(customer_of_fabric, 40, Resume::AtOnce, Cut::BeforeSend).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_through_fabric_that_dies_before_an_answer_is_resumed_at_once() {
+    at_requests(customer_of_fabric, 40, Resume::AtOnce, Cut::BeforeAnswer).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_through_fabric_that_dies_before_an_answer_is_resumed_elsewhere() {
+    at_requests(customer_of_fabric, 60, Resume::Elsewhere, Cut::BeforeAnswer).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ mod identities;
 
 use futures::FutureExt;
 
-use super::{App, few_at_once};
+use super::{App, many_at_once};
 use crate::config::Credential;
 use crate::error::Error;
 use crate::journal;
@@ -17,7 +17,7 @@ impl App {
         let mut checks = self.check_state().await;
         checks.extend(self.check_identities(credentials).await);
         let looks = credentials.iter().map(|credential| self.check_credential(credential).boxed());
-        let of_credentials: Vec<Vec<Check>> = few_at_once(looks.collect()).await;
+        let of_credentials: Vec<Vec<Check>> = many_at_once(looks.collect()).await;
         checks.extend(of_credentials.into_iter().flatten());
         checks.extend(self.check_webhooks().await);
         DoctorReport { checks }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tracing::{error, info, warn};
 
 use super::sharing::Seen;
-use super::{App, few_at_once};
+use super::{App, few_at_once, many_at_once};
 use crate::command::Progress;
 use crate::config::Credential;
 use crate::error::{Error, ErrorKind, Problem};
@@ -56,7 +56,7 @@ impl App {
             };
             look.boxed()
         });
-        let found: Vec<Result<Principal, Error>> = few_at_once(looks.collect()).await;
+        let found: Vec<Result<Principal, Error>> = many_at_once(looks.collect()).await;
         let shared = shared_principals(credentials, &found);
         let going = credentials.iter().zip(&found).filter(|(credential, _)| !shared.contains_key(&credential.name));
         let going: Vec<_> = going.filter_map(|(&credential, found)| Some((credential, found.as_ref().ok()?))).collect();
@@ -150,6 +150,7 @@ impl App {
             progress: progress.clone(),
             decide: self.surroundings.decide,
             asked: self.asked.clone(),
+            searches: self.searches,
             stop: self.stop.clone(),
             invocation: self.invocation.clone(),
         })

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::FutureExt;
 use futures::future::join;
 
-use super::{App, few_at_once, principal};
+use super::sharing::Selected;
+use super::{App, many_at_once, principal};
 use crate::config::Credential;
 use crate::error::{Error, ErrorKind, Problem};
-use crate::ids::{CredentialName, SecretId, TargetId, Workspace};
+use crate::ids::{SecretId, TargetId, Workspace};
 use crate::inventory::{self, Left};
 use crate::report::{
     CredentialPlan, LeftOut, Phase, PlanReport, PlannedDataset, PlannedPrincipal, PlannedSecrets, PlannedStep, PlannedTarget,
@@ -37,7 +38,7 @@ impl App {
             };
             look.boxed()
         });
-        let mut plans: Vec<CredentialPlan> = few_at_once(looks.collect()).await.into_iter().collect::<Result<_, Error>>()?;
+        let mut plans: Vec<CredentialPlan> = many_at_once(looks.collect()).await.into_iter().collect::<Result<_, Error>>()?;
         name_shared(&mut plans);
         self.name_kept_by_others(&mut plans).await;
         Ok(PlanReport { credentials: plans })
@@ -45,10 +46,12 @@ impl App {
 
     /// Two credentials that select one target would overwrite each other.
     async fn name_kept_by_others(&self, plans: &mut [CredentialPlan]) {
-        let mut selected: BTreeMap<CredentialName, BTreeSet<TargetId>> =
-            plans.iter().map(|plan| (plan.name.clone(), plan.targets.iter().map(|target| target.id.clone()).collect())).collect();
+        let mut selected = Selected::default();
+        for plan in plans.iter() {
+            selected.insert(plan.name.clone(), plan.targets.iter().map(|target| target.id.clone()).collect());
+        }
         for plan in plans {
-            let mine = selected.get(&plan.name).cloned().unwrap_or_default();
+            let mine = selected.of(&plan.name);
             plan.problems.extend(self.shared_targets(&plan.name, &mine, &mut selected).await);
         }
     }

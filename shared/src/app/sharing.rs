@@ -10,13 +10,13 @@ use std::sync::Arc;
 use futures::FutureExt;
 use tracing::warn;
 
-use super::{App, few_at_once};
+use super::{App, many_at_once};
 use crate::config::Credential;
 use crate::error::{Error, Problem};
 use crate::ids::{CredentialName, TargetId};
 use crate::inventory;
 use crate::rotation::drive::{Folded, policy, read};
-use crate::rotation::due::due;
+use crate::rotation::due::{due, is_resting};
 use crate::rotation::led::LedStep;
 use crate::rotation::next::Goal;
 use crate::rotation::preflight::{self, Preflight, Principal};
@@ -31,13 +31,38 @@ pub(super) struct Seen {
     pub(super) preflight: Option<Preflight>,
 }
 
+/// What credentials select, and who selects a target: a thousand credentials are not compared with one another one by one.
+#[derive(Default)]
+pub(super) struct Selected {
+    by_name: BTreeMap<CredentialName, BTreeSet<TargetId>>,
+    names: BTreeMap<TargetId, BTreeSet<CredentialName>>,
+}
+
+impl Selected {
+    pub(super) fn insert(&mut self, name: CredentialName, targets: BTreeSet<TargetId>) {
+        for id in &targets {
+            self.names.entry(id.clone()).or_default().insert(name.clone());
+        }
+        self.by_name.insert(name, targets);
+    }
+
+    pub(super) fn of(&self, name: &CredentialName) -> BTreeSet<TargetId> {
+        self.by_name.get(name).cloned().unwrap_or_default()
+    }
+
+    fn others<'a>(&'a self, id: &TargetId, name: &'a CredentialName) -> impl Iterator<Item = &'a CredentialName> {
+        self.names.get(id).into_iter().flatten().filter(move |other| *other != name)
+    }
+}
+
 impl App {
     /// What is seen of each credential, with the targets that it shares among the problems of its preflight. A look that fails
     /// is left to the run itself, which says why.
     pub(super) async fn preflights(&self, found: &[(&Credential, &Principal)], goal: Goal) -> BTreeMap<CredentialName, Seen> {
+        let app = &self.looking(found.len());
         let looks = found.iter().map(|(credential, principal)| {
             let look = async move {
-                let seen = self.look_at(credential, principal, goal).await.unwrap_or_else(|error| {
+                let seen = app.look_at(credential, principal, goal).await.unwrap_or_else(|error| {
                     warn!(credential = %credential.name, code = error.code(), "could not look ahead");
                     Seen::default()
                 });
@@ -45,13 +70,16 @@ impl App {
             };
             look.boxed()
         });
-        let mut looked: BTreeMap<CredentialName, Seen> = few_at_once(looks.collect()).await.into_iter().collect();
-        let preflights = looked.iter().filter_map(|(name, seen)| Some((name, seen.preflight.as_ref()?)));
-        let mut selected: BTreeMap<CredentialName, BTreeSet<TargetId>> =
-            preflights.map(|(name, preflight)| (name.clone(), targets_of(preflight))).collect();
-        let names: Vec<CredentialName> = selected.keys().cloned().collect();
+        let mut looked: BTreeMap<CredentialName, Seen> = many_at_once(looks.collect()).await.into_iter().collect();
+        let mut selected = Selected::default();
+        for (name, seen) in &looked {
+            if let Some(preflight) = &seen.preflight {
+                selected.insert(name.clone(), targets_of(preflight));
+            }
+        }
+        let names: Vec<CredentialName> = selected.by_name.keys().cloned().collect();
         for name in names {
-            let mine = selected.get(&name).cloned().unwrap_or_default();
+            let mine = selected.of(&name);
             let problems = self.shared_targets(&name, &mine, &mut selected).await;
             if let Some(preflight) = looked.get_mut(&name).and_then(|seen| seen.preflight.as_mut()) {
                 preflight.problems.extend(problems);
@@ -66,19 +94,19 @@ impl App {
         &self,
         name: &CredentialName,
         mine: &BTreeSet<TargetId>,
-        selected: &mut BTreeMap<CredentialName, BTreeSet<TargetId>>,
+        selected: &mut Selected,
     ) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        for other in self.config.credentials.iter().filter(|other| other.name != *name) {
-            if !selected.contains_key(&other.name)
-                && let Some(theirs) = self.kept_by(other, mine).await
-            {
-                selected.insert(other.name.clone(), theirs);
+        if selected.by_name.len() < self.config.credentials.len() {
+            for other in self.config.credentials.iter().filter(|other| other.name != *name) {
+                if !selected.by_name.contains_key(&other.name)
+                    && let Some(theirs) = self.kept_by(other, mine).await
+                {
+                    selected.insert(other.name.clone(), theirs);
+                }
             }
-            let shared = selected.get(&other.name).into_iter().flatten().filter(|id| mine.contains(*id));
-            problems.extend(shared.map(|id| target_shared(&[name, &other.name], id)));
         }
-        problems
+        let shared = mine.iter().flat_map(|id| selected.others(id, name).map(move |other| (other, id)));
+        shared.map(|(other, id)| target_shared(&[name, other], id)).collect()
     }
 
     /// A credential's journal, and the preflight where it is going to plan.
@@ -94,7 +122,8 @@ impl App {
                 Goal::Step(step) => step == LedStep::CreateSecret,
                 Goal::Rotate { force } => {
                     // With nothing due it is looked whether targets were added.
-                    state.current.is_some() || due(&state, &policy(credential, &self.config.state), None, force, now).due
+                    state.current.is_some() && (self.searches || !is_resting(&state, now))
+                        || due(&state, &policy(credential, &self.config.state), None, force, now).due
                 }
             };
         let read = Some((journal, state));

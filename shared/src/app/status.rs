@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::FutureExt;
 use jiff::Timestamp;
 
-use super::{App, few_at_once, principal};
+use super::{App, many_at_once, principal};
 use crate::config::Credential;
 use crate::error::{Error, ErrorKind};
 use crate::report::{CredentialStatus, Phase, SecretRole, SecretStatus, StatusReport, TargetCounts};
@@ -20,7 +20,7 @@ use crate::rotation::state::{Holder, Open, State};
 impl App {
     pub(super) async fn status(&self, credentials: &[&Credential]) -> Result<StatusReport, Error> {
         let looks = credentials.iter().map(|credential| self.status_of(credential).boxed()).collect();
-        Ok(StatusReport { credentials: few_at_once(looks).await })
+        Ok(StatusReport { credentials: many_at_once(looks).await })
     }
 
     async fn status_of(&self, credential: &Credential) -> CredentialStatus {

@@ -1,12 +1,12 @@
 //! Which of the data sources seen each row of `select` means. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::Left;
 use super::connections::{Connections, is_on_network};
 use super::walk::Walk;
 use crate::clients::fabric::{Connection, ConnectionType};
-use crate::clients::powerbi::{DatabricksSource, GatewaySource};
+use crate::clients::powerbi::{DatabricksSource, Dataset, GatewaySource};
 use crate::config::Selector;
 use crate::error::Problem;
 use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId, TargetId, WarehouseId, Workspace};
@@ -358,8 +358,10 @@ pub(super) fn candidates(
 
 /// Every dataset whose sources were seen, in the order of their ids.
 fn seen(walk: &Walk) -> impl Iterator<Item = (DatasetRef, &Vec<crate::clients::powerbi::DatasetSource>)> {
-    walk.sources.iter().filter_map(|((group, id), sources)| {
-        let dataset = walk.datasets.get(group)?.as_ref()?.iter().find(|dataset| dataset.id == *id)?;
+    let listed = walk.datasets.iter().flat_map(|(group, datasets)| datasets.iter().flatten().map(move |found| (group, found)));
+    let known: HashMap<(&GroupId, &DatasetId), &Dataset> = listed.map(|(group, found)| ((group, &found.id), found)).collect();
+    walk.sources.iter().filter_map(move |((group, id), sources)| {
+        let dataset = known.get(&(group, id))?;
         let reference = DatasetRef {
             workspace: walk.groups.get(group).map(|group| group.name.clone()).unwrap_or_default(),
             group: group.clone(),

@@ -77,6 +77,8 @@ pub struct Ports {
     pub decide: Decide,
     /// Who asked, where that was another than whoever started this process.
     pub asked: Option<Asked>,
+    /// Whether even a large fleet with nothing due is searched for data sources that were added.
+    pub searches: bool,
     /// Asks the run to leave.
     pub stop: Stop,
     /// The call of a platform's function that this run is in, where it is in one.

@@ -23,6 +23,25 @@ const SPREAD_SHARE: u32 = 20;
 /// …and no more than this.
 const SPREAD_MAX: Duration = Duration::from_secs(4 * 3_600);
 
+/// A fleet up to this size is searched for added data sources whenever nothing is due; a larger one rarer, for the search takes
+/// a request for every dataset and services allow so many a minute.
+const SEARCHED_ALWAYS: usize = 500;
+/// However large a fleet is, it is searched this often: every so many hours.
+const SEARCHED_HOURS_MAX: i64 = 24;
+
+/// Whether a credential with nothing due leaves out, this hour, the search for data sources that were added. The hours in
+/// which it searches depend on its name, so that not all large ones search at once.
+pub fn is_resting(state: &State, now: Timestamp) -> bool {
+    let held = state.holders.values().filter(|holder| holder.planned).count();
+    if held <= SEARCHED_ALWAYS || state.open.is_some() || state.turn.is_some() {
+        return false;
+    }
+    let period = i64::try_from(held.div_ceil(SEARCHED_ALWAYS)).unwrap_or(i64::MAX).min(SEARCHED_HOURS_MAX);
+    let name = state.begun.as_ref().map(|begun| begun.credential.as_str()).unwrap_or_default();
+    let turn: i64 = name.bytes().map(i64::from).sum();
+    (now.as_second().div_euclid(3_600) + turn).rem_euclid(period) != 0
+}
+
 /// The answer, with its reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Due {

@@ -14,6 +14,7 @@ use std::collections::BTreeSet;
 use tracing::warn;
 
 use super::drive::Run;
+use super::due::is_resting;
 use super::event::{Begun, Condemnation, Event, Minted, Permission, Place, PlanKind, Planned, Turn};
 use super::next::{self, DeleteSent, Step};
 use super::preflight::{self, Preflight};
@@ -211,6 +212,7 @@ impl Run<'_> {
         let selected = match (&self.preflight, &self.ports.targets) {
             (Some(found), _) => Ok(found.selection.targets.iter().map(|target| target.id.clone()).collect()),
             (None, None) => Ok(BTreeSet::new()),
+            (None, Some(_)) if !self.ports.searches && is_resting(&self.state, self.ports.clock.now()) => Ok(BTreeSet::new()),
             (None, Some(_)) => self.check_everything().await.map(|found| {
                 let ids = found.selection.targets.iter().map(|target| target.id.clone()).collect();
                 self.preflight = Some(found);

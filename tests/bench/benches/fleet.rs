@@ -1,11 +1,14 @@
 //! `cargo bench --bench fleet`: how lakekey behaves at the size of a large customer, each figure beside its floor or bound.
-//! `cargo bench --bench fleet -- PART…` prints some of them: `limits`, `memory`, `many`.
+//! `cargo bench --bench fleet -- PART…` prints some of them: `limits`, `memory`, `many`, `restart`.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use lakekey_bench::{Customer, Measured, Process, be_lakekey_if_asked};
+use lakekey_sim::Seen;
 use tokio::runtime::Builder;
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -24,7 +27,51 @@ fn main() -> anyhow::Result<ExitCode> {
     if asked("many") {
         runtime.block_on(many_credentials())?;
     }
+    if asked("restart") {
+        runtime.block_on(after_a_kill())?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// SIGKILL in the middle of a rotation, at every third request of one, and a start anew with a state on this disk.
+async fn after_a_kill() -> anyhow::Result<()> {
+    let undisturbed = Customer::in_a_process(3, LATENCY).await?;
+    undisturbed.start(&ROTATE)?.finish()?;
+    let requests = undisturbed.cloud.requests().len();
+    let (mut slowest, mut mints, mut tries, mut unfinished) = (0.0_f64, BTreeMap::new(), 0_u32, 0_u32);
+    for at in (1..requests).step_by(3) {
+        let customer = Customer::in_a_process(3, LATENCY).await?;
+        let run = customer.start(&ROTATE)?;
+        while customer.cloud.requests().len() < at {
+            customer.clock.sleep(SHORT).await;
+        }
+        run.kill()?;
+        let (seen, begun) = (customer.cloud.requests().len(), customer.clock.now());
+        let run = customer.start(&["rotate", "--output", "json"])?;
+        // A sign-in is for the sake of what follows it.
+        let is_useful = |seen: &Seen| seen.service != "entra" && !seen.path.ends_with("/token");
+        while !customer.cloud.requests().iter().skip(seen).any(is_useful) {
+            anyhow::ensure!(seconds(begun, &customer) < GIVE_UP, "killed at request {at}: no useful request in {GIVE_UP} s");
+            customer.clock.sleep(SHORT).await;
+        }
+        slowest = slowest.max(seconds(begun, &customer));
+        unfinished += u32::from(run.finish().is_err());
+        let is_mint = |seen: &&Seen| seen.method == "POST" && seen.path.ends_with("/credentials/secrets");
+        *mints.entry(customer.cloud.requests().iter().filter(is_mint).count()).or_insert(0_u32) += 1;
+        tries += 1;
+    }
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "killed {tries} times on its way through {requests} requests, and started anew, with a `file:` state")?;
+    writeln!(out, "  the first useful request {slowest:.2} s after the restart (at most 1)")?;
+    for (count, rotations) in mints {
+        writeln!(out, "  {rotations:>3} rotations that took {count} secret{}", if count == 1 { "" } else { "s" })?;
+    }
+    writeln!(out, "  {unfinished} of them were not finished by the next run\n")?;
+    Ok(())
+}
+
+fn seconds(since: Timestamp, customer: &Customer) -> f64 {
+    customer.clock.now().duration_since(since).as_secs_f64()
 }
 
 /// A plan of 1,000 credentials, over HTTP on loopback without latency.
@@ -87,3 +134,8 @@ async fn second_rotation(targets: usize) -> anyhow::Result<(Process, f64)> {
 
 const ROTATE: [&str; 4] = ["rotate", "--force", "--output", "json"];
 const PER_MINUTE: u32 = 200;
+/// Long enough that a kill can be aimed at a request.
+const LATENCY: Duration = Duration::from_millis(3);
+const SHORT: Duration = Duration::from_micros(200);
+/// In seconds.
+const GIVE_UP: f64 = 30.0;

@@ -56,6 +56,11 @@ impl Customer {
         Self::serving(fleet, Duration::ZERO).await
     }
 
+    /// The same for a lakekey in a process of its own.
+    pub async fn in_a_process(targets: usize, latency: Duration) -> anyhow::Result<Self> {
+        Self::serving(Fleet { gateways: false, decoys: false, ..Fleet::new(targets, SEED) }, latency).await
+    }
+
     async fn serving(fleet: Fleet, latency: Duration) -> anyhow::Result<Self> {
         let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let served = runtime.spawn(async move { serve(&fleet, settings(latency, None, None)).await }).await?;

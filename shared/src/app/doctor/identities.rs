@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use futures::FutureExt;
 use jiff::{SignedDuration, Timestamp};
 
-use super::super::{App, few_at_once};
+use super::super::{App, many_at_once};
 use super::of;
 use crate::clients::databricks::{Databricks, SecretInfo};
 use crate::config::{Account, Auth, Credential, PrincipalSelector};
@@ -57,7 +57,7 @@ impl App {
             }
         }
         let sign_ins = doors.into_iter().map(|(identity, door)| self.check_sign_in(identity, door).boxed());
-        let mut checks: Vec<Check> = few_at_once(sign_ins.collect()).await;
+        let mut checks: Vec<Check> = many_at_once(sign_ins.collect()).await;
         let mut used: Vec<&IdentityName> = credentials
             .iter()
             .flat_map(|credential| [Some(&credential.identity), credential.targets.as_ref().map(|targets| &targets.identity)])
@@ -66,7 +66,7 @@ impl App {
         used.sort();
         used.dedup();
         let secrets = used.into_iter().map(|identity| self.check_own_secret(identity, credentials).boxed());
-        checks.extend(few_at_once(secrets.collect()).await);
+        checks.extend(many_at_once(secrets.collect()).await);
         checks
     }
 

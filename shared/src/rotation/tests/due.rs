@@ -9,9 +9,10 @@ use super::runner::{End, policy};
 use super::world::By;
 use super::{FORCE, ROTATE, Sim, World};
 use crate::config::schedule::{Calendar, Window};
-use crate::ids::{Generation, TargetId};
-use crate::rotation::due::{Due, due};
+use crate::ids::{DatasourceId, Generation, TargetId};
+use crate::rotation::due::{Due, due, is_resting};
 use crate::rotation::next::Policy;
+use crate::rotation::state::{Holder, State};
 
 /// No window, and a freeze for ever.
 fn never() -> Calendar {
@@ -215,4 +216,19 @@ fn a_stored_secret_is_adopted_and_rotated_when_its_age_says_so() {
     sim.days(2);
     sim.run(ROTATE);
     assert!(!sim.world.exists(&stored));
+}
+
+#[test]
+fn a_large_idle_fleet_is_searched_once_in_as_many_hours_as_its_size_asks() {
+    let fleet = |size: usize| {
+        let holder =
+            |number| (TargetId::of(None, &DatasourceId::new(format!("{number}"))), Holder { planned: true, ..Holder::default() });
+        State { holders: (0..size).map(holder).collect(), ..State::default() }
+    };
+    let start: Timestamp = "2026-03-02T08:17:00Z".parse().unwrap();
+    let searched = |size| {
+        let fleet = fleet(size);
+        (0..48).filter(|hour| !is_resting(&fleet, start + SignedDuration::from_hours(*hour))).count()
+    };
+    assert_eq!([0, 500, 501, 2_000, 50_000].map(searched), [48, 48, 24, 12, 2]);
 }
