@@ -161,7 +161,7 @@ fn redeem_refresh_token(world: &mut World, door: Door, form: &BTreeMap<String, S
     if door != Door::Entra && !world.settings.refresh_token_omitted {
         world.people.refresh_tokens.remove(token);
     }
-    let scope = Some(field("scope")).filter(|scope| !scope.is_empty()).map_or(consent.scope.clone(), str::to_owned);
+    let scope = Some(field("scope")).filter(|scope| !scope.is_empty()).map_or_else(|| consent.scope.clone(), str::to_owned);
     issue(world, &Consent { scope, ..consent }, Some(token))
 }
 
@@ -202,7 +202,7 @@ fn issue(world: &mut World, consent: &Consent, before: Option<&str>) -> Answer {
         Door::Account => (world.account.id.to_string(), crate::databricks::account_issuer(world), api_scope(&words)?),
         Door::Entra => {
             let audience =
-                words.iter().find_map(|word| word.strip_suffix("/.default").or(word.strip_suffix("/user_impersonation")));
+                words.iter().find_map(|word| word.strip_suffix("/.default").or_else(|| word.strip_suffix("/user_impersonation")));
             let audience = audience.filter(|audience| crate::entra::AUDIENCES.contains(audience));
             let audience = audience.ok_or_else(|| refusal("invalid_scope", 70_011, "The scope is not valid"))?;
             (audience.to_owned(), format!("https://sts.windows.net/{}/", world.entra.tenant), "all-apis".to_owned())
