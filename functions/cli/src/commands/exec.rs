@@ -25,7 +25,7 @@ pub(crate) async fn exec(args: &ExecArgs, session: &mut Session) -> Result<ExitS
     let host = host(args, session, &broker)?;
     // A sign-in that fails is told here, in whole sentences, and not by the command's SDK.
     broker.token(&host).await?;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(|error| no_port(error))?;
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(no_port)?;
     let address = listener.local_addr().map_err(no_port)?;
     let service = TokenService::new(broker.clone(), address, &session.random);
     let mut command = command(args, &host, &service.url(address));
