@@ -8,6 +8,7 @@ mod api;
 mod arrange;
 mod belt;
 mod budget;
+mod clients;
 mod config;
 mod connections;
 mod crashes;
