@@ -9,6 +9,7 @@ mod arrange;
 mod azure;
 mod belt;
 mod budget;
+mod clients;
 mod clouds;
 mod config;
 mod conformance;

@@ -112,6 +112,7 @@ pub async fn run(args: Vec<OsString>, surroundings: CliSurroundings) -> ExitStat
 }
 
 async fn perform(verb: &Verb, session: &mut Session) -> ExitStatus {
+    // Boxed where a future is large: it would make that of every command as large.
     let result = match verb {
         Verb::Init(args) => commands::init::init(args, session).await,
         Verb::Schema => commands::schema::schema(session).await,
@@ -126,15 +127,15 @@ async fn perform(verb: &Verb, session: &mut Session) -> ExitStatus {
         Verb::Forget(args) => commands::forget::forget(args, session).await,
         Verb::Status(args) => commands::status::status(args, session).await,
         Verb::History(args) => commands::history::history(args, session).await,
-        Verb::Login(args) => commands::login::login(args, session).await,
-        Verb::Logout(args) => commands::logout::logout(args, session).await,
-        Verb::Token(args) => commands::token::token(args, session).await,
+        Verb::Login(args) => Box::pin(commands::login::login(args, session)).await,
+        Verb::Logout(args) => Box::pin(commands::logout::logout(args, session)).await,
+        Verb::Token(args) => Box::pin(commands::token::token(args, session)).await,
         Verb::Auth(args) => match &args.verb {
-            AuthVerb::Token(args) => commands::token::token(args, session).await,
+            AuthVerb::Token(args) => Box::pin(commands::token::token(args, session)).await,
         },
         Verb::Version => commands::version::version(session).await,
-        Verb::Exec(args) => commands::exec::exec(args, session).await,
-        Verb::Serve(args) => commands::serve::serve(args, session).await,
+        Verb::Exec(args) => Box::pin(commands::exec::exec(args, session)).await,
+        Verb::Serve(args) => Box::pin(commands::serve::serve(args, session)).await,
     };
     result.unwrap_or_else(|failure| session.printer.failure(&failure, session.settings.output))
 }

@@ -98,21 +98,9 @@ pub(crate) fn hosts(config: &Config, identity: &Identity) -> Vec<Workspace> {
 
 /// Without a display nobody sees a browser here: Entra then has codes.
 fn way(identity: &Identity, device_code: bool, has_browser: bool) -> Way {
-    let by_code = match &identity.auth {
-        Auth::AzurePerson { by, .. } => *by == AzureSignIn::DeviceCode || !has_browser,
-        Auth::Pat { .. }
-        | Auth::OauthM2m { .. }
-        | Auth::Credential { .. }
-        | Auth::ExternalBrowser { .. }
-        | Auth::DatabricksCli { .. }
-        | Auth::Federation { .. }
-        | Auth::AzureApplication { .. }
-        | Auth::AzureCli { .. }
-        | Auth::AzureMsi { .. }
-        | Auth::AzureWorkloadIdentity { .. }
-        | Auth::AzureDefault { .. } => false,
-    };
-    if device_code || by_code { Way::DeviceCode } else { Way::Browser }
+    let code_alone = matches!(identity.auth, Auth::AzurePerson { by: AzureSignIn::DeviceCode, .. });
+    let has_codes = matches!(identity.auth, Auth::AzurePerson { .. });
+    if device_code || code_alone || has_codes && !has_browser { Way::DeviceCode } else { Way::Browser }
 }
 
 /// Whether a browser that is opened here is seen by somebody.

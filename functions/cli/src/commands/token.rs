@@ -109,8 +109,8 @@ fn expiry(at: Timestamp) -> String {
 }
 
 fn written(at: &Zoned) -> String {
-    let text = at.strftime("%Y-%m-%dT%H:%M:%S.%6f%:z").to_string();
-    text.strip_suffix("+00:00").map_or_else(|| text.clone(), |utc| format!("{utc}Z"))
+    let time = at.strftime("%Y-%m-%dT%H:%M:%S.%6f");
+    if at.offset().is_zero() { format!("{time}Z") } else { format!("{time}{}", at.strftime("%:z")) }
 }
 
 #[cfg(test)]
