@@ -2,6 +2,7 @@
 
 mod demo;
 mod dist;
+mod parts;
 mod verify;
 
 use std::io::Write;
@@ -21,6 +22,8 @@ struct Tasks {
 enum Task {
     /// Run every check that a change must pass
     Verify(verify::VerifyArgs),
+    /// Install what the tests run beside them: moto
+    Parts,
     /// Rotate twice against a simulated cloud on this machine
     Demo(demo::DemoArgs),
     /// Make the packages that the platforms take, in target/dist
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
     let arguments = std::env::args_os().enumerate().filter(|(at, argument)| *at != 2 || argument != "--");
     let result = match Tasks::parse_from(arguments.map(|(_, argument)| argument)).task {
         Task::Verify(args) => verify::verify(&args),
+        Task::Parts => parts::parts(),
         Task::Demo(args) => demo::demo(args),
         Task::Dist(args) => dist::dist(&args),
     };

@@ -18,15 +18,16 @@ use std::sync::Arc;
 use lakekey_core::api::Api;
 use lakekey_core::app::{App, Surroundings};
 use lakekey_core::clock::Clock;
+use lakekey_core::config::ConfigSource;
 use lakekey_core::config::env_vars::Environment;
-use lakekey_core::config::{Config, ConfigSource};
 use lakekey_core::error::Error;
 use lakekey_core::http::reqwest_transport::ReqwestTransport;
+use lakekey_core::http::transport::Transport;
 use lakekey_core::logs::{JsonLines, filter};
 use lakekey_core::random::Random;
 use lakekey_core::rotation::next::next;
 use lakekey_core::runner;
-use lakekey_core::storage::Disk;
+use lakekey_core::storage::{Places, load_config};
 use lakekey_core::work::{Message, WorkQueue};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -51,12 +52,13 @@ pub fn log_to_stdout(environment: &Environment, clock: &Clock) {
 /// Serves the host until it kills this process.
 pub async fn run(environment: Environment, current_dir: &Path, clock: Clock) -> Result<Infallible, Fatal> {
     let address = settings::address(&environment)?;
-    let config = Config::load(&ConfigSource::Environment, &environment, current_dir)?;
+    let transport: Arc<dyn Transport> = Arc::new(ReqwestTransport::new(&environment)?);
+    let config = load_config(&ConfigSource::Environment, &environment, current_dir, &transport, &clock).await?;
     config.check_for_functions()?;
     let random = Random::system();
     let surroundings = Surroundings {
-        transport: Arc::new(ReqwestTransport::new(&environment)?),
-        storage: Arc::new(Disk),
+        storage: Arc::new(Places::new(&config, &environment, &transport, &clock)?),
+        transport,
         runner: runner::id(&environment, &random),
         clock: clock.clone(),
         random,
