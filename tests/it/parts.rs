@@ -1,12 +1,14 @@
 //! Real parts: other people's programs that play the clouds on loopback. Each is started once, on a free port, by whichever
 //! test needs it first, and ends with this process: it watches a pipe that only we hold. `cargo xtask parts` installs them.
 
+pub mod azure;
 pub mod moto;
 
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,20 +18,27 @@ use lakekey_core::config::env_vars::Environment;
 use lakekey_core::http::reqwest_transport::ReqwestTransport;
 use lakekey_core::http::transport::{Transport, TransportError};
 use lakekey_core::storage::Places;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::runtime::Runtime;
+use url::Url;
 
 /// Places as production opens them, with these variables and no others.
 pub fn places(environment: &[(String, String)]) -> Places {
-    let environment: Environment = environment.iter().cloned().collect();
-    let transport: Arc<dyn Transport> = Arc::new(RealTime::shared().clone());
-    Places::new(&small_config(), &environment, &transport, &Clock::wall()).unwrap()
+    places_at(environment, &json!({}))
 }
 
-/// Nothing that places look at.
-fn small_config() -> Config {
+/// The same, with services at other addresses.
+pub fn places_at(environment: &[(String, String)], endpoints: &Value) -> Places {
+    let environment: Environment = environment.iter().cloned().collect();
+    let transport: Arc<dyn Transport> = Arc::new(RealTime);
+    Places::new(&small_config(endpoints), &environment, &transport, &Clock::wall()).unwrap()
+}
+
+/// Nothing else that places look at.
+fn small_config(endpoints: &Value) -> Config {
     let document = json!({
         "version": 1,
+        "endpoints": endpoints,
         "state": "file:state",
         "identities": { "admin": { "auth": "pat", "token": "env:TOKEN" } },
         "credentials": { "sales": {
@@ -40,7 +49,7 @@ fn small_config() -> Config {
         } },
     });
     let document = document.to_string().into_bytes();
-    Config::of_document("config", document, &Environment::default(), std::path::Path::new("/")).unwrap()
+    Config::of_document("config", document, &Environment::default(), Path::new("/")).unwrap()
 }
 
 /// Where a part was installed.
@@ -62,19 +71,25 @@ fn started(command: &mut Command) -> (Child, u16) {
 
 /// Carries requests to parts by real time. A test's own time stands still meanwhile: tokio does not advance a paused clock
 /// while a blocking thread is at work.
-#[derive(Clone)]
-pub struct RealTime(Arc<ReqwestTransport>);
+pub struct RealTime;
 
 impl RealTime {
-    /// To plain HTTP on loopback.
-    pub fn shared() -> &'static Self {
-        static SHARED: OnceLock<RealTime> = OnceLock::new();
-        SHARED.get_or_init(|| Self(Arc::new(ReqwestTransport::new(&Environment::default()).unwrap())))
+    /// Whoever listens at this address is known by these roots.
+    pub fn trust(address: &str, roots: &Path) {
+        let roots = [("SSL_CERT_FILE".to_owned(), roots.display().to_string())].into_iter().collect();
+        let transport = Arc::new(ReqwestTransport::new(&roots).unwrap());
+        Self::trusted().lock().unwrap().insert(Url::parse(address).unwrap().port(), transport);
     }
 
     /// Sends one request of the test's own.
     pub async fn send_once(request: http::Request<Bytes>) -> http::Response<Bytes> {
-        Self::shared().send(request, Duration::from_secs(30)).await.unwrap()
+        Self.send(request, Duration::from_secs(30)).await.unwrap()
+    }
+
+    /// A transport for each port with roots of its own.
+    fn trusted() -> &'static Mutex<HashMap<Option<u16>, Arc<ReqwestTransport>>> {
+        static TRUSTED: OnceLock<Mutex<HashMap<Option<u16>, Arc<ReqwestTransport>>>> = OnceLock::new();
+        TRUSTED.get_or_init(Mutex::default)
     }
 
     fn runtime() -> &'static Runtime {
@@ -86,9 +101,17 @@ impl RealTime {
 #[async_trait::async_trait]
 impl Transport for RealTime {
     async fn send(&self, request: http::Request<Bytes>, timeout: Duration) -> Result<http::Response<Bytes>, TransportError> {
-        let transport = Arc::clone(&self.0);
+        static PLAIN: OnceLock<Arc<ReqwestTransport>> = OnceLock::new();
+        let trusted = Self::trusted().lock().unwrap().get(&request.uri().port_u16()).cloned();
+        let transport = trusted.unwrap_or_else(|| {
+            Arc::clone(PLAIN.get_or_init(|| Arc::new(ReqwestTransport::new(&Environment::default()).unwrap())))
+        });
         let sent =
             tokio::task::spawn_blocking(move || Self::runtime().block_on(async move { transport.send(request, timeout).await }));
-        sent.await.unwrap()
+        // The parts tell the time of day, which is not the test's own.
+        sent.await.unwrap().map(|mut answer| {
+            answer.headers_mut().remove("date");
+            answer
+        })
     }
 }

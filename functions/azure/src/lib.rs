@@ -53,7 +53,7 @@ pub fn log_to_stdout(environment: &Environment, clock: &Clock) {
 pub async fn run(environment: Environment, current_dir: &Path, clock: Clock) -> Result<Infallible, Fatal> {
     let address = settings::address(&environment)?;
     let transport: Arc<dyn Transport> = Arc::new(ReqwestTransport::new(&environment)?);
-    let config = load_config(&ConfigSource::Environment, &environment, current_dir, &transport, &clock).await?;
+    let config = Box::pin(load_config(&ConfigSource::Environment, &environment, current_dir, &transport, &clock)).await?;
     config.check_for_functions()?;
     let random = Random::system();
     let surroundings = Surroundings {

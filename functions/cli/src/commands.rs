@@ -64,7 +64,7 @@ impl Session {
             return Ok(Config::load(&source, &self.environment, &self.current_dir)?);
         }
         let transport = self.transport()?;
-        Ok(load_config(&source, &self.environment, &self.current_dir, &transport, &self.clock).await?)
+        Ok(Box::pin(load_config(&source, &self.environment, &self.current_dir, &transport, &self.clock)).await?)
     }
 
     fn transport(&self) -> Result<Arc<dyn Transport>, Failure> {

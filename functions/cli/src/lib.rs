@@ -99,7 +99,7 @@ pub async fn run(args: Vec<OsString>, surroundings: CliSurroundings) -> ExitStat
     let ended = tokio::select! {
         // What has ended is not reported as stopped.
         biased;
-        status = perform(&verb, &mut session).with_subscriber(subscriber) => Some(status),
+        status = Box::pin(perform(&verb, &mut session)).with_subscriber(subscriber) => Some(status),
         () = dropped => None,
     };
     ended.unwrap_or_else(|| session.printer.failure(&stopped(&verb).into(), session.settings.output))

@@ -29,8 +29,6 @@ pub struct VersionInfo {
     pub version: String,
     /// Whether its value can be read.
     pub enabled: bool,
-    /// When it was written, in seconds since 1970.
-    pub created: i64,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
 }
@@ -91,14 +89,13 @@ struct VersionsWire {
 #[derive(Deserialize)]
 struct VersionWire {
     id: String,
-    attributes: Option<AttributesWire>,
+    attributes: AttributesWire,
     tags: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
 struct AttributesWire {
-    enabled: Option<bool>,
-    created: Option<i64>,
+    enabled: bool,
 }
 
 impl KeyVault {
@@ -121,7 +118,7 @@ impl KeyVault {
         }
     }
 
-    /// Every version of `name`, oldest first; none if there is no such secret.
+    /// Every version of `name`, in no order; none if there is no such secret.
     pub async fn versions(&self, name: &str) -> Result<Vec<VersionInfo>, HttpError> {
         const WHAT: &str = "list the versions of the secret in Key Vault";
         let target = self.target(name);
@@ -131,13 +128,10 @@ impl KeyVault {
             let wire: VersionsWire = json::read(WHAT, &target, &answer)?;
             Ok((wire.value.into_iter().map(VersionWire::info).collect(), wire.next_link))
         });
-        match listed.await {
-            Ok(mut versions) => {
-                versions.sort_by(|one: &VersionInfo, two| (one.created, &one.version).cmp(&(two.created, &two.version)));
-                Ok(versions)
-            }
+        let listed = listed.await;
+        match &listed {
             Err(error) if error.status() == Some(http::StatusCode::NOT_FOUND) => Ok(Vec::new()),
-            Err(error) => Err(error),
+            Ok(_) | Err(_) => listed,
         }
     }
 
@@ -178,11 +172,9 @@ impl KeyVault {
 
 impl VersionWire {
     fn info(self) -> VersionInfo {
-        let attributes = self.attributes.unwrap_or(AttributesWire { enabled: None, created: None });
         VersionInfo {
             version: last_part(&self.id).to_owned(),
-            enabled: attributes.enabled.unwrap_or(true),
-            created: attributes.created.unwrap_or_default(),
+            enabled: self.attributes.enabled,
             tags: self.tags.unwrap_or_default(),
         }
     }

@@ -75,9 +75,10 @@ impl KeyVaultStore {
     }
 
     async fn discard_once(&self, id: &SecretId) -> Result<(), StoreError> {
+        // Other programs read the current version, whatever it holds. Which one that is no time of theirs tells: they have whole seconds.
+        let current = self.vault.secret(&self.name.secret, None).await.map_err(self.failed())?.map(|found| found.version);
         let mut superseded = self.versions(&self.name.secret).await?;
-        // Whatever it holds, other programs read it.
-        superseded.pop();
+        superseded.retain(|version| Some(&version.version) != current.as_ref());
         let staged = self.versions(&self.next()).await?;
         for (name, versions) in [(self.name.secret.clone(), superseded), (self.next(), staged)] {
             for version in versions.iter().filter(|version| holds(version, id)) {
@@ -113,8 +114,9 @@ impl SecretStore for KeyVaultStore {
 
     async fn staged(&self, id: &SecretId) -> Result<Option<StoredCredential>, StoreError> {
         let versions = self.versions(&self.next()).await?;
-        let Some(newest) = versions.iter().rev().find(|version| holds(version, id)) else { return Ok(None) };
-        let found = self.vault.secret(&self.next(), Some(&newest.version)).await.map_err(self.failed())?;
+        // A write that was sent twice has made two, which hold the same.
+        let Some(version) = versions.iter().find(|version| holds(version, id)) else { return Ok(None) };
+        let found = self.vault.secret(&self.next(), Some(&version.version)).await.map_err(self.failed())?;
         let Some(found) = found else { return Ok(None) };
         let credential = StoredCredential::from_json(found.value.reveal().as_bytes()).map_err(|source| self.corrupt(source))?;
         if credential.secret_id != *id {

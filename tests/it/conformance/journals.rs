@@ -11,6 +11,7 @@ use lakekey_core::storage::Storage;
 use object_store::ObjectStore;
 use serde::{Deserialize, Serialize};
 
+use crate::parts::azure::InAzure;
 use crate::parts::moto::Moto;
 use crate::parts::places;
 
@@ -99,6 +100,17 @@ async fn a_bucket_on_s3_is_a_place_for_journals() {
     let bucket = moto.bucket().await;
     is_a_place_for_journals(&state(&moto.environment(), &format!("s3://{bucket}/team a/lakekey")).await).await;
     lets_one_of_many_win(&state(&moto.environment(), &format!("s3://{bucket}")).await).await;
+}
+
+#[tokio::test]
+async fn a_container_of_blob_storage_is_a_place_for_journals() {
+    let azure = InAzure::open().await;
+    let open = async |place: String| {
+        let location = StateLocation::Objects(ObjectPlace::parse(&place).unwrap());
+        azure.places().open_state(&location).await.unwrap()
+    };
+    is_a_place_for_journals(&open(azure.state("one", "team a/lakekey").await).await).await;
+    lets_one_of_many_win(&open(azure.state("two", "").await).await).await;
 }
 
 const NAME: &str = "2c8e0f3a-0000-4000-8000-000000000001";

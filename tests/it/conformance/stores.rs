@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use lakekey_core::config::{AwsSecretName, StoreLocation};
+use lakekey_core::config::{AwsSecretName, KeyVaultName, StoreLocation};
 use lakekey_core::credential::StoredCredential;
 use lakekey_core::ids::SecretId;
 use lakekey_core::random::Random;
@@ -12,6 +12,7 @@ use lakekey_core::stores::memory::MemoryStore;
 use lakekey_core::stores::{SecretStore, StoreError};
 use serde_json::json;
 
+use crate::parts::azure::InAzure;
 use crate::parts::moto::Moto;
 use crate::parts::places;
 
@@ -87,6 +88,14 @@ fn in_secrets_manager() -> Arc<dyn SecretStore> {
     places(&Moto::shared().environment()).store(&StoreLocation::SecretsManager(name)).unwrap()
 }
 
+/// A store in a vault of each test's own.
+async fn in_key_vault() -> (InAzure, Arc<dyn SecretStore>) {
+    let azure = InAzure::open().await;
+    let name = KeyVaultName::parse("my-vault/sales-bi").unwrap();
+    let store = azure.places().store(&StoreLocation::KeyVault(name)).unwrap();
+    (azure, store)
+}
+
 fn in_a_file(folder: &Path) -> Arc<dyn SecretStore> {
     places(&[]).store(&StoreLocation::File(folder.join("made/later/sales.json"))).unwrap()
 }
@@ -103,6 +112,33 @@ async fn a_store_in_memory_or_a_file_keeps_slots_and_the_current_value() {
 async fn a_store_in_secrets_manager_keeps_slots_and_the_current_value() {
     keeps_slots_apart_and_the_current_value(&*in_secrets_manager()).await;
     takes_a_value_that_was_never_staged(&*in_secrets_manager()).await;
+}
+
+#[tokio::test]
+async fn a_store_in_key_vault_keeps_slots_and_the_current_value() {
+    let (_azure, store) = in_key_vault().await;
+    keeps_slots_apart_and_the_current_value(&*store).await;
+    let (_azure, copy) = in_key_vault().await;
+    takes_a_value_that_was_never_staged(&*copy).await;
+}
+
+#[tokio::test]
+async fn versions_in_key_vault_say_what_they_hold_and_are_never_deleted() {
+    let (azure, store) = in_key_vault().await;
+    let (one, two) = (credential("a", "dose1", "aa"), credential("b", "dose2", "bb"));
+    for value in [&one, &two] {
+        store.stage(value).await.unwrap();
+        store.stage(value).await.unwrap();
+        store.promote(value).await.unwrap();
+        store.promote(value).await.unwrap();
+    }
+    store.discard(&one.secret_id).await.unwrap();
+
+    for name in ["sales-bi", "sales-bi-next"] {
+        let versions = azure.vault.versions(name);
+        let told: Vec<_> = versions.iter().map(|version| (version.tags["lakekey-secret-id"].as_str(), version.enabled)).collect();
+        assert_eq!(told, [("a", false), ("b", true)], "{name}: one version for each value, the retired one disabled");
+    }
 }
 
 #[tokio::test]
