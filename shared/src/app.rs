@@ -15,6 +15,7 @@ mod revoke;
 mod rollback;
 mod sharing;
 mod status;
+mod step;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -48,6 +49,7 @@ use crate::storage::Storage;
 use crate::targets::PowerBiTargets;
 use crate::work::Invocation;
 pub use revoke::Revocation;
+pub use step::StepOrder;
 
 /// What a run takes from outside: no part of the program asks the machine for any of these itself.
 #[derive(Clone)]

@@ -13,7 +13,7 @@ use lakekey_core::api::Api;
 use lakekey_core::app::{App, Surroundings};
 use lakekey_core::clock::Clock;
 use lakekey_core::config::env_vars::Environment;
-use lakekey_core::config::{Config, ConfigProblem, ConfigSource};
+use lakekey_core::config::{Config, ConfigSource};
 use lakekey_core::error::{Error, ErrorKind, Problem};
 use lakekey_core::http::reqwest_transport::ReqwestTransport;
 use lakekey_core::http::transport::Transport;
@@ -21,7 +21,7 @@ use lakekey_core::random::Random;
 use lakekey_core::report::{CredentialMove, MoveOutcome, MoveReport};
 use lakekey_core::rotation::next::next;
 use lakekey_core::runner;
-use lakekey_core::storage::Disk;
+use lakekey_core::storage::{Places, load_config};
 use lakekey_core::work::WorkQueue;
 use lambda_runtime::Context;
 use serde_json::{Value, json};
@@ -30,6 +30,7 @@ use tracing::{Instrument, error, info, warn};
 use crate::event::Event;
 use crate::queue::NoQueue;
 use crate::triggers::{call, messages, schedule, step};
+use crate::unusable::Unusable;
 use crate::{failure, invocation, metrics};
 
 /// What the function takes from outside.
@@ -49,7 +50,7 @@ pub struct FunctionSurroundings {
 /// The function.
 pub struct Function {
     surroundings: FunctionParts,
-    config: Mutex<Option<Config>>,
+    config: Config,
     ready: OnceLock<Ready>,
     stdout: Mutex<Box<dyn Write + Send>>,
     warm: AtomicBool,
@@ -59,7 +60,7 @@ struct FunctionParts {
     environment: Environment,
     clock: Clock,
     random: Random,
-    transport: Option<Arc<dyn Transport>>,
+    transport: Arc<dyn Transport>,
 }
 
 /// What is kept from one invocation to the next: connections and tokens, never facts about a rotation.
@@ -72,12 +73,17 @@ struct Ready {
 
 impl Function {
     /// Reads the config: a broken one ends the process before it takes any event.
-    pub fn new(surroundings: FunctionSurroundings, current_dir: &Path) -> Result<Self, Vec<ConfigProblem>> {
+    pub async fn new(surroundings: FunctionSurroundings, current_dir: &Path) -> Result<Self, Unusable> {
         let FunctionSurroundings { environment, clock, random, transport, stdout } = surroundings;
-        let config = Config::load(&ConfigSource::Environment, &environment, current_dir)?;
+        let transport = match transport {
+            Some(transport) => transport,
+            None => Arc::new(ReqwestTransport::new(&environment)?),
+        };
+        let config = load_config(&ConfigSource::Environment, &environment, current_dir, &transport, &clock).await?;
+        config.check_for_functions()?;
         Ok(Self {
             surroundings: FunctionParts { environment, clock, random, transport },
-            config: Mutex::new(Some(config)),
+            config,
             ready: OnceLock::new(),
             stdout: Mutex::new(stdout),
             warm: AtomicBool::new(false),
@@ -121,7 +127,11 @@ impl Function {
                 told(&report)?;
                 Ok(json!(report))
             }
-            Event::Step(event) => step::step(&event),
+            Event::Step(event) => {
+                let report = step::step(&app, event).await?;
+                self.count(&report, began);
+                Ok(Value::Null)
+            }
         }
     }
 
@@ -131,17 +141,11 @@ impl Function {
             return Ok(ready.clone());
         }
         let FunctionParts { environment, clock, random, transport } = &self.surroundings;
-        let transport = match transport {
-            Some(transport) => Arc::clone(transport),
-            None => Arc::new(ReqwestTransport::new(environment)?),
-        };
-        let config = self.config.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(config) = config else { return Err(Error::failed("defect", "the config is gone")) };
         let app = Arc::new(App::new(
-            config,
+            self.config.clone(),
             Surroundings {
-                transport,
-                storage: Arc::new(Disk),
+                transport: Arc::clone(transport),
+                storage: Arc::new(Places::new(&self.config, environment, transport, clock)?),
                 clock: clock.clone(),
                 random: random.clone(),
                 environment: environment.clone(),

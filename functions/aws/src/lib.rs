@@ -11,12 +11,12 @@ mod invocation;
 mod metrics;
 mod queue;
 mod triggers;
+mod unusable;
 
 use std::io::Write;
 use std::sync::Arc;
 
 use lakekey_core::clock::Clock;
-use lakekey_core::config::ConfigProblem;
 use lakekey_core::config::env_vars::Environment;
 use lakekey_core::logs::{JsonLines, filter};
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
@@ -29,6 +29,7 @@ use tracing_subscriber::registry::Registry;
 
 pub use failure::error_type;
 pub use function::{Function, FunctionSurroundings};
+pub use unusable::Unusable;
 
 /// Takes events from the platform until it ends this process.
 pub async fn serve(function: Function) -> Result<(), lambda_runtime::Error> {
@@ -50,14 +51,6 @@ pub fn log(stdout: impl Write + Send + 'static, environment: &Environment, clock
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         error!(place, "a defect of lakekey; every target still holds a live secret; please report it");
     }));
-}
-
-/// Says why the process ends before it has taken any event.
-pub fn log_config_problems(problems: &[ConfigProblem]) {
-    for problem in problems {
-        let ConfigProblem { code, hint, file, line, column, .. } = problem;
-        error!(code, hint, file, line, column, "{problem}");
-    }
 }
 
 /// What the platform must have set; a word missing is a process started by something else.

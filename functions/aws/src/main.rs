@@ -23,16 +23,16 @@ fn main() -> ExitCode {
         transport: None,
         stdout: Box::new(std::io::stdout()),
     };
-    let function = match Function::new(surroundings, &std::env::current_dir().unwrap_or_default()) {
-        Ok(function) => function,
-        Err(problems) => {
-            lakekey_aws::log_config_problems(&problems);
-            return ExitStatus::Usage.into();
-        }
-    };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         error!("this process can't have a runtime: it lacks memory or descriptors");
         return ExitStatus::Failed.into();
+    };
+    let function = match runtime.block_on(Function::new(surroundings, &std::env::current_dir().unwrap_or_default())) {
+        Ok(function) => function,
+        Err(unusable) => {
+            unusable.log();
+            return unusable.exit_status().into();
+        }
     };
     match runtime.block_on(lakekey_aws::serve(function)) {
         Ok(()) => ExitStatus::Done.into(),

@@ -111,14 +111,18 @@ impl App {
 
     /// Drives a run to where it ends, gives its lease back, and says what it came to.
     pub(super) async fn driven(&self, ports: &Ports, mut run: Run<'_>, goal: Goal) -> CredentialMove {
-        let was_open = run.state.open.is_some() || run.state.turn.is_some();
-        let was_sent = run.state.open.as_ref().is_some_and(|open| open.sent);
+        let was = Was::of(&run.state);
         let ended = run.drive(goal).await;
+        self.left(ports, run, was, ended).await
+    }
+
+    /// Gives the lease back, and says what the run came to.
+    pub(super) async fn left(&self, ports: &Ports, run: Run<'_>, was: Was, ended: Result<Ended, Error>) -> CredentialMove {
         let again = match &ended {
             Ok(Ended::Left { at, .. }) => Some(*at),
             Ok(Ended::Done | Ended::Waiting { .. } | Ended::Resting { .. } | Ended::Stopped(_)) | Err(_) => None,
         };
-        let report = report(ports, &run, (was_open, was_sent), ended);
+        let report = report(ports, &run, was, ended);
         let notices = self.notices(&run.state, &report);
         match run.close().await {
             Ok(_) => {}
@@ -187,6 +191,19 @@ impl App {
     }
 }
 
+/// How things stood when a run began.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Was {
+    open: bool,
+    sent: bool,
+}
+
+impl Was {
+    pub(super) fn of(state: &State) -> Self {
+        Self { open: state.open.is_some() || state.turn.is_some(), sent: state.open.as_ref().is_some_and(|open| open.sent) }
+    }
+}
+
 fn shared_principals(credentials: &[&Credential], found: &[Result<Principal, Error>]) -> BTreeMap<CredentialName, Problem> {
     let mut owners: BTreeMap<&ApplicationId, &CredentialName> = BTreeMap::new();
     let mut shared = BTreeMap::new();
@@ -227,14 +244,14 @@ pub(super) fn not_begun(credential: &Credential, error: &Error) -> CredentialMov
     }
 }
 
-fn report(ports: &Ports, run: &Run<'_>, (was_open, was_sent): (bool, bool), ended: Result<Ended, Error>) -> CredentialMove {
+fn report(ports: &Ports, run: &Run<'_>, was: Was, ended: Result<Ended, Error>) -> CredentialMove {
     let state = &run.state;
     let settled = run.seen.settled.last();
     let undeleted = run.seen.undeleted.clone().filter(|_| state.undeleted().next().is_some());
     let (outcome, error) = match (&ended, settled) {
         (Ok(_), Some(_)) if run.seen.quarantined => (MoveOutcome::Incomplete, state.quarantine.clone()),
         // A rotation that ended early after its first wave has left targets between two generations: it is due again.
-        (_, Some((PlanKind::Rotate, Some(problem)))) if was_sent || !run.touched.is_empty() => {
+        (_, Some((PlanKind::Rotate, Some(problem)))) if was.sent || !run.touched.is_empty() => {
             (MoveOutcome::Incomplete, Some(problem.clone()))
         }
         (_, Some((_, Some(problem)))) => (MoveOutcome::Failed, Some(problem.clone())),
@@ -256,7 +273,7 @@ fn report(ports: &Ports, run: &Run<'_>, (was_open, was_sent): (bool, bool), ende
             Some(problem.clone()),
         ),
         (Err(error), _) => {
-            let unfinished = state.open.is_some() || was_open || run.changed || error.kind() == ErrorKind::Unfinished;
+            let unfinished = state.open.is_some() || was.open || run.changed || error.kind() == ErrorKind::Unfinished;
             (if unfinished { MoveOutcome::Incomplete } else { MoveOutcome::Failed }, Some(error.problem().clone()))
         }
     };

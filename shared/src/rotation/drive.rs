@@ -348,6 +348,19 @@ impl<'a> Run<'a> {
         self.lock.is_some()
     }
 
+    /// Notes that Secrets Manager asks for a step; with the lease, which is taken where it is not held yet.
+    pub async fn lead(&mut self, token: &str, step: LedStep) -> Result<(), Error> {
+        if !self.leased {
+            self.begin_work().await?;
+        }
+        self.record(Event::Led { token: token.to_owned(), step }).await.map(drop)
+    }
+
+    /// Takes the lease for work that no step of the loop is.
+    pub(super) async fn take_part(&mut self) -> Result<(), Error> {
+        if self.leased { Ok(()) } else { self.begin_work().await }
+    }
+
     /// Records a person's word that a place does not count any more.
     pub async fn forget(&mut self, target: TargetId) -> Result<(), Error> {
         self.record(Event::Forgotten { target }).await.map(drop)

@@ -65,6 +65,16 @@ impl LedStep {
     }
 }
 
+/// Whether the open rotation does no more for any of its targets.
+pub fn has_moved(state: &State) -> bool {
+    let Some(open) = &state.open else { return false };
+    let Some(generation) = open.generation else { return false };
+    open.waves.iter().flatten().filter_map(|id| state.holders.get(id)).all(|holder| {
+        let parked = holder.failures.as_ref().is_some_and(|failures| failures.parked);
+        parked || holder.done == Some((open.number, generation))
+    })
+}
+
 /// The rest that comes now, if one does.
 pub(super) fn rest(state: &State, at: Rest, now: Timestamp) -> Option<Step> {
     let led = state.led.as_ref()?;

@@ -357,6 +357,24 @@ impl Run<'_> {
         self.record(Event::Promoted { generation }).await.map(drop)
     }
 
+    /// Makes the current generation current in the store again, where somebody has come in between.
+    pub async fn promote_again(&mut self, generation: Generation) -> Result<(), Error> {
+        self.take_part().await?;
+        let value = self.value(generation).await?;
+        let place = self.state.generations.get(&generation).map(|known| known.minted.store.clone());
+        let store = self.store(&place.unwrap_or_else(|| Place::from(&self.ports.credential.store)))?;
+        self.still_leased()?;
+        store.promote(&value).await.map_err(Error::from)
+    }
+
+    /// The value of the generation that the open rotation moves targets to.
+    pub async fn incoming(&self) -> Result<Option<StoredCredential>, Error> {
+        match self.state.open.as_ref().and_then(|open| open.generation) {
+            Some(generation) => self.value(generation).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// The value of a generation, from its slot or the store's current value.
     async fn value(&self, generation: Generation) -> Result<StoredCredential, Error> {
         let lost = || {

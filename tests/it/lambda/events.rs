@@ -1,16 +1,26 @@
 //! Each trigger's event through the built function, and what is no event of it.
 
 use lakekey_core::clock::Clock;
+use lakekey_core::random::Random;
 use serde_json::{Value, json};
 
 use super::platform::{Answer, Lambda};
+use crate::parts::moto::Moto;
 use crate::town::Town;
 
 const KEY: &str = "reader-key-0123456789abcdef";
 
 async fn deployed() -> (Town, Lambda) {
-    let mut town = Town::new().await;
-    town.change_config(|config| config["api"] = json!({ "keys": { "reader": "env:READER" } }));
+    let (mut town, moto) = (Town::new().await, Moto::shared());
+    let bucket = moto.bucket().await;
+    town.change_config(|config| {
+        config["api"] = json!({ "keys": { "reader": "env:READER" } });
+        config["state"] = json!(format!("s3://{bucket}/lakekey"));
+        config["credentials"]["sales-bi"]["store"] = json!(format!("awssm:lakekey/{}", Random::system().nonce()));
+    });
+    for (name, value) in moto.environment() {
+        town.set(&name, &value);
+    }
     town.set("READER", KEY);
     town.set("LAKEKEY_CONFIG", "lakekey.yaml");
     let lambda = Lambda::start(town.folder.path(), town.environment()).await;
@@ -146,7 +156,7 @@ async fn an_invocation_without_time_does_nothing_and_is_worth_asking_again() {
         let (kind, _) = refused(lambda.invoke_raw(schedule().to_string(), deadline_ms).await);
         assert_eq!(kind, "Lakekey.Retryable.out-of-time", "{deadline_ms}");
     }
-    assert_eq!((town.minted(), town.journal_entries()), (0, 0));
+    assert_eq!(town.minted(), 0);
     // A host that tells how long there is instead of until when.
     let report = lambda.invoke_raw(schedule().to_string(), 600_000).await.unwrap();
     assert_eq!(report["credentials"][0]["outcome"], "rotated");
@@ -177,4 +187,13 @@ async fn a_broken_config_ends_the_process_before_any_event_and_says_why() {
         lines.iter().any(|line| line["level"] == "ERROR" && line["message"].as_str().unwrap().contains("rotate_evry")),
         "{lines:#?}"
     );
+}
+
+#[tokio::test]
+async fn state_and_stores_on_the_functions_own_disk_are_refused() {
+    let mut town = Town::new().await;
+    town.set("LAKEKEY_CONFIG", "lakekey.yaml");
+    let lambda = Lambda::start(town.folder.path(), town.environment()).await;
+    let (status, lines) = lambda.ended().await;
+    assert_eq!((status, &lines[0]["code"]), (2, &json!("file-on-platform")), "{lines:#?}");
 }

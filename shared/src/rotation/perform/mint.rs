@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use crate::clients::databricks::{Databricks, Minted as NewSecret, token_of_secret};
 use crate::credential::StoredCredential;
-use crate::error::{Error, Problem};
+use crate::error::{Error, ErrorKind, Problem};
 use crate::http::HttpError;
 use crate::identity::Signer;
 use crate::ids::{ApplicationId, Generation, SecretId};
@@ -130,7 +130,27 @@ impl Run<'_> {
 
     pub(super) async fn verify(&mut self, generation: Generation) -> Result<(), Error> {
         self.say(format!("verifying generation {generation}"), 0, 0);
-        let Some(token) = self.sign_in(generation).await? else { return Ok(()) };
+        if !self.passes(generation).await? {
+            return Ok(());
+        }
+        self.record(Event::Verified { generation }).await.map(drop)
+    }
+
+    /// Proves a generation once more, as it was when it was verified; an error where it does not pass.
+    pub async fn prove_again(&mut self, generation: Generation) -> Result<(), Error> {
+        self.take_part().await?;
+        self.say(format!("proving generation {generation} again"), 0, 0);
+        if self.passes(generation).await? {
+            return Ok(());
+        }
+        let refused = self.seen.refused.take().map(|(_, problem)| problem);
+        let unproven = || Problem::new("verification-failed", format!("generation {generation} does not pass its verification"));
+        Err(Error::new(ErrorKind::Failed, refused.unwrap_or_else(unproven)))
+    }
+
+    /// Whether a generation signs in as the principal and reads what it must; what is wrong with it is seen.
+    async fn passes(&mut self, generation: Generation) -> Result<bool, Error> {
+        let Some(token) = self.sign_in(generation).await? else { return Ok(false) };
         let plan = self.state.open.as_ref().map(|open| open.plan.clone());
         let checks = plan.and_then(|plan| Some((plan.verify_warehouse?, plan.verify_tables)));
         if let Some((warehouse, tables)) = checks {
@@ -150,7 +170,7 @@ impl Run<'_> {
                     ),
                 );
                 self.seen.refused = Some((generation, problem));
-                return Ok(());
+                return Ok(false);
             }
             for table in &tables {
                 let query = format!("SELECT 1 FROM {} LIMIT 0", quoted(table));
@@ -163,10 +183,10 @@ impl Run<'_> {
                 }
             }
         }
-        self.record(Event::Verified { generation }).await.map(drop)
+        Ok(true)
     }
 
-    fn refuse_or_fail(&mut self, generation: Generation, error: HttpError, what: &str) -> Result<(), Error> {
+    fn refuse_or_fail(&mut self, generation: Generation, error: HttpError, what: &str) -> Result<bool, Error> {
         let definite = error.status().is_some() && !error.may_have_taken_effect();
         let error = Error::from(error);
         if !definite {
@@ -182,7 +202,7 @@ impl Run<'_> {
             .clone()
             .or_else(|| Some("check the credential's `warehouses` and `grants`, then run `lakekey rotate` again".to_owned()));
         self.seen.refused = Some((generation, problem));
-        Ok(())
+        Ok(false)
     }
 
     pub(super) async fn check_sign_in(&mut self, generation: Generation) -> Result<(), Error> {
