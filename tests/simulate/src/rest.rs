@@ -31,7 +31,6 @@ pub async fn come_to_rest(stage: &Stage, plan: &Plan) {
     let narrowed = plan.shifts.iter().any(|shift| matches!(shift.edit, Some(Edit::FewerTargets | Edit::NoTakeOver)));
     let hindered = plan.has_act(|act| matches!(act, Act::Hides(_) | Act::TakesGateway(_) | Act::Mistypes(_)));
     let all = if narrowed || hindered || plan.fleet.hidden { Expected::Some } else { Expected::All };
-    end_hold(stage).await;
     if !settle(stage, "after the faults", all).await {
         return;
     }
@@ -71,13 +70,6 @@ async fn ask_with_another_principal(stage: &Stage) {
     });
 }
 
-/// After a rollback no timer rotates until a person says so.
-async fn end_hold(stage: &Stage) {
-    if folded(stage).await.is_some_and(|state| state.held.is_some()) {
-        drop(invoke(stage, Start::plain("at-rest", Ask::Force)).await);
-    }
-}
-
 /// A person's word that data sources which no list shows any more do not count; says whether there are any.
 async fn forget_what_is_gone(stage: &Stage) -> bool {
     let Some(state) = folded(stage).await else { return false };
@@ -107,8 +99,9 @@ async fn settle(stage: &Stage, when: &str, expected: Expected) -> bool {
         let canary_failed = finished.moved().is_some_and(|moved| {
             moved.phase == Phase::Quarantined && moved.error.as_ref().is_some_and(|problem| problem.code == "canary-failed")
         });
-        if canary_failed && forces < FORCES_MAX {
-            // The person whom this asks for has looked at the canary.
+        let held = folded(stage).await.is_some_and(|state| state.held.is_some());
+        if (canary_failed || held) && forces < FORCES_MAX {
+            // A person has looked at the canary, or at what the rollback was for: no timer rotates before that.
             forces += 1;
             ask = Ask::Force;
         }
@@ -249,7 +242,7 @@ fn outcome(finished: &Finished) -> String {
     }
 }
 
-/// What failed canaries ask of a person, in one wait for rest.
+/// What failed canaries and rollbacks ask of a person, in one wait for rest.
 const FORCES_MAX: u32 = 3;
 /// Seventeen days: longer than any secret of a plan lives.
 const RUNS_MAX: u32 = 130;
