@@ -54,7 +54,9 @@ impl App {
         found: &[(&Credential, &Principal)],
         goal: Goal,
     ) -> BTreeMap<CredentialName, Preflight> {
-        let app = &self.looking(found.len());
+        // One alone has nobody to share with, and what is kept takes room.
+        let shared = (found.len() > 1).then(|| self.looking(found.len()));
+        let app = shared.as_ref().unwrap_or(self);
         let looks = found.iter().map(|(credential, principal)| {
             let look = async move {
                 let preflight = app.preflight_of(credential, principal, goal).await;
