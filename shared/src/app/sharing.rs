@@ -59,7 +59,9 @@ impl App {
     /// What is seen of each credential, with the targets that it shares among the problems of its preflight. A look that fails
     /// is left to the run itself, which says why.
     pub(super) async fn preflights(&self, found: &[(&Credential, &Principal)], goal: Goal) -> BTreeMap<CredentialName, Seen> {
-        let app = &self.looking(found.len());
+        // One alone has nobody to share with, and what is kept takes room.
+        let shared = (found.len() > 1).then(|| self.looking(found.len()));
+        let app = shared.as_ref().unwrap_or(self);
         let looks = found.iter().map(|(credential, principal)| {
             let look = async move {
                 let seen = app.look_at(credential, principal, goal).await.unwrap_or_else(|error| {

@@ -294,7 +294,8 @@ impl Survey {
 
 /// What the scanner shows; inside, why it shows nothing to this identity.
 async fn scan(powerbi: &PowerBi) -> Result<Result<Vec<ScannedGroup>, Problem>, Error> {
-    let scanner = Scanner::new(powerbi.clone());
+    // Results are long, and nobody asks for them twice.
+    let scanner = Scanner::new(powerbi.clone().sharing(None));
     let scanned = async { scanner.scan(&scanner.workspaces().await?).await };
     match scanned.await {
         Ok(scanned) => Ok(Ok(scanned)),

@@ -231,6 +231,7 @@ pub(crate) fn web_identity(world: &mut World, call: &Call) -> Answer {
         iss: AWS_ISSUER.to_owned(),
         appid: String::new(),
         oid: format!("arn:aws:iam::123456789012:role/{key}"),
+        upn: None,
         scope: String::new(),
         iat: world.now.as_second(),
         exp: world.now.as_second() + life,
