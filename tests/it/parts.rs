@@ -4,7 +4,7 @@
 pub mod azure;
 pub mod moto;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -81,6 +81,34 @@ impl RealTime {
         Self::trusted().lock().unwrap().insert(Url::parse(address).unwrap().port(), transport);
     }
 
+    /// A platform gives its managed identity's tokens at the link-local address: here those of this endpoint.
+    pub fn give_identity(variables: &BTreeMap<String, String>) {
+        let client_id = variables["AZURE_CLIENT_ID"].clone();
+        Self::identities().lock().unwrap().insert(client_id, variables.clone());
+    }
+
+    fn identities() -> &'static Mutex<HashMap<String, BTreeMap<String, String>>> {
+        static IDENTITIES: OnceLock<Mutex<HashMap<String, BTreeMap<String, String>>>> = OnceLock::new();
+        IDENTITIES.get_or_init(Mutex::default)
+    }
+
+    /// The question for IMDS, as the platform's endpoint for this identity takes it.
+    fn at_platform(request: &http::Request<Bytes>) -> http::Request<Bytes> {
+        assert_eq!(request.headers()["metadata"], "true");
+        let url = Url::parse(&request.uri().to_string()).unwrap();
+        let field = |name: &str| url.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned();
+        let variables = Self::identities().lock().unwrap()[&field("client_id")].clone();
+        let query = [("api-version", "2019-08-01"), ("resource", &field("resource")), ("client_id", &field("client_id"))];
+        let url = Url::parse_with_params(&variables["IDENTITY_ENDPOINT"], query).unwrap();
+        let request = http::Request::get(url.as_str()).header("x-identity-header", &variables["IDENTITY_HEADER"]);
+        request.body(Bytes::new()).unwrap()
+    }
+
+    /// Does something at the parts by real time.
+    pub async fn at<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+        tokio::task::spawn_blocking(|| Self::runtime().block_on(work)).await.unwrap()
+    }
+
     /// Sends one request of the test's own.
     pub async fn send_once(request: http::Request<Bytes>) -> http::Response<Bytes> {
         Self.send(request, Duration::from_secs(30)).await.unwrap()
@@ -102,16 +130,18 @@ impl RealTime {
 impl Transport for RealTime {
     async fn send(&self, request: http::Request<Bytes>, timeout: Duration) -> Result<http::Response<Bytes>, TransportError> {
         static PLAIN: OnceLock<Arc<ReqwestTransport>> = OnceLock::new();
+        let request = if request.uri().host() == Some(IMDS) { Self::at_platform(&request) } else { request };
         let trusted = Self::trusted().lock().unwrap().get(&request.uri().port_u16()).cloned();
         let transport = trusted.unwrap_or_else(|| {
             Arc::clone(PLAIN.get_or_init(|| Arc::new(ReqwestTransport::new(&Environment::default()).unwrap())))
         });
-        let sent =
-            tokio::task::spawn_blocking(move || Self::runtime().block_on(async move { transport.send(request, timeout).await }));
         // The parts tell the time of day, which is not the test's own.
-        sent.await.unwrap().map(|mut answer| {
+        Self::at(async move { transport.send(request, timeout).await }).await.map(|mut answer| {
             answer.headers_mut().remove("date");
             answer
         })
     }
 }
+
+/// Where a machine asks for the tokens of its managed identity.
+pub const IMDS: &str = "169.254.169.254";

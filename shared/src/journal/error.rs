@@ -88,26 +88,17 @@ impl From<JournalError> for Error {
 /// The place of a journal refused, or was not reached.
 fn unavailable(source: object_store::Error) -> Error {
     use object_store::Error as Cause;
-    let (code, message, hint) = if matches!(source, Cause::PermissionDenied { .. } | Cause::Unauthenticated { .. }) {
-        (
-            "state-forbidden",
-            "the state may not be read or written",
-            "sign in, or give the identity the rights that the README lists",
-        )
+    let error = if matches!(source, Cause::PermissionDenied { .. } | Cause::Unauthenticated { .. }) {
+        Error::failed("state-forbidden", "the state may not be read or written")
+            .hint("sign in, or give the identity the rights that the README lists")
     } else if is_forbidden_host(&source) {
-        (
-            "forbidden-host",
-            "the state is at a host that credentials may not go to",
-            "correct the address, or add its host to LAKEKEY_ALLOWED_HOSTS in the environment",
-        )
+        Error::failed("forbidden-host", "the state is at a host that credentials may not go to")
+            .hint("correct the address, or add its host to LAKEKEY_ALLOWED_HOSTS in the environment")
     } else {
-        (
-            "state-unavailable",
-            "the state cannot be reached or written",
-            "check that the place in `state` exists and may be read and written",
-        )
+        Error::failed("state-unavailable", "the state cannot be reached or written")
+            .hint("check that the place in `state` exists and may be read and written")
     };
-    Error::failed(code, message).hint(hint).caused_by(source)
+    error.caused_by(source)
 }
 
 fn is_forbidden_host(error: &object_store::Error) -> bool {

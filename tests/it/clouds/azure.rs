@@ -1,19 +1,26 @@
 //! Blob storage, played by Azurite, and a strict fake of Key Vault.
 
+use lakekey_core::random::Random;
 use serde_json::json;
 
-use super::{assert_state_is_discreet, customer};
+use super::{assert_state_is_discreet, customer, survives_crashes};
 use crate::parts::azure::InAzure;
 use crate::support::{Bench, days, hours};
 
 /// State in Blob storage, store and copy in Key Vault.
 async fn bench(azure: &InAzure) -> Bench {
+    named(azure, "sales-bi").await
+}
+
+/// The same, apart from those of other names.
+async fn named(azure: &InAzure, name: &str) -> Bench {
     let mut bench = customer();
     bench.environment.extend(azure.environment());
     bench.config["endpoints"].as_object_mut().unwrap().append(azure.endpoints().as_object_mut().unwrap());
-    bench.config["state"] = json!(azure.state("state", "lakekey").await);
-    bench.config["credentials"]["sales-bi"]["store"] = json!("akv:my-vault/sales-bi");
-    bench.config["credentials"]["sales-bi"]["copies"] = json!(["akv:my-vault/sales-bi-copy", "databricks:powerbi/sales-bi"]);
+    bench.config["state"] = json!(azure.state(name, "lakekey").await);
+    bench.config["credentials"]["sales-bi"]["store"] = json!(format!("akv:my-vault/{name}"));
+    bench.config["credentials"]["sales-bi"]["copies"] =
+        json!([format!("akv:my-vault/{name}-copy"), "databricks:powerbi/sales-bi"]);
     bench
 }
 
@@ -41,6 +48,12 @@ async fn two_rotations_with_state_in_blob_storage_and_values_in_key_vault() {
     for (id, value) in bench.cloud.minted_values() {
         assert!(!bench.said().contains(&value), "{id} was printed");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_over_blob_storage_and_key_vault_survives_a_crash_anywhere() {
+    let azure = InAzure::open().await;
+    survives_crashes(6, async || named(&azure, &format!("life-{}", &Random::system().nonce()[..8])).await).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,7 @@
 //! Azurite plays Blob storage, with small strict fakes of Key Vault and of the platform's identity endpoint beside it.
 
+use std::sync::Arc;
+
 use lakekey_core::storage::Places;
 use lakekey_parts::{Azurite, Identity, KeyVault, Trust};
 use serde_json::{Value, json};
@@ -9,25 +11,32 @@ use super::{RealTime, places_at};
 
 /// What of Azure a test needs, all its own.
 pub struct InAzure {
-    pub storage: Azurite,
+    pub storage: Arc<Azurite>,
     pub vault: KeyVault,
+    trust: Trust,
     identity: Identity,
     _folder: TempDir,
 }
 
 impl InAzure {
     pub async fn open() -> Self {
+        let this = RealTime::at(Self::start()).await;
+        RealTime::trust(this.storage.blob(), this.storage.roots());
+        RealTime::trust(this.vault.address(), &this.trust.roots);
+        RealTime::give_identity(&this.identity.environment());
+        this
+    }
+
+    async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let trust = Trust::make(folder.path()).unwrap();
         let (storage, vault) = (Azurite::start().await.unwrap(), KeyVault::open(&trust).await.unwrap());
-        RealTime::trust(storage.blob(), storage.roots());
-        RealTime::trust(vault.address(), &trust.roots);
-        Self { storage, vault, identity: Identity::open().await.unwrap(), _folder: folder }
+        Self { storage: Arc::new(storage), vault, trust, identity: Identity::open().await.unwrap(), _folder: folder }
     }
 
-    /// What lakekey needs to sign in there, and nothing else.
+    /// What lakekey needs to sign in there: which identity is its own.
     pub fn environment(&self) -> Vec<(String, String)> {
-        self.identity.environment().into_iter().collect()
+        self.identity.environment().into_iter().filter(|(name, _)| name == "AZURE_CLIENT_ID").collect()
     }
 
     pub fn endpoints(&self) -> Value {
@@ -41,7 +50,8 @@ impl InAzure {
     /// The address of a state in a new container.
     pub async fn state(&self, container: &str, path: &str) -> String {
         let container = format!("lakekey-{container}");
-        self.storage.create_container(&container).await.unwrap();
+        let (storage, name) = (Arc::clone(&self.storage), container.clone());
+        RealTime::at(async move { storage.create_container(&name).await }).await.unwrap();
         format!("az://{}/{container}/{path}", self.storage.account())
     }
 }
