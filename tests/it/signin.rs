@@ -12,10 +12,11 @@ use lakekey_core::config::env_vars::Environment;
 use lakekey_core::config::{Config, ConfigSource};
 use lakekey_core::error::Error;
 use lakekey_core::http::Http;
+use lakekey_core::http::transport::Transport;
 use lakekey_core::identity::{Audience, Identities, SecretReader, Signer, Sources};
 use lakekey_core::ids::{IdentityName, Workspace};
 use lakekey_core::random::Random;
-use lakekey_core::storage::Disk;
+use lakekey_core::storage::Places;
 use lakekey_sim::{Action, Fleet, Rule};
 use serde_json::{Value, json};
 
@@ -62,11 +63,12 @@ impl Visitor {
         let environment: Environment = self.bench.environment.iter().cloned().collect();
         let source = ConfigSource::Flag("lakekey.yaml".to_owned());
         let config = Config::load(&source, &environment, self.bench.folder.path()).unwrap_or_else(|all| panic!("{all:#?}"));
-        let transport = Arc::new(InProcess(self.bench.cloud.clone()));
+        let transport: Arc<dyn Transport> = Arc::new(InProcess(self.bench.cloud.clone()));
         let (hosts, clock) = (config.hosts.clone(), self.bench.clock.clone());
+        let storage = Arc::new(Places::new(&config, &environment, &transport, &clock).unwrap());
         let http = Arc::new(Http::new(transport, hosts, clock, Random::system(), Duration::from_secs(30)));
-        let secrets = Arc::new(SecretReader::new(environment, config.endpoints.clone()));
-        let sources = Sources { secrets, storage: Arc::new(Disk), sign_ins: None };
+        let secrets = Arc::new(SecretReader::new(environment));
+        let sources = Sources { secrets, storage, sign_ins: None };
         let identities = Identities::new(&config, sources, Arc::clone(&http));
         (http, identities)
     }
