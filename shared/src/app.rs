@@ -9,6 +9,7 @@ mod notify;
 mod operate;
 mod plan;
 mod principal;
+mod queues;
 mod revoke;
 mod rollback;
 mod sharing;

@@ -72,6 +72,8 @@ pub enum Service {
     PowerBi,
     /// The Fabric REST API.
     Fabric,
+    /// A queue of Azure Storage.
+    StorageQueue,
     /// A webhook. Its path and query are as secret as a password: they are in no error and no log.
     Webhook,
 }
@@ -339,7 +341,7 @@ impl<'a> Sending<'a> {
 
 fn shown_path(service: Service, uri: &http::Uri) -> &str {
     match service {
-        Service::Databricks | Service::Entra | Service::PowerBi | Service::Fabric => uri.path(),
+        Service::Databricks | Service::Entra | Service::PowerBi | Service::Fabric | Service::StorageQueue => uri.path(),
         Service::Webhook => "",
     }
 }

@@ -8,6 +8,7 @@ mod azure;
 mod cache;
 mod certificate;
 mod claims;
+mod expiry;
 mod federation;
 mod fetch;
 mod person;

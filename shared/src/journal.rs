@@ -11,6 +11,7 @@ mod entry;
 mod error;
 pub mod lock;
 pub mod names;
+pub mod note;
 pub mod place;
 #[cfg(test)]
 mod tests;
@@ -155,6 +156,15 @@ impl<E: Serialize + DeserializeOwned + Clone> Journal<E> {
         }
         self.known.push(Known { hash: entry.hash.clone(), signed: entry.signed });
         Ok(entry)
+    }
+
+    /// Whether nobody has appended anything since.
+    pub async fn is_newest(&self) -> Result<bool, JournalError> {
+        match self.store.head(&self.path(self.len() + 1)).await {
+            Ok(_) => Ok(false),
+            Err(object_store::Error::NotFound { .. }) => Ok(true),
+            Err(error) => Err(JournalError::Unavailable(error)),
+        }
     }
 
     /// Reads entry `seq` back from the store and checks that it is the one read or appended here.

@@ -10,7 +10,8 @@
 //!
 //! **Caveats.** Any future here may be dropped at any await; the journal is the only memory.
 //!
-//! The deciding part — `event`, `state`, `next`, `recover`, `due`, `waves`, `refresh`, `stake`, `led` — contains no IO, no async and no clock.
+//! The deciding part — `event`, `state`, `next`, `recover`, `due`, `waves`, `slices`, `refresh`, `stake`, `led` — contains no IO, no async
+//! and no clock.
 
 pub mod drive;
 pub mod due;
@@ -21,6 +22,7 @@ mod perform;
 pub mod preflight;
 pub mod recover;
 pub mod refresh;
+pub mod slices;
 pub mod stake;
 pub mod state;
 #[cfg(test)]

@@ -6,16 +6,20 @@
 
 mod local;
 mod message;
+mod storage_queue;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
+use url::Url;
 
+use crate::config::hosts::HostPolicy;
 use crate::error::{Error, Problem};
 pub use local::{LocalQueue, LocalWorker};
 pub use message::{Message, SliceName};
+pub use storage_queue::StorageQueue;
 
 /// Carries messages. It may lose or repeat them: the schedule finds what was left behind.
 #[async_trait]
@@ -32,6 +36,8 @@ pub const DELAY_MAX: Duration = Duration::from_secs(15 * 60);
 pub struct Invocation {
     /// No step begins after this.
     pub leave_at: Timestamp,
+    /// What is under way is broken off then, so that there is time to say so.
+    pub break_off_at: Timestamp,
     /// Takes what is left.
     pub queue: Arc<dyn WorkQueue>,
 }
@@ -43,7 +49,8 @@ impl Invocation {
         let all = ends.duration_since(now).max(SignedDuration::ZERO);
         let answer = SignedDuration::try_from(request_timeout).unwrap_or(SignedDuration::MAX);
         let kept_back = answer.saturating_add(LEAVING).min(all / 2);
-        Self { leave_at: ends.checked_sub(kept_back).unwrap_or(now), queue }
+        let before = |end: SignedDuration| ends.checked_sub(end).unwrap_or(now);
+        Self { leave_at: before(kept_back), break_off_at: before(LEAVING.min(kept_back / 2)), queue }
     }
 }
 
@@ -54,6 +61,24 @@ pub enum Worked {
     Done,
     /// It is none that this version knows what to do with. Delivering it again would change nothing.
     Refused(Problem),
+}
+
+/// The address of a queue, from the environment: it is sent tokens, so it is one of https, or of this machine.
+fn address(text: &str) -> Result<Url, Error> {
+    let url = Url::parse(text).map_err(|error| unusable(text).caused_by(error))?;
+    let named = url.path().len() > 1 && url.query().is_none() && url.fragment().is_none();
+    match HostPolicy::only(&url).allows(&url) {
+        Ok(()) if named => Ok(url),
+        Ok(()) | Err(_) => Err(unusable(text)),
+    }
+}
+
+fn unusable(text: &str) -> Error {
+    // What follows a `?` may be a signature.
+    let shown = text.split(['?', '#']).next().unwrap_or_default();
+    let shown = if shown.contains('@') { "what is given" } else { shown };
+    Error::usage("bad-queue-url", format!("`{shown}` is not the address of a work queue"))
+        .hint("write `https://ACCOUNT.queue.core.windows.net/lakekey-work`, or the queue's URL of SQS, without a query")
 }
 
 /// For the last entry, the release of the lease and the message that goes on.

@@ -42,6 +42,25 @@ impl Belt {
         bench.pass(left.unsigned_abs());
         Some(text)
     }
+
+    /// Takes the messages of slices off the belt; what drives a credential on stays.
+    pub fn take_slices(&self) -> Vec<String> {
+        let mut waiting = self.waiting.lock().unwrap();
+        let (slices, others) = waiting.drain(..).partition(|(_, text)| text.contains("\"do\":\"slice\""));
+        *waiting = others;
+        let slices: Vec<(Timestamp, String)> = slices;
+        slices.into_iter().map(|(_, text)| text).collect()
+    }
+
+    /// Whoever took this has died: it comes again.
+    pub fn put_back(&self, text: &str, after: Duration) {
+        let due = self.clock.now().saturating_add(SignedDuration::try_from(after).unwrap()).unwrap();
+        self.waiting.lock().unwrap().push((due, text.to_owned()));
+    }
+
+    pub fn lose_all(&self) {
+        self.waiting.lock().unwrap().clear();
+    }
 }
 
 impl Bench {

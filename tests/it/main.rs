@@ -34,6 +34,7 @@ mod revoke;
 mod rollback;
 mod selection;
 mod serve;
+mod signin;
 mod slices;
 mod slots;
 mod stores;

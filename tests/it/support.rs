@@ -186,7 +186,7 @@ impl Bench {
 }
 
 /// Minutes as a duration.
-pub fn minutes(count: u64) -> Duration {
+pub const fn minutes(count: u64) -> Duration {
     Duration::from_secs(count * 60)
 }
 

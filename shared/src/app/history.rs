@@ -119,10 +119,11 @@ fn describe(event: &Event) -> (&'static str, Option<Generation>, Option<String>)
             let failed = results.iter().filter(|result| result.problem.is_some()).count();
             ("taken-over", None, Some(format!("{} datasets, {failed} failed", results.len())))
         }
-        Event::WaveStarted { generation, targets } => {
-            ("wave-started", Some(*generation), Some(format!("{} places", targets.len())))
+        Event::WaveStarted { generation, targets, slice_size } => {
+            let size = slice_size.map(|size| format!(", sent out in slices of {size}")).unwrap_or_default();
+            ("wave-started", Some(*generation), Some(format!("{} places{size}", targets.len())))
         }
-        Event::WaveEnded { results } => {
+        Event::WaveEnded { results, .. } => {
             let moved = results.iter().filter(|result| result.fate == Fate::Moved).count();
             ("wave-ended", None, Some(format!("{moved} of {} places moved", results.len())))
         }

@@ -14,8 +14,10 @@ use crate::error::{Error, Problem};
 use crate::ids::{CredentialName, RunnerId};
 use crate::operations::OperationId;
 use crate::report::{CredentialMove, MoveReport};
-use crate::rotation::next::past;
-use crate::work::{Invocation, Message, WorkQueue, Worked};
+use crate::rotation::drive::Run;
+use crate::rotation::next::{Goal, past};
+use crate::rotation::preflight::Principal;
+use crate::work::{Invocation, Message, SliceName, WorkQueue, Worked};
 
 impl App {
     /// The same program inside one invocation that is killed at `ends`; `queue` carries what is left. It is a runner of its
@@ -64,8 +66,25 @@ impl App {
         }
         match message {
             Message::Drive { credential } => self.drive_on(&credential).await.map(|()| Worked::Done),
-            Message::Slice(_) => Ok(Worked::Done),
+            Message::Slice(slice) => self.work_slice(&slice).await.map(|()| Worked::Done),
         }
+    }
+
+    /// One slice of a wave; and whatever comes after it, where it was the last.
+    async fn work_slice(&self, name: &SliceName) -> Result<(), Error> {
+        let credential = self.credential(&name.credential)?;
+        let state = self.last_state(credential).await?;
+        let Some(open) = state.open.filter(|open| open.plan.credential == name.credential) else { return Ok(()) };
+        let principal = Principal {
+            id: open.plan.service_principal_id,
+            application_id: open.plan.application_id,
+            display_name: String::new(),
+        };
+        let ports = self.ports(credential, principal, &Progress::none()).await?;
+        let mut run = Run::open(&ports, Goal::Rotate { force: false }, None).await?;
+        let ended = run.slice(name).await?;
+        run.close().await?;
+        if ended { self.drive_on(&name.credential).await } else { Ok(()) }
     }
 
     /// Whatever a credential needs: what was asked for, then what is due, open or past grace.

@@ -145,7 +145,7 @@ impl App {
         Ok(state.rotated_at.is_some_and(|rotated| rotated >= at))
     }
 
-    fn credential(&self, name: &CredentialName) -> Result<&Credential, Error> {
+    pub(super) fn credential(&self, name: &CredentialName) -> Result<&Credential, Error> {
         self.named(std::slice::from_ref(name)).map(|named| named[0])
     }
 }

@@ -43,3 +43,6 @@ pub const CONFIG: &str = "LAKEKEY_CONFIG";
 /// Hosts beyond the built-in ones that credentials may be sent to: `host`, `host:port`, `*.suffix`, separated by commas
 /// or spaces. The config cannot set it.
 pub const ALLOWED_HOSTS: &str = "LAKEKEY_ALLOWED_HOSTS";
+
+/// The work queue of the functions: the address of a Storage queue, or of one of SQS.
+pub const QUEUE_URL: &str = "LAKEKEY_QUEUE_URL";

@@ -48,6 +48,11 @@ impl Certificate {
         Ok(Self { key, der })
     }
 
+    /// When the certificate expires, if that can be read.
+    pub(super) fn expires(&self) -> Option<Timestamp> {
+        not_after(&self.der)
+    }
+
     /// What proves the application to this token endpoint (`private_key_jwt`, PS256). `id` is never used twice.
     pub(super) fn assertion(&self, client_id: &str, endpoint: &str, now: Timestamp, id: &str) -> Result<Secret, Error> {
         let thumbprint = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &self.der);
@@ -77,4 +82,42 @@ fn block(pem: &str, label: &str) -> Option<Vec<u8>> {
 
 fn contains(hay: &[u8], needle: &[u8]) -> bool {
     hay.windows(needle.len()).any(|part| part == needle)
+}
+
+/// `notAfter` of an X.509 certificate: `Certificate { tbs { [version], serial, algorithm, issuer, validity { from, to }, …`.
+fn not_after(der: &[u8]) -> Option<Timestamp> {
+    let (_, certificate, _) = element(der)?;
+    let (_, tbs, _) = element(certificate)?;
+    let (tag, _, rest) = element(tbs)?;
+    // The version may be absent.
+    let from_serial = if tag == 0xa0 { rest } else { tbs };
+    let (_, _, rest) = element(from_serial)?;
+    let (_, _, rest) = element(rest)?;
+    let (_, _, rest) = element(rest)?;
+    let (_, validity, _) = element(rest)?;
+    let (_, _, rest) = element(validity)?;
+    let (tag, to, _) = element(rest)?;
+    let text = std::str::from_utf8(to).ok()?;
+    let full = match tag {
+        // Two digits of the year: 1950 to 2049 (RFC 5280 §4.1.2.5.1).
+        0x17 => format!("{}{text}", if text.get(..2)? < "50" { "20" } else { "19" }),
+        0x18 => text.to_owned(),
+        _ => return None,
+    };
+    let time = jiff::civil::DateTime::strptime("%Y%m%d%H%M%SZ", full).ok()?;
+    time.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|time| time.timestamp())
+}
+
+/// Tag and content of the first DER element, and what follows it.
+fn element(der: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (&tag, rest) = der.split_first()?;
+    let (&first, rest) = rest.split_first()?;
+    let (length, rest) = if first < 0x80 {
+        (usize::from(first), rest)
+    } else {
+        let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f)).filter(|(bytes, _)| bytes.len() <= 4)?;
+        (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+    };
+    let (content, rest) = rest.split_at_checked(length)?;
+    Some((tag, content, rest))
 }

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::config::env_vars::Environment;
 use crate::config::reference::Reference;
 use crate::config::{Auth, Endpoints, Identity, PlainOrReference, Proof};
+use crate::credential::StoredValue;
 use crate::error::Error;
 use crate::http::HttpError;
 use crate::ids::{CredentialName, Workspace};
@@ -91,8 +92,9 @@ async fn ask(identities: &Identities, identity: &Identity, audience: &Audience) 
             Answer::Issued(token::request(http, &databricks_address(inner, audience)?, &client_id, &secret, &[]).await)
         }
         Auth::Credential { name } => {
-            let (client_id, secret) = kept(inner, name).await?;
-            Answer::Issued(token::request(http, &databricks_address(inner, audience)?, &client_id, &secret, &[]).await)
+            let value = kept(inner, name).await?;
+            let (client_id, secret) = (value.client_id.as_str(), &value.client_secret);
+            Answer::Issued(token::request(http, &databricks_address(inner, audience)?, client_id, secret, &[]).await)
         }
         Auth::DatabricksCli { profile } => {
             let (value, expires) = databricks_cli(environment, profile.as_deref(), audience).await?;
@@ -185,19 +187,18 @@ async fn workload(
     Ok(Answer::Issued(Ok(answer)))
 }
 
-/// The client id and the secret that is current of a credential that lakekey keeps.
-async fn kept(inner: &Inner, name: &CredentialName) -> Result<(String, Secret), Error> {
+/// The value that is current of a credential that lakekey keeps.
+pub(super) async fn kept(inner: &Inner, name: &CredentialName) -> Result<StoredValue, Error> {
     let unknown = || {
         Error::usage("unknown-credential", format!("the config has no credential `{name}`"))
             .hint("name one of those under `credentials`")
     };
     let location = inner.kept.get(name).ok_or_else(unknown)?;
     let value = inner.sources.storage.store(location)?.current().await?;
-    let value = value.ok_or_else(|| {
+    value.ok_or_else(|| {
         Error::failed("secret-missing", format!("credential `{name}` has no value in `{location}` yet"))
             .hint(format!("run `lakekey rotate {name}` first"))
-    })?;
-    Ok((value.client_id.to_string(), value.client_secret))
+    })
 }
 
 #[derive(Deserialize)]
@@ -244,7 +245,7 @@ fn outside(value: Secret, expires: Option<Timestamp>, clock: &Clock) -> Token {
 pub(super) async fn client_id(identities: &Identities, identity: &Identity) -> Result<Option<String>, Error> {
     match &identity.auth {
         Auth::Pat { .. } | Auth::DatabricksCli { .. } | Auth::AzureCli { .. } => Ok(None),
-        Auth::Credential { name } => kept(&identities.0, name).await.map(|(client_id, _)| Some(client_id)),
+        Auth::Credential { name } => kept(&identities.0, name).await.map(|value| Some(value.client_id.to_string())),
         Auth::OauthM2m { client_id, .. } | Auth::AzureApplication { client_id, .. } => {
             plain(identities, client_id).await.map(Some)
         }
@@ -257,7 +258,7 @@ pub(super) async fn client_id(identities: &Identities, identity: &Identity) -> R
     }
 }
 
-async fn read(identities: &Identities, reference: &Reference) -> Result<Secret, Error> {
+pub(super) async fn read(identities: &Identities, reference: &Reference) -> Result<Secret, Error> {
     identities.0.sources.secrets.read(reference, identities).await
 }
 

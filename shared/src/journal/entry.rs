@@ -100,9 +100,13 @@ pub(super) fn encode<E: Serialize>(
     event: &E,
 ) -> Result<Bytes, BrokenReason> {
     let entry = Unsigned { v: VERSION, seq: position.seq, at, prev: &position.prev, nonce, by, event };
-    let mut line = serde_json::to_vec(&entry).map_err(unreadable)?;
-    if let Some(key) = position.key {
-        let tag = hmac::sign(&key.0, &signed_bytes(position.name, &line));
+    seal(position.name, position.key, serde_json::to_vec(&entry).map_err(unreadable)?)
+}
+
+/// The object that holds a line of JSON, signed where there is a key.
+pub(super) fn seal(name: &str, key: Option<&StateKey>, mut line: Vec<u8>) -> Result<Bytes, BrokenReason> {
+    if let Some(key) = key {
+        let tag = hmac::sign(&key.0, &signed_bytes(name, &line));
         line.pop();
         line.extend_from_slice(format!("{MAC_HEAD}{}{MAC_TAIL}", hex(tag.as_ref())).as_bytes());
     }
@@ -113,12 +117,17 @@ pub(super) fn encode<E: Serialize>(
     Ok(line.into())
 }
 
+/// The line of JSON in an object.
+pub(super) fn line(bytes: &[u8]) -> Result<&[u8], BrokenReason> {
+    match bytes {
+        [line @ .., b'\n'] if line.starts_with(b"{") && line.ends_with(b"}") => Ok(line),
+        _ => Err(BrokenReason::Unreadable("it is not one line of JSON".to_owned())),
+    }
+}
+
 /// The entry in `bytes`, if it is one that belongs at `position`.
 pub(super) fn decode<E: DeserializeOwned>(position: &Position<'_>, bytes: &[u8]) -> Result<Entry<E>, BrokenReason> {
-    let line = match bytes {
-        [line @ .., b'\n'] if line.starts_with(b"{") && line.ends_with(b"}") => line,
-        _ => return Err(BrokenReason::Unreadable("it is not one line of JSON".to_owned())),
-    };
+    let line = line(bytes)?;
     let wire: Wire<E> = serde_json::from_slice(line).map_err(|error| match serde_json::from_slice(line) {
         // Another version may have fields of another kind.
         Ok(Versioned { v }) if v != VERSION => BrokenReason::Version(v),
@@ -134,17 +143,17 @@ pub(super) fn decode<E: DeserializeOwned>(position: &Position<'_>, bytes: &[u8])
         return Err(BrokenReason::Chain);
     }
     if let Some(mac) = &wire.mac {
-        verify(position, line, mac)?;
+        verify(position.name, position.key, line, mac)?;
     }
     Ok(Entry { seq: wire.seq, at: wire.at, by: wire.by, event: wire.event, hash: sha256(bytes), signed: wire.mac.is_some() })
 }
 
-fn verify(position: &Position<'_>, line: &[u8], mac: &str) -> Result<(), BrokenReason> {
+pub(super) fn verify(name: &str, key: Option<&StateKey>, line: &[u8], mac: &str) -> Result<(), BrokenReason> {
     let tail = format!("{MAC_HEAD}{mac}{MAC_TAIL}");
     let body = line.strip_suffix(tail.as_bytes()).ok_or(BrokenReason::Signature)?;
     let tag = unhex(mac).ok_or(BrokenReason::Signature)?;
-    let Some(key) = position.key else { return Ok(()) };
-    let message = signed_bytes(position.name, &[body, b"}"].concat());
+    let Some(key) = key else { return Ok(()) };
+    let message = signed_bytes(name, &[body, b"}"].concat());
     hmac::verify(&key.0, &message, &tag).map_err(|_| BrokenReason::Signature)
 }
 
@@ -173,7 +182,7 @@ fn unhex(text: &str) -> Option<[u8; 32]> {
     Some(tag)
 }
 
-fn unreadable(error: serde_json::Error) -> BrokenReason {
+pub(super) fn unreadable(error: serde_json::Error) -> BrokenReason {
     BrokenReason::Unreadable(error.to_string())
 }
 

@@ -12,7 +12,8 @@ use jiff::{SignedDuration, Timestamp};
 use object_store::ObjectStore;
 use tracing::info;
 
-use lease::{superseded, take_lock};
+pub(super) use lease::SUPERSEDED;
+use lease::{lease_held, superseded, take_lock};
 pub use trust::check_stores;
 
 use super::event::{Asked, Event, Place};
@@ -40,6 +41,8 @@ use crate::work::{DELAY_MAX, Invocation};
 pub const PATIENCE: SignedDuration = SignedDuration::from_mins(2);
 /// The same inside an invocation.
 const PATIENCE_IN_INVOCATION: SignedDuration = SignedDuration::from_secs(20);
+/// What must wait for longer is the schedule's.
+const SOON: SignedDuration = SignedDuration::from_hours(1);
 /// Steps of one run; more means that two parts of the program disagree.
 const STEPS_MAX: usize = 10_000;
 
@@ -254,6 +257,12 @@ impl<'a> Run<'a> {
             if self.ports.stop.is_asked() {
                 return Ok(Ended::Stopped(stopped()));
             }
+            if self.state.wave_out().is_some() {
+                if !self.end_wave().await? && self.state.wave_out().is_some() {
+                    return self.wave_is_out();
+                }
+                continue;
+            }
             if !self.leased && self.state.lease.is_some() {
                 // Nobody gave it back: what its holder had under way counts as unanswered once the next lease is taken.
                 self.begin_work().await?;
@@ -286,10 +295,22 @@ impl<'a> Run<'a> {
             .hint("this is a defect of lakekey; every target still holds a live secret; please report it with `lakekey history`"))
     }
 
-    /// A wait that is not waited out.
+    /// Workers are at it: nothing more can be done here before they have finished, or their lease is over.
+    fn wave_is_out(&self) -> Result<Ended, Error> {
+        let (at, why) = self.wave_looked_at_again();
+        match (&self.ports.invocation, &self.state.lease) {
+            (None, Some(lease)) => Err(lease_held(&lease.holder, Some(lease.until))),
+            (Some(_), _) | (None, None) => Ok(Ended::Left { at, why }),
+        }
+    }
+
+    /// A wait that is not waited out. No message waits for long, so that a later one comes and sees.
     fn come_again(&self, until: Timestamp, why: String) -> Ended {
-        let soon = self.ports.invocation.is_some() && until <= past(self.ports.clock.now(), signed(DELAY_MAX));
-        if soon { Ended::Left { at: until, why } } else { Ended::Waiting { until, why } }
+        let now = self.ports.clock.now();
+        match self.ports.invocation.is_some() && until <= past(now, SOON) {
+            true => Ended::Left { at: until.min(past(now, signed(DELAY_MAX))), why },
+            false => Ended::Waiting { until, why },
+        }
     }
 
     /// Who has asked for another direction waits for what is in flight, rather than come again. An invocation is paid for
@@ -308,11 +329,9 @@ impl<'a> Run<'a> {
     /// journal did not say first.
     async fn begin_work(&mut self) -> Result<(), Error> {
         names::remember(&*self.ports.state, &self.ports.credential.name, self.ports.principal.application_id.as_str()).await?;
-        let fresh = self.journal.refresh().await?;
-        if !fresh.is_empty() {
-            fold(&mut self.state, &fresh)?;
-            self.check_same_credential()?;
-            self.seen = Observed::default();
+        self.catch_up().await?;
+        if self.state.wave_out().is_some() {
+            self.end_wave().await?;
         }
         self.take_lease().await?;
         self.leased = true;
@@ -320,6 +339,27 @@ impl<'a> Run<'a> {
             self.record(Event::Asked(asked.clone())).await?;
         }
         Ok(())
+    }
+
+    /// Reads what others have written meanwhile.
+    pub(super) async fn catch_up(&mut self) -> Result<(), Error> {
+        let fresh = self.journal.refresh().await?;
+        if !fresh.is_empty() {
+            fold(&mut self.state, &fresh)?;
+            self.check_same_credential()?;
+            self.seen = Observed::default();
+        }
+        Ok(())
+    }
+
+    /// Leaves the lease to the workers of a wave: it ends with that.
+    pub(super) fn hand_over(&mut self) {
+        self.leased = false;
+    }
+
+    /// Whether the state has a lock, which this run holds.
+    pub(super) fn is_locked(&self) -> bool {
+        self.lock.is_some()
     }
 
     /// Records a person's word that a place does not count any more.

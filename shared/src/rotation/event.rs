@@ -122,11 +122,17 @@ pub enum Event {
         generation: Generation,
         /// To whom.
         targets: Vec<TargetId>,
+        /// It is sent out in slices of so many targets: workers write under this runner's lease, which outlasts its run.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        slice_size: Option<u32>,
     },
-    /// What became of each.
+    /// What became of each. Whoever finishes last ends a wave that was sent out, and its lease with it.
     WaveEnded {
-        /// One for each target of the start.
+        /// One for each target of the start; where the lease was over first, of those that were heard of.
         results: Vec<WaveResult>,
+        /// The hashes of the workers' results that these were taken from.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        counted: Vec<String>,
     },
     /// Refreshes of these datasets are about to be started.
     RefreshesAsked {

@@ -6,6 +6,7 @@
 mod busy;
 mod mint;
 mod refreshes;
+mod slices;
 mod wave;
 
 use std::collections::BTreeSet;

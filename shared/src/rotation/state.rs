@@ -5,6 +5,7 @@ mod fold;
 mod refreshes;
 mod take_over;
 mod turn;
+mod wave;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +18,7 @@ use crate::error::Problem;
 use crate::ids::{DatasetId, Generation, RunnerId, SecretId, TargetId};
 use crate::report::Phase;
 use crate::targets::{DatasetRef, TargetSpec};
+pub use wave::Wave;
 
 /// A target that has failed for this long is parked.
 pub const PARK_AFTER: SignedDuration = SignedDuration::from_hours(24);
@@ -59,7 +61,7 @@ pub struct State {
     /// Datasets whose take-over has begun and not ended.
     pub taking_over: Vec<DatasetRef>,
     /// The wave under way.
-    wave: Option<Wave>,
+    pub wave: Option<Wave>,
     /// The last move of a target or promotion: grace counts from here.
     pub last_move: Option<Timestamp>,
     /// When the current generation was promoted.
@@ -227,12 +229,6 @@ pub struct Failures {
     pub problem: Option<Problem>,
     /// Whether the rotation goes on without it.
     pub parked: bool,
-}
-
-#[derive(Clone, Debug)]
-struct Wave {
-    generation: Generation,
-    targets: Vec<TargetId>,
 }
 
 /// An event that cannot follow what came before it.

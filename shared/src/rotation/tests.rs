@@ -7,6 +7,7 @@ mod fold;
 mod join;
 mod led;
 mod mint;
+mod out;
 mod refresh;
 mod retire;
 mod runner;
@@ -16,6 +17,7 @@ mod swarm;
 mod targets;
 mod turns;
 mod waves;
+mod workers;
 mod world;
 
 use jiff::{SignedDuration, Timestamp};

@@ -21,6 +21,7 @@ pub use state::Level;
 pub(crate) use state::{Account, Minted, Principal, Warehouse, Who, Workspace};
 
 use crate::token::DATABRICKS_AUDIENCE;
+use crate::trust;
 use crate::wire::{Answer, Call, Reply};
 use crate::world::World;
 
@@ -80,10 +81,11 @@ fn sign_in(world: &mut World, index: usize, call: &Call) -> Result<Caller, Reply
     let (name, scope) = identify(world, Some(index), token)?;
     world.caller = Some(name.clone());
     let workspace = &world.account.workspaces[index];
-    let admin = workspace.admins.contains(&name);
+    let manages = trust::may_manage(world, call, &name);
+    let admin = manages || workspace.admins.contains(&name);
     let member = world.account.find(&name).is_some_and(|principal| principal.active && principal.workspaces.contains(&index));
     // People sign in with personal access tokens and are no service principals.
-    if !member && !workspace.tokens.contains_key(token) {
+    if !member && !manages && !workspace.tokens.contains_key(token) {
         return Err(denied(&format!("{name} is not a member of this workspace.")));
     }
     if let Some(seconds) = world.throttle(call.service, &name) {

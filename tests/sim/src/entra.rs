@@ -1,10 +1,11 @@
-//! Entra ID: client credentials for one tenant, v2 and v1 (facts §0 of Power BI, §5.3 of Databricks), with AADSTS errors.
+//! Entra ID: client credentials (secret or assertion) for one tenant, v2 and v1 (facts §0 of Power BI, §5.3 of Databricks), with AADSTS errors.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 
 use crate::token::{Claims, DATABRICKS_AUDIENCE, FABRIC_AUDIENCE, POWERBI_AUDIENCE};
+use crate::trust;
 use crate::wire::{Answer, Call, Reply};
 use crate::world::World;
 
@@ -26,6 +27,9 @@ pub(crate) struct App {
 pub(crate) fn answer(world: &mut World, call: &Call) -> Reply {
     let parts = call.parts();
     let result = match (call.method.as_str(), parts.as_slice()) {
+        // The address of virtual machines, and that of App Service and Functions.
+        ("GET", ["metadata", "identity", "oauth2", "token"]) => trust::managed_identity(world, call, false),
+        ("GET", ["msi", "token"]) => trust::managed_identity(world, call, true),
         ("POST", [tenant, "oauth2", "v2.0", "token"]) => token(world, call, tenant, "scope"),
         ("POST", [tenant, "oauth2", "token"]) => token(world, call, tenant, "resource"),
         _ => Err(Reply::empty(404)),
@@ -51,11 +55,14 @@ fn token(world: &mut World, call: &Call, tenant: &str, key: &str) -> Answer {
     }
     let client_id = field("client_id")?;
     world.caller = Some(client_id.clone());
-    let Some(app) = world.entra.apps.get(&client_id) else {
+    let Some(app) = world.entra.apps.get(&client_id).cloned() else {
         let text = format!("Application with identifier '{client_id}' was not found in the directory.");
         return Err(refusal(400, "unauthorized_client", 700_016, &text));
     };
-    if field("client_secret")? != app.secret {
+    if form.contains_key("client_assertion") {
+        let endpoint = format!("{}/{tenant}/oauth2/v2.0/token", world.addresses.entra);
+        trust::check_assertion(world, &endpoint, &client_id, &form)?;
+    } else if field("client_secret")? != app.secret {
         return Err(refusal(401, "invalid_client", 7_000_215, "Invalid client secret provided."));
     }
     let asked = field(key)?;
@@ -64,20 +71,7 @@ fn token(world: &mut World, call: &Call, tenant: &str, key: &str) -> Answer {
         let text = format!("The provided value for the input parameter '{key}' is not valid. The scope {asked} is not valid.");
         return Err(refusal(400, "invalid_scope", 70_011, &text));
     };
-    // A second less than was asked for, as it is there.
-    let life = i64::try_from(world.settings.token_life.as_secs()).unwrap_or(i64::MAX / 2) - 1;
-    let claims = Claims {
-        aud: audience.to_owned(),
-        iss: format!("https://sts.windows.net/{tenant}/"),
-        appid: client_id.clone(),
-        oid: app.object_id.clone(),
-        scope: "all-apis".to_owned(),
-        iat: world.now.as_second(),
-        exp: world.now.as_second() + life,
-        jti: 0,
-    };
-    *world.entra.issued.entry((client_id, audience.to_owned())).or_default() += 1;
-    let token = world.tokens.issue(claims);
+    let (token, life) = issue(world, &client_id, &app.object_id, audience);
     // v1 writes its numbers as text.
     let body = if key == "scope" {
         json!({ "token_type": "Bearer", "expires_in": life, "ext_expires_in": life, "access_token": token })
@@ -88,10 +82,27 @@ fn token(world: &mut World, call: &Call, tenant: &str, key: &str) -> Answer {
     Ok(Reply::json(200, &body))
 }
 
-fn refusal(status: u16, error: &str, code: u32, text: &str) -> Reply {
+/// A token of an app for an audience, and for how many seconds it is good: one less than was asked for, as it is there.
+pub(crate) fn issue(world: &mut World, client_id: &str, object_id: &str, audience: &str) -> (String, i64) {
+    let life = i64::try_from(world.settings.token_life.as_secs()).unwrap_or(i64::MAX / 2) - 1;
+    let claims = Claims {
+        aud: audience.to_owned(),
+        iss: format!("https://sts.windows.net/{}/", world.entra.tenant),
+        appid: client_id.to_owned(),
+        oid: object_id.to_owned(),
+        scope: "all-apis".to_owned(),
+        iat: world.now.as_second(),
+        exp: world.now.as_second() + life,
+        jti: 0,
+    };
+    *world.entra.issued.entry((client_id.to_owned(), audience.to_owned())).or_default() += 1;
+    (world.tokens.issue(claims), life)
+}
+
+pub(crate) fn refusal(status: u16, error: &str, code: u32, text: &str) -> Reply {
     let description = format!("AADSTS{code}: {text} Trace ID: 0 Correlation ID: 0");
     let body = json!({ "error": error, "error_description": description, "error_codes": [code], "trace_id": "0", "correlation_id": "0" });
     Reply::json(status, &body)
 }
 
-const AUDIENCES: [&str; 3] = [DATABRICKS_AUDIENCE, POWERBI_AUDIENCE, FABRIC_AUDIENCE];
+const AUDIENCES: [&str; 4] = [DATABRICKS_AUDIENCE, POWERBI_AUDIENCE, FABRIC_AUDIENCE, trust::MANAGEMENT];

@@ -19,6 +19,7 @@ use crate::powerbi::PowerBi;
 use crate::rng::Rng;
 use crate::settings::Settings;
 use crate::token::Tokens;
+use crate::trust::Trust;
 use crate::world::{Addresses, World, host_of};
 
 /// What to make up.
@@ -70,6 +71,7 @@ impl Fleet {
             addresses,
             tokens: Tokens::new(self.seed),
             entra: entra(&cast),
+            trust: Trust::default(),
             bi: PowerBi::default(),
             faults: Faults::new(self.seed),
             log: Vec::new(),

@@ -16,6 +16,7 @@ use crate::powerbi::PowerBi;
 use crate::rng::Rng;
 use crate::settings::Settings;
 use crate::token::Tokens;
+use crate::trust::Trust;
 use crate::wire::{Call, Service};
 
 pub(crate) struct World {
@@ -26,6 +27,7 @@ pub(crate) struct World {
     pub(crate) tokens: Tokens,
     pub(crate) account: Account,
     pub(crate) entra: Entra,
+    pub(crate) trust: Trust,
     pub(crate) bi: PowerBi,
     pub(crate) faults: Faults,
     pub(crate) log: Vec<Seen>,
@@ -64,6 +66,10 @@ impl Default for Addresses {
 impl Addresses {
     /// The service behind `host[:port]`.
     pub(crate) fn service(&self, authority: &str) -> Option<Service> {
+        // Where virtual machines ask for tokens of their identity.
+        if authority == "169.254.169.254" {
+            return Some(Service::Entra);
+        }
         let is = |base: &String| host_of(base) == authority;
         if let Some(index) = self.databricks.iter().position(is) {
             return Some(Service::Databricks(index));

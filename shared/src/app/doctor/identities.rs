@@ -112,6 +112,25 @@ impl App {
                 }
             };
         }
+        match self.identities.own_expiry(identity).await {
+            Ok(Some(own)) => {
+                let detail = format!("its {} expires: {:.0}", own.what, own.at);
+                if own.by_hand && own.at.duration_since(self.surroundings.clock.now()) < LEFT_MIN {
+                    return Check::warning(
+                        CHECK,
+                        subject,
+                        detail,
+                        "put a new one where the config refers to, and run `lakekey doctor` again",
+                    );
+                }
+                return Check::passed(CHECK, subject, detail);
+            }
+            Ok(None) => {}
+            Err(error) => {
+                let detail = format!("when it expires cannot be seen: {}", error.problem().message);
+                return Check::passed(CHECK, subject, detail);
+            }
+        }
         let elsewhere = match auth {
             Some(Auth::AzureApplication { .. }) => {
                 "when it expires is shown in the Entra admin center only: App registrations > the app > Certificates & secrets"

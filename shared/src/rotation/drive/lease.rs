@@ -26,7 +26,7 @@ impl Run<'_> {
     }
 
     /// How long writes may start under a fresh lease.
-    fn useful(&self) -> SignedDuration {
+    pub(in crate::rotation) fn useful(&self) -> SignedDuration {
         signed(self.ports.state_config.lease).saturating_sub(self.kept_back())
     }
 
@@ -50,6 +50,12 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// Renews the lease to its full length.
+    pub(in crate::rotation) async fn renew_lease(&mut self) -> Result<(), Error> {
+        let until = past(self.ports.clock.now(), signed(self.ports.state_config.lease));
+        self.record(Event::LeaseRenewed { until }).await.map(drop)
+    }
+
     /// Waits, however short the lease is.
     pub(in crate::rotation) async fn pause(&mut self, pause: SignedDuration) -> Result<(), Error> {
         let until = past(self.ports.clock.now(), pause.max(PAUSE_MIN));
@@ -70,7 +76,7 @@ impl Run<'_> {
     pub(super) async fn take_lease(&mut self) -> Result<(), Error> {
         let now = self.ports.clock.now();
         if let Some(lease) = &self.state.lease
-            && self.lock.is_none()
+            && (self.lock.is_none() || self.state.wave_out().is_some())
             && past(lease.until, signed(self.ports.state_config.skew)) > now
         {
             return Err(lease_held(&lease.holder, Some(lease.until)));
@@ -97,7 +103,7 @@ pub(super) fn take_lock(ports: &Ports, name: &str) -> Result<Option<Box<dyn Send
     }
 }
 
-const SUPERSEDED: &str = "superseded";
+pub(in crate::rotation) const SUPERSEDED: &str = "superseded";
 
 pub(super) fn superseded() -> Error {
     Error::unfinished(
@@ -107,7 +113,7 @@ pub(super) fn superseded() -> Error {
     .hint("every target still holds a live secret; run `lakekey rotate` again to see where it stands")
 }
 
-fn lease_held(holder: &RunnerId, until: Option<Timestamp>) -> Error {
+pub(super) fn lease_held(holder: &RunnerId, until: Option<Timestamp>) -> Error {
     let when = until.map(|until| format!(", its lease ends at {until:.0}")).unwrap_or_default();
     Error::unfinished("lease-held", format!("`{holder}` is working on this service principal{when}"))
         .hint("wait until it has finished, then run this again; a lease that nobody renews ends by itself")

@@ -1,5 +1,9 @@
 //! Sending one generation to many places, and taking datasets over before. Two journal entries a wave, however many
-//! targets it has: one that says who may hold the generation from here on, and one that says what became of each.
+//! targets it has: one that says who may hold the generation from here on, and one that says what became of each. Between
+//! the two, this runner writes to all of them, or workers do, each to one slice (`slices`).
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
 
 use futures::{FutureExt, StreamExt};
 
@@ -29,34 +33,77 @@ impl Run<'_> {
         };
         let total = targets.len();
         self.say(format!("moving {total} place{} to generation {generation}", if total == 1 { "" } else { "s" }), 0, total);
-        self.record(Event::WaveStarted { generation, targets: targets.clone() }).await?;
         self.changed = true;
+        if self.is_sent_out(&targets) {
+            return self.send_out(generation, targets).await;
+        }
+        self.record(Event::WaveStarted { generation, targets: targets.clone(), slice_size: None }).await?;
+        let results = self.write_all(&targets, &value).await;
+        self.touch(targets);
+        self.record(Event::WaveEnded { results, counted: Vec::new() }).await.map(drop)
+    }
+
+    /// Notes that the report is about these too.
+    pub(super) fn touch(&mut self, targets: Vec<TargetId>) {
+        let before: BTreeSet<&TargetId> = self.touched.iter().collect();
+        let fresh: Vec<TargetId> = targets.into_iter().filter(|id| !before.contains(id)).collect();
+        self.touched.extend(fresh);
+    }
+
+    /// Writes to places, some at once, and says what became of each. An invocation that ends breaks off what is under way.
+    pub(super) async fn write_all(&self, targets: &[TargetId], value: &StoredCredential) -> Vec<WaveResult> {
+        let total = targets.len();
         let at_once = self.ports.credential.targets.as_ref().map_or(1, |targets| targets.concurrency);
-        let mut results = Vec::with_capacity(total);
-        {
-            let looks = Looks::default();
-            let writes: Vec<_> = targets.iter().map(|id| self.write(id, &value, &looks).boxed()).collect();
-            let mut writes = futures::stream::iter(writes).buffer_unordered(at_once);
-            while let Some(result) = writes.next().await {
-                let moved = result.fate == Fate::Moved;
-                results.push(result);
-                let step = if moved { "moved" } else { "not moved" };
-                self.say(format!("{step}: `{}`", results[results.len() - 1].target), results.len(), total);
-            }
+        let (looks, begun) = (Looks::default(), Mutex::new(BTreeSet::new()));
+        let writes = targets.iter().map(|id| {
+            let (looks, begun) = (&looks, &begun);
+            let write = async move {
+                begun.lock().expect("no code panics while it holds the set").insert(id);
+                self.write(id, value, looks).await
+            };
+            write.boxed()
+        });
+        let mut writes = futures::stream::iter(writes.collect::<Vec<_>>()).buffer_unordered(at_once);
+        let mut over = std::pin::pin!(self.invocation_over());
+        let mut results: Vec<WaveResult> = Vec::with_capacity(total);
+        loop {
+            let result = tokio::select! {
+                result = writes.next() => result,
+                () = &mut over => None,
+            };
+            let Some(result) = result else { break };
+            let step = if result.fate == Fate::Moved { "moved" } else { "not moved" };
+            self.say(format!("{step}: `{}`", result.target), results.len() + 1, total);
+            results.push(result);
         }
+        drop(writes);
+        let ended: BTreeSet<TargetId> = results.iter().map(|result| result.target.clone()).collect();
+        let begun = begun.into_inner().unwrap_or_default();
+        results.extend(targets.iter().filter(|id| !ended.contains(*id)).map(|id| self.broken_off(id, begun.contains(id))));
         results.sort_by(|left, right| left.target.cmp(&right.target));
-        for id in targets {
-            if !self.touched.contains(&id) {
-                self.touched.push(id);
+        results
+    }
+
+    /// Ends when this invocation does, or never.
+    async fn invocation_over(&self) {
+        match &self.ports.invocation {
+            Some(invocation) => {
+                let left = invocation.break_off_at.duration_since(self.ports.clock.now());
+                self.ports.clock.sleep(left.try_into().unwrap_or_default()).await;
             }
+            None => std::future::pending().await,
         }
-        self.record(Event::WaveEnded { results }).await.map(drop)
+    }
+
+    pub(super) fn broken_off(&self, id: &TargetId, begun: bool) -> WaveResult {
+        let problem = begun.then(|| Problem::new(OUT_OF_TIME, format!("the invocation ended before `{id}` had answered")));
+        let fate = if begun { Fate::Unknown } else { Fate::NotTried };
+        WaveResult { target: id.clone(), at: self.ports.clock.now(), fate, earlier_may_land: false, problem }
     }
 
     async fn write(&self, id: &TargetId, value: &StoredCredential, looks: &Looks) -> WaveResult {
-        if self.still_leased().is_err() {
-            let at = self.ports.clock.now();
-            return WaveResult { target: id.clone(), at, fate: Fate::NotTried, earlier_may_land: false, problem: None };
+        if self.still_leased().is_err() || self.is_fenced().await {
+            return self.broken_off(id, false);
         }
         if let Some(targets) = &self.ports.targets
             && let Some(problem) = self.in_the_way(targets, id, looks).await

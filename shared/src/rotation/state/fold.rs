@@ -5,15 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    Attempt, AttemptFate, Busy, Condemned, Failures, GenerationState, Holder, IllegalEvent, Lease, Open, State, Wave, past,
-};
+use super::{Attempt, AttemptFate, Condemned, Failures, GenerationState, Holder, IllegalEvent, Lease, Open, State, past};
 use crate::error::Problem;
 use crate::ids::{Generation, RunnerId, SecretId, TargetId};
-use crate::rotation::event::{Begun, Condemnation, Event, Fate, Minted, PlanKind, Planned, Turn, WaveResult};
+use crate::rotation::event::{Begun, Condemnation, Event, Minted, PlanKind, Planned, Turn};
 use crate::rotation::led::{Led, LedStep};
 
-type Folded = Result<(), &'static str>;
+pub(super) type Folded = Result<(), &'static str>;
 
 impl State {
     /// Adds one entry. After an error the state is of no use any more.
@@ -23,13 +21,21 @@ impl State {
 
     fn fold(&mut self, seq: u64, at: Timestamp, by: &RunnerId, event: &Event) -> Folded {
         let leased = self.lease.as_ref().is_some_and(|lease| lease.holder == *by);
-        if !leased && !matches!(event, Event::LeaseTaken { .. } | Event::Turned { .. }) {
-            return Err("it is by a runner that does not hold the lease");
+        let is_out = self.wave_out().is_some();
+        match event {
+            Event::LeaseTaken { .. } | Event::Turned { .. } => {}
+            Event::WaveEnded { .. } if is_out => {}
+            _ if is_out => return Err("slices of a wave are out"),
+            _ if !leased => return Err("it is by a runner that does not hold the lease"),
+            _ => {}
         }
         match event {
             Event::LeaseTaken { epoch, until, landing_ms } => {
                 if *epoch != self.epoch + 1 {
                     return Err("a lease skips an epoch");
+                }
+                if is_out && self.lease.as_ref().is_some_and(|lease| at < lease.until) {
+                    return Err("a lease is taken while slices of a wave are out under another");
                 }
                 self.end_epoch(at);
                 if self.open.is_none() {
@@ -67,8 +73,10 @@ impl State {
                 self.taking_over.clone_from(datasets);
             }
             Event::TakenOver { results } => self.taken_over(at, results),
-            Event::WaveStarted { generation, targets } => self.wave_started(at, *generation, targets)?,
-            Event::WaveEnded { results } => self.wave_ended(at, results)?,
+            Event::WaveStarted { generation, targets, slice_size } => {
+                self.wave_started((seq, at), *generation, targets, *slice_size)?;
+            }
+            Event::WaveEnded { results, .. } => self.wave_ended(at, results)?,
             Event::RefreshesAsked { refreshes } => self.refreshes_asked(at, refreshes)?,
             Event::RefreshesStarted { datasets } => self.refreshes_started(datasets)?,
             Event::RefreshesEnded { results } => self.refreshes_ended(at, results),
@@ -106,7 +114,7 @@ impl State {
         self.open.as_mut().ok_or(otherwise)
     }
 
-    fn landing(&self) -> SignedDuration {
+    pub(super) fn landing(&self) -> SignedDuration {
         self.lease.as_ref().map_or(SignedDuration::ZERO, |lease| lease.landing)
     }
 
@@ -129,7 +137,7 @@ impl State {
     }
 
     /// Whatever the runner of the ended epoch had under way may land for a while yet.
-    fn end_epoch(&mut self, at: Timestamp) {
+    pub(super) fn end_epoch(&mut self, at: Timestamp) {
         let Some(lease) = &self.lease else { return };
         let until = past(at.min(lease.until), lease.landing);
         for attempt in self.attempts.iter_mut().filter(|attempt| attempt.fate == AttemptFate::UnderWay) {
@@ -286,65 +294,6 @@ impl State {
         Ok(())
     }
 
-    fn wave_started(&mut self, at: Timestamp, generation: Generation, targets: &[TargetId]) -> Folded {
-        if self.wave.is_some() {
-            return Err("a wave begins while one is under way");
-        }
-        let known = self.alive(generation)?;
-        if !known.verified {
-            return Err("an unverified generation is sent");
-        }
-        known.sent = true;
-        for id in targets {
-            let holder = self.holders.get_mut(id).ok_or("a generation is sent to a place in no plan")?;
-            if holder.in_flight.is_some_and(|(flying, until)| flying != generation && until > at) {
-                return Err("a generation is sent while another may still land");
-            }
-            holder.may_hold.insert(generation);
-        }
-        if let Some(open) = self.open.as_mut().filter(|open| open.generation == Some(generation)) {
-            open.sent = true;
-        }
-        self.wave = Some(Wave { generation, targets: targets.to_vec() });
-        Ok(())
-    }
-
-    fn wave_ended(&mut self, at: Timestamp, results: &[WaveResult]) -> Folded {
-        let wave = self.wave.take().ok_or("a wave ends that never began")?;
-        let plan = self.open.as_ref().map_or(self.plans, |open| open.number);
-        let landing = self.landing();
-        for result in results {
-            let unproven = self.has_failed_to_refresh(&result.target);
-            let Some(holder) = self.holders.get_mut(&result.target) else { continue };
-            holder.attempts += u32::from(!matches!(result.fate, Fate::NotTried | Fate::Busy));
-            let busy = holder.busy.take();
-            // The answer to one request says nothing of an earlier one, which may outlive its sender.
-            holder.in_flight = holder.in_flight.filter(|(_, until)| *until > result.at);
-            if result.fate == Fate::Unknown || (result.fate == Fate::Moved && result.earlier_may_land) {
-                holder.flies(wave.generation, past(result.at, landing));
-            }
-            match result.fate {
-                Fate::Moved => {
-                    // An earlier write of another generation cannot be under way: `next` waits for it to land first.
-                    holder.may_hold = BTreeSet::from([wave.generation]);
-                    holder.confirmed = Some(wave.generation);
-                    holder.done = Some((plan, wave.generation));
-                    // Where a refresh has told against it, the next refresh tells whether it is well.
-                    holder.failures = holder.failures.take().filter(|_| unproven);
-                    holder.bare = false;
-                    self.last_move = Some(self.last_move.map_or(result.at, |last| last.max(result.at)));
-                }
-                Fate::Refused | Fate::NotWritten | Fate::Unknown => self.fail(&result.target, at, result.problem.as_ref()),
-                Fate::Busy => {
-                    let since = busy.map_or(at, |busy| busy.since);
-                    holder.busy = Some(Busy { since, last: at, problem: result.problem.clone() });
-                }
-                Fate::NotTried => holder.busy = busy,
-            }
-        }
-        Ok(())
-    }
-
     pub(super) fn fail(&mut self, id: &TargetId, at: Timestamp, problem: Option<&Problem>) {
         let Some(holder) = self.holders.get_mut(id) else { return };
         let failures =
@@ -401,13 +350,5 @@ impl State {
             Some(open) => open.generation = None,
             None => self.attempts.iter_mut().for_each(|attempt| attempt.dismissed = true),
         }
-    }
-}
-
-impl Holder {
-    /// A write of this generation may land until then.
-    fn flies(&mut self, generation: Generation, until: Timestamp) {
-        let earlier = self.in_flight.filter(|(flying, _)| *flying == generation).map_or(until, |(_, earlier)| earlier);
-        self.in_flight = Some((generation, until.max(earlier)));
     }
 }

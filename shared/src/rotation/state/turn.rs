@@ -68,6 +68,11 @@ impl State {
         }
     }
 
+    /// Whether what is open is to be given up for another direction.
+    pub fn is_turning(&self) -> bool {
+        self.turn.is_some() && !self.open.as_ref().is_some_and(|open| self.is_its_turn(open))
+    }
+
     /// What a revoke that is under way may delete: whatever is not its own new secret, foreign ones only where asked.
     pub(super) fn revocable(&self, generation: Option<Generation>) -> Result<(), &'static str> {
         let Some(Turn::Revoke { foreign }) = self.turn else { return Err("a secret is revoked although nobody asked for that") };

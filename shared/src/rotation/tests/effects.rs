@@ -6,12 +6,13 @@ use jiff::SignedDuration;
 
 use super::faults::{Faults, chance_of_create, chance_of_take_over};
 use super::runner::{Did, End, Runner, minted};
-use super::world::{LIFETIME_S, Manner, REQUEST_TIMEOUT, SKEW, World};
+use super::workers::Ticket;
+use super::world::{LEASE, LIFETIME_S, Manner, REQUEST_TIMEOUT, SKEW, World};
 use crate::error::Problem;
 use crate::ids::{DatasetId, Generation, SecretId, TargetId};
 use crate::report::RefreshOutcome;
 use crate::rotation::event::{Event, Fate, PlanKind, RefreshAsked, TakenOver, WaveResult};
-use crate::rotation::next::{DeleteSent, SLOTS_USED_MAX};
+use crate::rotation::next::{DeleteSent, SLOTS_USED_MAX, past};
 use crate::rotation::recover;
 use crate::rotation::refresh::{RefreshFate, RefreshResult};
 use crate::rotation::state::AttemptFate;
@@ -152,13 +153,32 @@ impl Runner {
         self.record(world, Event::RefreshesEnded { results: datasets.into_iter().map(result).collect() })
     }
 
+    /// Messages may be lost or doubled; the run leaves, and its lease stays.
+    fn send_out(&mut self, world: &mut World, faults: &mut Faults, generation: Generation, targets: &[TargetId]) -> Did {
+        let until = past(world.now + self.off, LEASE);
+        self.record(world, Event::LeaseRenewed { until })?;
+        Self::point(faults)?;
+        self.record(world, Event::WaveStarted { generation, targets: targets.to_vec(), slice_size: Some(1) })?;
+        let wave = world.journal.len() as u64;
+        for slice in 0..u32::try_from(targets.len()).unwrap() {
+            let ticket = Ticket { generation, wave, slice, epoch: self.state.epoch };
+            let copies = if faults.dice.percent(faults.chance / 2) { faults.dice.below(3) } else { 1 };
+            world.messages.extend((0..copies).map(|_| ticket));
+        }
+        Err(End::Waiting(until))
+    }
+
     pub(super) fn wave(&mut self, world: &mut World, faults: &mut Faults, generation: Generation, targets: &[TargetId]) -> Did {
         let Ok(secret) = self.value(world, generation) else {
             self.seen.lost = Some(generation);
             self.seen.listing = None;
             return Ok(());
         };
-        self.record(world, Event::WaveStarted { generation, targets: targets.to_vec() })?;
+        let is_target = |id: &TargetId| self.state.holders.get(id).is_some_and(|holder| holder.spec.is_some());
+        if world.sends_out && targets.len() > 1 && self.state.open.is_some() && targets.iter().all(is_target) {
+            return self.send_out(world, faults, generation, targets);
+        }
+        self.record(world, Event::WaveStarted { generation, targets: targets.to_vec(), slice_size: None })?;
         let not_after = self.state.lease.as_ref().map(|lease| lease.until - REQUEST_TIMEOUT - SKEW).unwrap();
         let mut results = Vec::new();
         for target in targets {
@@ -180,11 +200,11 @@ impl Runner {
             results.push(WaveResult { target: target.clone(), at: world.now + self.off, fate, earlier_may_land, problem });
         }
         Self::point(faults)?;
-        self.record(world, Event::WaveEnded { results })
+        self.record(world, Event::WaveEnded { results, counted: Vec::new() })
     }
 }
 
-fn write(world: &mut World, faults: &mut Faults, target: &TargetId, secret: &SecretId) -> (Fate, bool) {
+pub(super) fn write(world: &mut World, faults: &mut Faults, target: &TargetId, secret: &SecretId) -> (Fate, bool) {
     world.begin_write(target, secret);
     let lives = (REQUEST_TIMEOUT + SKEW).as_secs();
     let manner = match faults.dice.percent(faults.chance) {

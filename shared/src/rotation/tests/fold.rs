@@ -62,12 +62,12 @@ pub(super) fn verified(generation: u32) -> Event {
 }
 
 pub(super) fn wave(generation: u32) -> Event {
-    Event::WaveStarted { generation: Generation(generation), targets: vec![TargetId::new("a")] }
+    Event::WaveStarted { generation: Generation(generation), targets: vec![TargetId::new("a")], slice_size: None }
 }
 
 pub(super) fn ended(fate: Fate) -> Event {
     let result = WaveResult { target: TargetId::new("a"), at: now(), fate, earlier_may_land: false, problem: None };
-    Event::WaveEnded { results: vec![result] }
+    Event::WaveEnded { results: vec![result], counted: Vec::new() }
 }
 
 #[test]
@@ -147,10 +147,10 @@ fn no_second_generation_is_sent_while_one_may_land() {
     refuses(&[wave(1), wave(1)], "a wave begins while one is under way");
     refuses(&[ended(Fate::Moved)], "a wave ends that never began");
     let mut moved = flying.to_vec();
-    let Some(Event::WaveEnded { results }) = moved.last_mut() else { panic!("it ends a wave") };
+    let Some(Event::WaveEnded { results, .. }) = moved.last_mut() else { panic!("it ends a wave") };
     (results[0].fate, results[0].earlier_may_land) = (Fate::Moved, true);
     refuses(&[moved, vec![wave(1)]].concat(), "a generation is sent while another may still land");
-    let nowhere = Event::WaveStarted { generation: Generation(1), targets: vec![TargetId::new("nowhere")] };
+    let nowhere = Event::WaveStarted { generation: Generation(1), targets: vec![TargetId::new("nowhere")], slice_size: None };
     refuses(&[nowhere], "a generation is sent to a place in no plan");
 }
 

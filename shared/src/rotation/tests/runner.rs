@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::faults::Faults;
+use super::workers::end_wave;
 use super::world::{By, LANDING, LEASE, LIFETIME_S, SKEW, World};
 use crate::config::schedule::Calendar;
 use crate::error::Problem;
@@ -63,6 +64,12 @@ impl Runner {
         let mut runner =
             Self { id, state, seen: Observed::default(), goal, policy: policy(), off, read, steps: 0, trace: Vec::new() };
         let now = world.now + off;
+        if runner.state.wave_out().is_some() {
+            if !end_wave(world, &runner.id, off) {
+                return Err(End::Held);
+            }
+            (runner.state, runner.read) = (world.fold(), world.journal.len());
+        }
         if runner.state.lease.as_ref().is_some_and(|lease| !locks && past(lease.until, SKEW) > now) {
             return Err(End::Held);
         }
@@ -107,7 +114,7 @@ impl Runner {
             }
         };
         let end = did.err()?;
-        if end != End::Crashed && end != End::Held {
+        if end != End::Crashed && end != End::Held && self.state.wave_out().is_none() {
             // A lease that is another's by now cannot be given back.
             let _ = self.record(world, Event::LeaseReleased);
         }

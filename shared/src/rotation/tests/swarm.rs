@@ -4,6 +4,7 @@ use jiff::SignedDuration;
 
 use super::faults::{Dice, Faults};
 use super::runner::{End, Runner};
+use super::workers::Worker;
 use super::world::{By, Manner, World};
 use super::{FORCE, ROTATE};
 use crate::config::WaveSize;
@@ -58,7 +59,9 @@ fn swarm(seed: u64) {
     }
     let mut faults = Faults { dice: dice.clone(), chance: 5 + dice.below(40), ..Faults::none() };
     let locks = dice.percent(50);
+    world.sends_out = !locks && dice.percent(60);
     let mut runners: [Option<Runner>; 2] = [None, None];
+    let mut workers = Vec::new();
     for run in 0..RUNS_IN_TROUBLE {
         meddle(&mut world, &mut dice);
         let goal = match dice.below(8) {
@@ -75,7 +78,7 @@ fn swarm(seed: u64) {
         if dice.percent(4) {
             revoke(&mut world, run, dice.percent(30));
         }
-        interleaved(&mut world, &mut faults, &mut dice, (&mut runners, goal, locks, run));
+        interleaved(&mut world, &mut faults, &mut dice, (&mut runners, &mut workers, goal, locks, run));
         let pause = match dice.below(4) {
             0 => dice.seconds(120),
             1 => dice.seconds(3_600),
@@ -92,9 +95,12 @@ fn interleaved(
     world: &mut World,
     faults: &mut Faults,
     dice: &mut Dice,
-    (runners, goal, locks, run): (&mut [Option<Runner>; 2], Goal, bool, u64),
+    (runners, workers, goal, locks, run): (&mut [Option<Runner>; 2], &mut Vec<Worker>, Goal, bool, u64),
 ) {
     for _ in 0..400 {
+        if dice.percent(60) {
+            work(world, faults, dice, workers);
+        }
         let which = usize::from(dice.percent(20));
         if runners[which].is_none() {
             // The lock of a living process keeps others out; in the cloud only the lease does.
@@ -114,6 +120,23 @@ fn interleaved(
         }
         if dice.percent(2) {
             world.pass(dice.seconds(3_600));
+        }
+    }
+}
+
+/// Delivers a message, in any order, some of them again later; or lets a worker go on, which may have stood still for long.
+fn work(world: &mut World, faults: &mut Faults, dice: &mut Dice, workers: &mut Vec<Worker>) {
+    let any = |dice: &mut Dice, of: usize| usize::try_from(dice.below(of as u64)).unwrap();
+    if !world.messages.is_empty() && (workers.is_empty() || dice.percent(30)) {
+        let at = any(dice, world.messages.len());
+        let ticket = if dice.percent(20) { world.messages[at] } else { world.messages.swap_remove(at) };
+        let off = dice.seconds(120) - SignedDuration::from_mins(1);
+        let name = format!("worker-{}", dice.below(1 << 40));
+        workers.extend(Worker::take(world, ticket, &name, off));
+    } else if !workers.is_empty() {
+        let at = any(dice, workers.len());
+        if workers[at].turn(world, faults) {
+            workers.swap_remove(at);
         }
     }
 }
@@ -202,6 +225,7 @@ fn meddle(world: &mut World, dice: &mut Dice) {
 fn rests(world: &mut World, locks: bool) {
     world.sites.values_mut().for_each(|site| site.manner = Manner::Takes);
     world.list_age = SignedDuration::ZERO;
+    world.sends_out = false;
     let mut faults = Faults::none();
     let mut last = (End::Done, State::default());
     for run in 0..RUNS_TO_REST {

@@ -80,7 +80,7 @@ fn fleet() -> (Sim, String) {
 fn waves_of(sim: &Sim, generation: u32) -> Vec<usize> {
     let mut sent = Vec::new();
     for (_, _, event) in &sim.world.journal {
-        if let Event::WaveStarted { generation: to, targets } = event
+        if let Event::WaveStarted { generation: to, targets, .. } = event
             && *to == Generation(generation)
         {
             sent.push(targets.len());

@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::workers::Ticket;
 use crate::clients::powerbi::DatabricksSource;
 use crate::config::WaveSize;
 use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId, RunnerId, SecretId, TargetId};
+use crate::journal::note::Note;
 use crate::rotation::event::{Condemnation, Event, Place};
 use crate::rotation::recover::Listed;
 use crate::rotation::refresh::RefreshWanted;
+use crate::rotation::slices::SliceResult;
 use crate::rotation::state::State;
 use crate::targets::{DatasetRef, SourceKind, TargetKind, TargetSpec};
 
@@ -112,6 +115,10 @@ pub(super) struct World {
     pub(super) rounds: bool,
     pub(super) creates: u32,
     pub(super) deletes: u32,
+    /// Whether waves are sent out in slices.
+    pub(super) sends_out: bool,
+    pub(super) messages: Vec<Ticket>,
+    pub(super) notes: Vec<Note<SliceResult>>,
     made: u32,
 }
 
@@ -139,6 +146,9 @@ impl World {
             rounds: false,
             creates: 0,
             deletes: 0,
+            sends_out: false,
+            messages: Vec::new(),
+            notes: Vec::new(),
             made: 0,
         }
     }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{ALL, Principal};
 use crate::token::Claims;
+use crate::trust;
 use crate::wire::{Answer, Call, Reply};
 use crate::world::World;
 
@@ -43,22 +44,16 @@ pub(super) fn token(world: &mut World, index: usize, call: &Call) -> Answer {
 /// For a principal of this workspace, or of the account.
 pub(super) fn issue(world: &mut World, index: Option<usize>, call: &Call, (aud, iss): (String, String)) -> Answer {
     let form = call.form().ok_or_else(|| refusal(400, "invalid_request", "The body must be form-encoded"))?;
-    if form.get("grant_type").map(String::as_str) != Some("client_credentials") {
-        return Err(refusal(400, "unsupported_grant_type", "Only client_credentials is served here"));
-    }
-    let (client_id, value) = call.basic().ok_or_else(|| refusal(401, "invalid_client", "Client authentication failed"))?;
-    world.caller = Some(client_id.clone());
-    let belongs = |principal: &&Principal| principal.active && index.is_none_or(|index| principal.workspaces.contains(&index));
-    let known = world.account.find(&client_id).filter(belongs);
-    let secret = known
-        .and_then(|principal| principal.secrets.iter().find(|secret| secret.value == value))
-        .filter(|secret| secret.accepted(world.now, &world.settings))
-        .ok_or_else(|| refusal(401, "invalid_client", "Client authentication failed"))?;
     let scope = form.get("scope").map_or(ALL, String::as_str).to_owned();
-    let allowed = |asked: &str| secret.scopes.is_empty() || secret.scopes.iter().any(|scope| scope == asked || scope == ALL);
-    if scope.is_empty() || !scope.split(' ').all(allowed) {
-        return Err(refusal(400, "invalid_scope", "The scope goes beyond that of the secret"));
-    }
+    let client_id = match form.get("grant_type").map(String::as_str) {
+        Some("client_credentials") => client_of(world, index, call, &scope)?,
+        Some("urn:ietf:params:oauth:grant-type:token-exchange") => {
+            let client_id = trust::exchanged(world, &form)?;
+            world.caller = Some(client_id.clone());
+            client_id
+        }
+        _ => return Err(refusal(400, "unsupported_grant_type", "The grant type is not served here")),
+    };
     let life = world.settings.token_life.as_secs();
     let claims = Claims {
         aud,
@@ -72,6 +67,23 @@ pub(super) fn issue(world: &mut World, index: Option<usize>, call: &Call, (aud, 
     };
     let token = world.tokens.issue(claims);
     Ok(Reply::json(200, &json!({ "access_token": token, "token_type": "Bearer", "expires_in": life, "scope": scope })))
+}
+
+/// The principal whose secret the request shows.
+fn client_of(world: &mut World, index: Option<usize>, call: &Call, scope: &str) -> Result<String, Reply> {
+    let (client_id, value) = call.basic().ok_or_else(|| refusal(401, "invalid_client", "Client authentication failed"))?;
+    world.caller = Some(client_id.clone());
+    let belongs = |principal: &&Principal| principal.active && index.is_none_or(|index| principal.workspaces.contains(&index));
+    let known = world.account.find(&client_id).filter(belongs);
+    let secret = known
+        .and_then(|principal| principal.secrets.iter().find(|secret| secret.value == value))
+        .filter(|secret| secret.accepted(world.now, &world.settings))
+        .ok_or_else(|| refusal(401, "invalid_client", "Client authentication failed"))?;
+    let allowed = |asked: &str| secret.scopes.is_empty() || secret.scopes.iter().any(|scope| scope == asked || scope == ALL);
+    if scope.is_empty() || !scope.split(' ').all(allowed) {
+        return Err(refusal(400, "invalid_scope", "The scope goes beyond that of the secret"));
+    }
+    Ok(client_id)
 }
 
 fn refusal(status: u16, error: &str, description: &str) -> Reply {
