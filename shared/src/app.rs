@@ -100,7 +100,7 @@ impl App {
             random.clone(),
             config.state.request_timeout,
         ));
-        let secrets = Arc::new(SecretReader::new(environment.clone(), config.endpoints.clone()));
+        let secrets = Arc::new(SecretReader::new(environment.clone()));
         let sources = Sources {
             secrets: Arc::clone(&secrets),
             storage: Arc::clone(&surroundings.storage),
@@ -192,13 +192,13 @@ impl App {
     }
 
     /// The state, as it is; nothing is created.
-    fn state(&self) -> Result<Arc<dyn ObjectStore>, Error> {
-        self.surroundings.storage.view_state(&self.config.state.location)
+    async fn state(&self) -> Result<Arc<dyn ObjectStore>, Error> {
+        self.surroundings.storage.view_state(&self.config.state.location).await
     }
 
     /// A journal, folded, that stored values agree with. Reads only.
     async fn folded(&self, credential: &Credential, name: &str) -> Result<State, Error> {
-        let (journal, state) = read(self.state()?, name, self.state_key().await?, true).await?;
+        let (journal, state) = read(self.state().await?, name, self.state_key().await?, true).await?;
         check_stores(&*self.surroundings.storage, credential, &journal, &state).await?;
         Ok(state)
     }

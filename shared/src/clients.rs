@@ -3,5 +3,6 @@
 pub mod databricks;
 pub mod entra;
 pub mod fabric;
+pub mod keyvault;
 pub(crate) mod oauth;
 pub mod powerbi;

@@ -11,6 +11,7 @@ pub mod hosts;
 mod load;
 pub mod mapping;
 pub mod model;
+pub mod place;
 mod problem;
 pub mod reference;
 pub mod schedule;
@@ -23,5 +24,6 @@ mod unavailable;
 
 pub use load::ConfigSource;
 pub use model::*;
+pub use place::{AwsSecretName, KeyVaultName, ObjectPlace, VaultSecret};
 pub use problem::ConfigProblem;
 pub use schema::schema;

@@ -12,6 +12,7 @@ pub mod problem;
 pub mod redact;
 pub mod reqwest_transport;
 pub mod retry;
+pub mod sdk;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod transport;
@@ -72,6 +73,8 @@ pub enum Service {
     PowerBi,
     /// The Fabric REST API.
     Fabric,
+    /// Key Vault.
+    KeyVault,
     /// A queue of Azure Storage.
     StorageQueue,
     /// A webhook. Its path and query are as secret as a password: they are in no error and no log.
@@ -341,7 +344,12 @@ impl<'a> Sending<'a> {
 
 fn shown_path(service: Service, uri: &http::Uri) -> &str {
     match service {
-        Service::Databricks | Service::Entra | Service::PowerBi | Service::Fabric | Service::StorageQueue => uri.path(),
+        Service::Databricks
+        | Service::Entra
+        | Service::PowerBi
+        | Service::Fabric
+        | Service::KeyVault
+        | Service::StorageQueue => uri.path(),
         Service::Webhook => "",
     }
 }

@@ -116,6 +116,22 @@ const KEEP_PAUSE: Duration = Duration::from_secs(10);
 const KEEP_AT_ONCE: usize = 4;
 
 impl Identities {
+    /// Whoever the environment signs in to Azure, and no identity of a config.
+    pub fn of_environment(endpoints: Endpoints, skew: Duration, sources: Sources, http: Arc<Http>) -> Self {
+        Self(Arc::new(Inner {
+            identities: BTreeMap::new(),
+            ambient: Arc::new(ambient()),
+            kept: BTreeMap::new(),
+            endpoints,
+            home: None,
+            sources,
+            http,
+            skew,
+            slots: Mutex::default(),
+            keepers: AtomicUsize::new(0),
+        }))
+    }
+
     /// Prepares every identity; nothing is fetched yet.
     pub fn new(config: &Config, sources: Sources, http: Arc<Http>) -> Self {
         let home = config.credentials.first().map(|credential| credential.workspace.clone());

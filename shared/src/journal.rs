@@ -151,9 +151,7 @@ impl<E: Serialize + DeserializeOwned + Clone> Journal<E> {
         let bytes = encode(&self.position(seq, newest), &random.nonce(), at, by, &event).map_err(unwritable)?;
         // What could not be read back after a crash is never written.
         let entry = self.decode(seq, newest, &bytes)?;
-        if let Err(error) = self.store.put_opts(&self.path(seq), bytes.clone().into(), PutMode::Create.into()).await {
-            self.settle(seq, &bytes, error).await?;
-        }
+        self.create(seq, &bytes).await?;
         self.known.push(Known { hash: entry.hash.clone(), signed: entry.signed });
         Ok(entry)
     }
@@ -200,12 +198,25 @@ impl<E: Serialize + DeserializeOwned + Clone> Journal<E> {
         Ok(fresh)
     }
 
-    /// A put that failed, "exists" included, may have worked: stores retry by themselves. The nonce makes our bytes ours.
-    async fn settle(&self, seq: u64, ours: &Bytes, error: object_store::Error) -> Result<(), JournalError> {
-        match self.read(seq).await {
-            Ok(found) if found == *ours => Ok(()),
-            Ok(_) | Err(JournalError::Broken { reason: BrokenReason::Oversize, .. }) => Err(JournalError::Lost { seq }),
-            Err(_) => Err(JournalError::Unavailable(error)),
+    /// A put that failed, "exists" included, may have worked: stores retry by themselves. The nonce makes our bytes ours. Where
+    /// "exists" was said of nothing, two creates met and neither need have won (S3's `ConditionalRequestConflict`).
+    async fn create(&self, seq: u64, ours: &Bytes) -> Result<(), JournalError> {
+        let (path, mut conflicts) = (self.path(seq), 0);
+        loop {
+            let put = self.store.put_opts(&path, ours.clone().into(), PutMode::Create.into());
+            let Err(error) = put.await else { return Ok(()) };
+            match self.read(seq).await {
+                Ok(found) if found == *ours => return Ok(()),
+                Ok(_) | Err(JournalError::Broken { reason: BrokenReason::Oversize, .. }) => {
+                    return Err(JournalError::Lost { seq });
+                }
+                Err(JournalError::Broken { reason: BrokenReason::Missing, .. })
+                    if matches!(error, object_store::Error::AlreadyExists { .. }) && conflicts < CONFLICTS_MAX =>
+                {
+                    conflicts += 1;
+                }
+                Err(_) => return Err(JournalError::Unavailable(error)),
+            }
         }
     }
 
@@ -271,3 +282,5 @@ pub async fn list(store: &dyn ObjectStore) -> Result<Vec<String>, JournalError> 
 const FOLDER: &str = "journal";
 /// Entries read at the same time.
 const READS_MAX: usize = 16;
+/// Creates of one entry that may meet another's before it is given up.
+const CONFLICTS_MAX: usize = 4;

@@ -6,6 +6,8 @@
 
 pub mod api;
 pub mod app;
+pub mod aws;
+pub mod azure;
 pub mod clients;
 pub mod clock;
 pub mod command;

@@ -12,10 +12,11 @@ use http::{Request, Response, StatusCode};
 use lakekey_core::api::Api;
 use lakekey_core::app::{App, Surroundings};
 use lakekey_core::config::{Config, ConfigSource};
+use lakekey_core::http::transport::Transport;
 use lakekey_core::ids::RunnerId;
 use lakekey_core::random::Random;
 use lakekey_core::stop::Stop;
-use lakekey_core::storage::Disk;
+use lakekey_core::storage::Places;
 use lakekey_core::work::{LocalQueue, LocalWorker};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -59,9 +60,11 @@ impl Bench {
         let environment = self.environment.iter().cloned().collect();
         let source = ConfigSource::Flag("lakekey.yaml".to_owned());
         let config = Config::load(&source, &environment, self.folder.path()).unwrap();
+        let transport: Arc<dyn Transport> = Arc::new(InProcess(self.cloud.clone()));
+        let storage = Arc::new(Places::new(&config, &environment, &transport, &self.clock).unwrap());
         let surroundings = Surroundings {
-            transport: Arc::new(InProcess(self.cloud.clone())),
-            storage: Arc::new(Disk),
+            transport,
+            storage,
             clock: self.clock.clone(),
             random: Random::system(),
             environment,

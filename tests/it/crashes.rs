@@ -14,7 +14,7 @@ use crate::support::{Bench, Ran, days, hours, minutes};
 
 /// Who goes on after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Resume {
+pub enum Resume {
     /// The next run on the same machine, at once.
     AtOnce,
     /// A run on the same machine, when everything in flight has landed and the lease is over.
@@ -31,23 +31,27 @@ fn customer() -> Bench {
 }
 
 /// What a life came to, for comparing and counting.
-struct Life {
-    requests: usize,
+pub struct Life {
+    pub requests: usize,
     polls: usize,
     effects: Vec<usize>,
-    crashed: bool,
+    pub crashed: bool,
 }
 
 /// Two rotations and the retirement of the first generation, cut off once; everything is checked at the end.
 async fn live(cut: Cut, resume: Resume) -> Life {
-    let bench = customer();
+    live_of(&customer(), cut, resume).await
+}
+
+/// The life of this customer.
+pub async fn live_of(bench: &Bench, cut: Cut, resume: Resume) -> Life {
     let fuse = Fuse::new(&bench.cloud, cut);
     let foreign: BTreeSet<String> = bench.living().into_iter().collect();
     for stage in [hours(0), days(7), hours(25)] {
         bench.pass(stage);
-        finish(&bench, &fuse, resume, cut).await;
+        finish(bench, &fuse, resume, cut).await;
     }
-    check(&bench, &fuse, &foreign, cut).await;
+    check(bench, &fuse, &foreign, cut).await;
     Life { requests: fuse.requests(), polls: fuse.polls(), effects: fuse.effects(), crashed: fuse.spent() }
 }
 
@@ -89,9 +93,8 @@ async fn check(bench: &Bench, fuse: &Fuse, foreign: &BTreeSet<String>, cut: Cut)
 
     let (status, history) = bench.one(&["history", "--verify"]).await;
     assert_eq!((status, history["verified"].as_bool()), (0, Some(true)), "{cut:?}");
-    let slots: Vec<String> =
-        bench.files("store").into_iter().map(|(path, _)| path).filter(|path| path.contains(".generations/")).collect();
-    assert!(slots.len() == 1 && slots[0].contains(&current), "{cut:?}: slots of dead secrets remain: {slots:?}");
+    let slots = bench.slots().await;
+    assert!(slots.len() == 1 && slots[0].as_str() == current, "{cut:?}: slots of dead secrets remain: {slots:?}");
     assert_no_leak(bench, &format!("{cut:?}"));
 }
 

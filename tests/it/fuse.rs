@@ -12,14 +12,14 @@ use bytes::Bytes;
 use lakekey_core::app::{App, Surroundings};
 use lakekey_core::clock::Clock;
 use lakekey_core::command::{Command, Outcome, Progress};
-use lakekey_core::config::{Config, ConfigSource, StateLocation, StoreLocation};
+use lakekey_core::config::{Config, ConfigSource, StateLocation, StoreLocation, VaultSecret};
 use lakekey_core::error::Error;
 use lakekey_core::http::transport::{Transport, TransportError};
 use lakekey_core::ids::RunnerId;
-use lakekey_core::journal::place;
 use lakekey_core::random::Random;
 use lakekey_core::rotation::next::next;
-use lakekey_core::storage::{Disk, Lock, Storage};
+use lakekey_core::secret::Secret;
+use lakekey_core::storage::{Lock, Places, Storage};
 use lakekey_core::stores::SecretStore;
 use lakekey_sim::Cloud;
 use object_store::ObjectStore;
@@ -179,16 +179,21 @@ impl Transport for Fuse {
     }
 }
 
-/// A disk without locks, as a bucket is: the lease alone keeps two runners apart.
-struct NoLocks;
+/// Places without locks, as buckets are: the lease alone keeps two runners apart.
+struct NoLocks(Places);
 
+#[async_trait::async_trait]
 impl Storage for NoLocks {
-    fn open_state(&self, location: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error> {
-        place::open_state(location)
+    async fn open_state(&self, location: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error> {
+        self.0.open_state(location).await
     }
 
-    fn view_state(&self, location: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error> {
-        place::view_state(location)
+    async fn view_state(&self, location: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error> {
+        self.0.view_state(location).await
+    }
+
+    async fn secret(&self, secret: &VaultSecret) -> Result<Secret, Error> {
+        self.0.secret(secret).await
     }
 
     fn lock(&self, _location: &StateLocation, _journal: &str, _by: &RunnerId) -> Result<Lock, Error> {
@@ -196,7 +201,7 @@ impl Storage for NoLocks {
     }
 
     fn store(&self, location: &StoreLocation) -> Result<Arc<dyn SecretStore>, Error> {
-        Disk.store(location)
+        self.0.store(location)
     }
 }
 
@@ -212,9 +217,10 @@ impl Bench {
         let environment = self.environment.iter().cloned().collect();
         let source = ConfigSource::Flag("lakekey.yaml".to_owned());
         let config = Config::load(&source, &environment, self.folder.path()).unwrap();
+        let places = Places::new(&config, &environment, &transport, &clock).unwrap();
         let surroundings = Surroundings {
             transport,
-            storage: Arc::new(NoLocks),
+            storage: Arc::new(NoLocks(places)),
             clock,
             random: Random::system(),
             environment,

@@ -9,11 +9,16 @@ use jiff::{SignedDuration, Timestamp};
 use lakekey_cli::CliSurroundings;
 use lakekey_core::clock::Clock;
 use lakekey_core::config::env_vars::Environment;
+use lakekey_core::config::{Config, ConfigSource};
 use lakekey_core::http::transport::{Transport, TransportError};
+use lakekey_core::ids::SecretId;
 use lakekey_core::random::Random;
+use lakekey_core::storage::{Places, Storage};
 use lakekey_sim::{Addresses, Cloud, Fleet, Settings, SourceTruth};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::parts::RealTime;
 
 /// When every test begins.
 pub const START: &str = "2026-03-02T08:00:00Z";
@@ -24,6 +29,10 @@ pub struct InProcess(pub Cloud);
 #[async_trait::async_trait]
 impl Transport for InProcess {
     async fn send(&self, request: http::Request<Bytes>, timeout: Duration) -> Result<http::Response<Bytes>, TransportError> {
+        // The simulated services have names; what is on loopback is a part beside them.
+        if request.uri().host() == Some("127.0.0.1") {
+            return RealTime::shared().send(request, timeout).await;
+        }
         match tokio::time::timeout(timeout, self.0.handle(request)).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(lost)) if lost.sent => Err(TransportError::Ambiguous(lost.into())),
@@ -123,6 +132,22 @@ impl Bench {
     /// Writes `lakekey.yaml` as `config` is now.
     pub fn write_config(&self) {
         std::fs::write(self.folder.path().join("lakekey.yaml"), format!("{:#}", self.config)).unwrap();
+    }
+
+    /// State and stores as lakekey finds them.
+    pub fn places(&self) -> (Config, Places) {
+        self.write_config();
+        let environment: Environment = self.environment.iter().cloned().collect();
+        let config = Config::load(&ConfigSource::Flag("lakekey.yaml".to_owned()), &environment, self.folder.path()).unwrap();
+        let transport: Arc<dyn Transport> = Arc::new(InProcess(self.cloud.clone()));
+        let places = Places::new(&config, &environment, &transport, &self.clock).unwrap();
+        (config, places)
+    }
+
+    /// The slots of the one credential's store.
+    pub async fn slots(&self) -> Vec<SecretId> {
+        let (config, places) = self.places();
+        places.store(&config.credentials[0].store).unwrap().staged_ids().await.unwrap()
     }
 
     /// All that was ever said.

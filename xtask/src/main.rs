@@ -3,6 +3,7 @@
 mod contract;
 mod demo;
 mod dist;
+mod parts;
 mod verify;
 
 use std::io::Write;
@@ -22,6 +23,8 @@ struct Tasks {
 enum Task {
     /// Run every check that a change must pass
     Verify(verify::VerifyArgs),
+    /// Install what the tests run beside them: moto
+    Parts,
     /// Rotate twice against a simulated cloud on this machine
     Demo(demo::DemoArgs),
     /// Check the HTTP API against its OpenAPI document
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
     let arguments = std::env::args_os().enumerate().filter(|(at, argument)| *at != 2 || argument != "--");
     let result = match Tasks::parse_from(arguments.map(|(_, argument)| argument)).task {
         Task::Verify(args) => verify::verify(&args),
+        Task::Parts => parts::parts(),
         Task::Demo(args) => demo::demo(args),
         Task::Contract => contract::contract(),
         Task::Dist(args) => dist::dist(&args),

@@ -98,6 +98,7 @@ const CODE: &[Step] = &[
     Step::new("format", &["fmt", "--all", "--", "--check"]),
     Step::new("lints", &["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
     Step::new("build", &["build", "--workspace", "--locked"]),
+    Step::new("parts of the tests", &["xtask", "parts"]),
     Step::new("tests", &["test", "--workspace", "--exclude", "lakekey-simulate", "--locked"]),
     Step::new("simulation", &["test", "--profile", "sim", "--package", "lakekey-simulate", "--locked"]),
     Step::new("contract", &["xtask", "contract"]),

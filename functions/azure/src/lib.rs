@@ -18,17 +18,15 @@ use std::sync::Arc;
 use lakekey_core::api::Api;
 use lakekey_core::app::{App, Surroundings};
 use lakekey_core::clock::Clock;
+use lakekey_core::config::ConfigSource;
 use lakekey_core::config::env_vars::Environment;
-use lakekey_core::config::{Config, ConfigSource};
-use lakekey_core::error::Error;
 use lakekey_core::http::reqwest_transport::ReqwestTransport;
+use lakekey_core::http::transport::Transport;
 use lakekey_core::logs::{JsonLines, filter};
 use lakekey_core::random::Random;
 use lakekey_core::rotation::next::next;
 use lakekey_core::runner;
-use lakekey_core::storage::Disk;
-use lakekey_core::work::{Message, WorkQueue};
-use std::time::Duration;
+use lakekey_core::storage::{Places, load_config};
 use tokio::net::TcpListener;
 use tracing::{error, info};
 use tracing_subscriber::Layer;
@@ -51,12 +49,13 @@ pub fn log_to_stdout(environment: &Environment, clock: &Clock) {
 /// Serves the host until it kills this process.
 pub async fn run(environment: Environment, current_dir: &Path, clock: Clock) -> Result<Infallible, Fatal> {
     let address = settings::address(&environment)?;
-    let config = Config::load(&ConfigSource::Environment, &environment, current_dir)?;
+    let transport: Arc<dyn Transport> = Arc::new(ReqwestTransport::new(&environment)?);
+    let config = Box::pin(load_config(&ConfigSource::Environment, &environment, current_dir, &transport, &clock)).await?;
     config.check_for_functions()?;
     let random = Random::system();
     let surroundings = Surroundings {
-        transport: Arc::new(ReqwestTransport::new(&environment)?),
-        storage: Arc::new(Disk),
+        storage: Arc::new(Places::new(&config, &environment, &transport, &clock)?),
+        transport,
         runner: runner::id(&environment, &random),
         clock: clock.clone(),
         random,
@@ -65,21 +64,11 @@ pub async fn run(environment: Environment, current_dir: &Path, clock: Clock) -> 
         sign_ins: None,
     };
     let app = Arc::new(App::new(config, surroundings)?);
-    let queue: Arc<dyn WorkQueue> = Arc::new(Unqueued);
+    let queue = app.storage_queue()?;
     let functions = Arc::new(Functions::new(Arc::clone(&app), Arc::clone(&queue)));
     let api = Api::new(app, queue).router();
     let listener = TcpListener::bind(address).await.map_err(|error| settings::unusable(address, error))?;
     info!(version = env!("CARGO_PKG_VERSION"), "listening on {address}");
     let ended = axum::serve(listener, doors::router(functions, api)).await;
     Err(settings::unusable(address, ended.err().unwrap_or_else(|| std::io::ErrorKind::NotConnected.into())).into())
-}
-
-/// Leaves what is left to the schedule.
-struct Unqueued;
-
-#[async_trait::async_trait]
-impl WorkQueue for Unqueued {
-    async fn send(&self, _: &Message, _: Duration) -> Result<(), Error> {
-        Err(Error::failed("no-queue", "there is no work queue").hint("the schedule goes on with what is left"))
-    }
 }

@@ -29,7 +29,7 @@ use lakekey_core::ids::CredentialName;
 use lakekey_core::random::Random;
 use lakekey_core::rotation::next::next;
 use lakekey_core::runner;
-use lakekey_core::storage::Disk;
+use lakekey_core::storage::{Places, load_config};
 
 use crate::args::{Format, Names};
 use crate::failure::Failure;
@@ -58,9 +58,20 @@ pub(crate) struct Session {
 
 impl Session {
     /// The config that the options name.
-    pub(crate) fn config(&self) -> Result<Config, Failure> {
+    pub(crate) async fn config(&self) -> Result<Config, Failure> {
         let source = self.settings.config.clone().map_or(ConfigSource::Environment, ConfigSource::Flag);
-        Ok(Config::load(&source, &self.environment, &self.current_dir)?)
+        if source.object(&self.environment).is_ok_and(|object| object.is_none()) {
+            return Ok(Config::load(&source, &self.environment, &self.current_dir)?);
+        }
+        let transport = self.transport()?;
+        Ok(load_config(&source, &self.environment, &self.current_dir, &transport, &self.clock).await?)
+    }
+
+    fn transport(&self) -> Result<Arc<dyn Transport>, Failure> {
+        match &self.transport {
+            Some(transport) => Ok(Arc::clone(transport)),
+            None => Ok(transport::production(&self.environment)?),
+        }
     }
 
     /// Reads the config, checks the names, asks the app, prints its answer. `command` is given the checked names.
@@ -69,22 +80,21 @@ impl Session {
         given: &Names,
         command: impl FnOnce(Vec<CredentialName>) -> Command,
     ) -> Result<ExitStatus, Failure> {
-        let config = self.config()?;
+        let config = self.config().await?;
         let known: Vec<CredentialName> = config.credentials.iter().map(|credential| credential.name.clone()).collect();
         let command = command(names::known(&given.names, &known)?);
-        let app = App::new(config, self.surroundings()?)?;
+        let surroundings = self.surroundings(&config)?;
+        let app = App::new(config, surroundings)?;
         let outcome = progress::shown(self.display(), async |progress| Box::pin(app.run(command, progress)).await).await?;
         Ok(self.printer.outcome(&outcome, self.settings.output)?)
     }
 
-    pub(crate) fn surroundings(&self) -> Result<Surroundings, Failure> {
-        let transport = match &self.transport {
-            Some(transport) => Arc::clone(transport),
-            None => transport::production(&self.environment)?,
-        };
+    pub(crate) fn surroundings(&self, config: &Config) -> Result<Surroundings, Failure> {
+        let transport = self.transport()?;
+        let storage = Arc::new(Places::new(config, &self.environment, &transport, &self.clock)?);
         Ok(Surroundings {
             transport,
-            storage: Arc::new(Disk),
+            storage,
             clock: self.clock.clone(),
             random: self.random.clone(),
             environment: self.environment.clone(),

@@ -40,7 +40,7 @@ impl App {
     async fn check_state(&self) -> Vec<Check> {
         let storage = &self.surroundings.storage;
         let location = &self.config.state.location;
-        let readable = match self.state() {
+        let readable = match self.state().await {
             Ok(state) => journal::list(&*state).await.map_err(Error::from),
             Err(error) => Err(error),
         };

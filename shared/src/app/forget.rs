@@ -27,7 +27,7 @@ impl App {
                 .hint("`lakekey status --output json` and `lakekey history` name the targets")
         };
         let found = principal::find(&workspaces[&credential.workspace], credential).await?.ok_or_else(unknown)?;
-        if self.journal_name(self.state()?, credential).await?.is_none() {
+        if self.journal_name(self.state().await?, credential).await?.is_none() {
             return Err(unknown());
         }
         let ports = self.ports(credential, found, &Progress::none()).await?;

@@ -21,7 +21,7 @@ impl App {
     }
 
     async fn history_of(&self, credential: &Credential, verify: bool) -> Result<CredentialHistory, Error> {
-        let store = self.state()?;
+        let store = self.state().await?;
         let name = credential.name.clone();
         let stored = self.surroundings.storage.store(&credential.store)?.current().await?.and_then(|value| value.journal);
         let Some(journal) = self.journal_name(Arc::clone(&store), credential).await? else {

@@ -45,7 +45,7 @@ impl App {
     }
 
     async fn each(&self, credentials: &[&Credential], goal: Goal, progress: &Progress) -> Result<MoveReport, Error> {
-        self.surroundings.storage.open_state(&self.config.state.location)?;
+        self.surroundings.storage.open_state(&self.config.state.location).await?;
         let looks = credentials.iter().map(|credential| {
             let look = async move {
                 match goal {
@@ -132,7 +132,7 @@ impl App {
             credential: credential.clone(),
             config_digest: self.config.digest.clone(),
             state_config: self.config.state.clone(),
-            state: self.state()?,
+            state: self.state().await?,
             state_key: self.state_key().await?,
             principal,
             workspaces: self.workspaces(credential)?,

@@ -20,7 +20,7 @@ impl App {
         if notices.is_empty() {
             return;
         }
-        match self.state() {
+        match self.state().await {
             Ok(state) => self.notifier().tell(&*state, notices).await,
             Err(error) => tracing::warn!(code = error.code(), "could not notify: {error}"),
         }

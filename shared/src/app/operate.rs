@@ -109,7 +109,7 @@ impl App {
 
     /// What was asked of the API for one credential.
     pub(crate) async fn operation_log(&self, credential: &CredentialName) -> Result<OperationLog, Error> {
-        let store = self.surroundings.storage.open_state(&self.config.state.location)?;
+        let store = self.surroundings.storage.open_state(&self.config.state.location).await?;
         OperationLog::open(store, credential, self.state_key().await?).await
     }
 

@@ -66,7 +66,7 @@ impl App {
         foreign: bool,
         progress: &Progress,
     ) -> Result<MoveReport, Error> {
-        self.surroundings.storage.open_state(&self.config.state.location)?;
+        self.surroundings.storage.open_state(&self.config.state.location).await?;
         let mut report = MoveReport::default();
         for credential in credentials {
             let moved = Box::pin(self.revoke_one(credential, foreign, progress)).await;

@@ -79,7 +79,7 @@ impl App {
     /// The preflight of a credential that is going to plan; `None` where it will not.
     async fn preflight_of(&self, credential: &Credential, principal: &Principal, goal: Goal) -> Result<Option<Preflight>, Error> {
         let state_key = self.state_key().await?;
-        let (_, state) = read(self.state()?, principal.application_id.as_str(), state_key, true).await?;
+        let (_, state) = read(self.state().await?, principal.application_id.as_str(), state_key, true).await?;
         let now = self.surroundings.clock.now();
         let will_plan = state.quarantine.is_none()
             && state.open.is_none()
@@ -133,7 +133,7 @@ impl App {
     }
 
     pub(super) async fn last_state(&self, credential: &Credential) -> Result<State, Error> {
-        let store = self.state()?;
+        let store = self.state().await?;
         match self.journal_name(Arc::clone(&store), credential).await? {
             Some(name) => Ok(read(Arc::clone(&store), &name, self.state_key().await?, true).await?.1),
             None => Ok(State::default()),

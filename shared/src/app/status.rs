@@ -63,7 +63,7 @@ impl App {
     }
 
     pub(super) async fn last_known(&self, credential: &Credential) -> Result<State, Error> {
-        let named = match self.journal_name(self.state()?, credential).await? {
+        let named = match self.journal_name(self.state().await?, credential).await? {
             Some(name) => Some(name),
             // Without a journal a stored value may still say that there was one.
             None => self.surroundings.storage.store(&credential.store)?.current().await?.map(|value| value.client_id.to_string()),

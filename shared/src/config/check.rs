@@ -17,7 +17,8 @@ use super::document::{ApiPart, DurationText, EndpointsPart, PlainText, Reference
 use super::document::{BrokerPart, Document};
 use super::duration;
 use super::hosts::{Cloud, ForbiddenHost, HostPolicy};
-use super::model::{Api, Config, Endpoints, PlainOrReference, StateConfig, StateLocation};
+use super::model::{Api, Config, Endpoints, PlainOrReference, ServiceAddress, StateConfig, StateLocation};
+use super::place::ObjectPlace;
 use super::problem::{Position, Problems, nearest, shown};
 use super::reference::{self, Reference, ReferenceError};
 use super::tree::{Node, Place};
@@ -90,32 +91,36 @@ impl Checker<'_> {
     }
 
     fn endpoints(&mut self, cloud: Cloud, part: Option<&EndpointsPart>, place: Place<'_>) -> Option<Endpoints> {
+        let mut endpoints = Endpoints::of(cloud);
         let hosts = cloud.hosts();
         let override_of = |pick: fn(&EndpointsPart) -> Option<&String>| part.and_then(pick).map(String::as_str);
-        for (key, text) in [
-            ("arm", override_of(|part| part.arm.as_ref())),
-            ("keyvault", override_of(|part| part.keyvault.as_ref())),
-            ("blob", override_of(|part| part.blob.as_ref())),
-            ("queue", override_of(|part| part.queue.as_ref())),
-        ] {
-            text.and_then(|text| self.address(text, place.key(key)));
+        let mut whole = true;
+        if let Some(text) = override_of(|part| part.arm.as_ref()) {
+            self.address(text, place.key("arm"));
         }
-        let mut address = |key: &str, text: Option<&str>, built_in: &str| match text {
-            Some(text) => self.address(text, place.key(key)),
-            None => Url::parse(&format!("https://{built_in}")).ok(),
-        };
-        let entra = address("entra", override_of(|part| part.entra.as_ref()), hosts.entra);
-        let powerbi = address("powerbi", override_of(|part| part.powerbi.as_ref()), hosts.powerbi);
-        let fabric = address("fabric", override_of(|part| part.fabric.as_ref()), hosts.fabric);
-        Some(Endpoints {
-            entra: entra?,
-            powerbi: powerbi?,
-            fabric: fabric?,
-            powerbi_scope: hosts.powerbi_scope.to_owned(),
-            fabric_scope: hosts.fabric_scope.to_owned(),
-            arm_scope: hosts.arm_scope.to_owned(),
-            keyvault_scope: hosts.keyvault_scope.to_owned(),
-        })
+        for (key, text, url) in [
+            ("entra", override_of(|part| part.entra.as_ref()), &mut endpoints.entra),
+            ("powerbi", override_of(|part| part.powerbi.as_ref()), &mut endpoints.powerbi),
+            ("fabric", override_of(|part| part.fabric.as_ref()), &mut endpoints.fabric),
+        ] {
+            match text.map(|text| self.address(text, place.key(key))) {
+                Some(Some(given)) => *url = given,
+                Some(None) => whole = false,
+                None => {}
+            }
+        }
+        for (key, text, suffix, service) in [
+            ("keyvault", override_of(|part| part.keyvault.as_ref()), hosts.keyvault, &mut endpoints.keyvault),
+            ("blob", override_of(|part| part.blob.as_ref()), hosts.blob, &mut endpoints.blob),
+            ("queue", override_of(|part| part.queue.as_ref()), hosts.queue, &mut endpoints.queue),
+        ] {
+            match text.map(|text| self.address_below(text, Some(suffix), place.key(key))) {
+                Some(Some(given)) => *service = ServiceAddress::Override(given),
+                Some(None) => whole = false,
+                None => {}
+            }
+        }
+        whole.then_some(endpoints)
     }
 
     fn state(&mut self, part: Option<&StatePart>, place: Place<'_>) -> Option<StateConfig> {
@@ -143,11 +148,13 @@ impl Checker<'_> {
     fn state_location(&mut self, url: &str, place: Place<'_>) -> Option<StateLocation> {
         if url.starts_with("s3:") || url.starts_with("az:") {
             self.remote_state = true;
-            if !matches!(Url::parse(url), Ok(url) if url.has_host()) {
-                let hint = "write `s3://bucket/prefix` or `az://account/container/prefix`";
-                self.problems.add(place.at(), "bad-state", "the address of the state is not complete", hint);
+            let found = ObjectPlace::parse(url);
+            if found.is_none() {
+                let hint =
+                    "write `s3://bucket/prefix` or `az://account/container/prefix`, in the letters that the service allows";
+                self.problems.add(place.at(), "bad-state", format!("{} is not a place for the state", shown(url)), hint);
             }
-            return None;
+            return found.map(StateLocation::Objects);
         }
         let path = url.strip_prefix("file:").and_then(|path| reference::absolute(path, self.base));
         if path.is_none() {
@@ -222,7 +229,6 @@ impl Checker<'_> {
                 self.problem(place.at(), "bad-reference", "the reference is not complete", format!("write it as `{form}`"));
                 None
             }
-            Err(ReferenceError::Unavailable) => None,
         }
     }
 
@@ -265,13 +271,21 @@ impl Checker<'_> {
     }
 
     fn address(&mut self, text: &str, place: Place<'_>) -> Option<Url> {
+        self.address_below(text, None, place)
+    }
+
+    /// The same, where hosts below `suffix` are built in besides.
+    fn address_below(&mut self, text: &str, suffix: Option<&str>, place: Place<'_>) -> Option<Url> {
         let url = Url::parse(text).ok().filter(|url| url.has_host() && url.query().is_none() && url.fragment().is_none());
         let Some(mut url) = url else {
             let message = format!("{} is not an address", shown(text));
             self.problem(place.at(), "bad-address", message, "write `https://HOST`, without `?` and `#`");
             return None;
         };
-        self.allowed(&url, place);
+        let below = |host: &str| suffix.is_some_and(|suffix| host.strip_suffix(suffix).is_some_and(|rest| rest.ends_with('.')));
+        if url.scheme() != "https" || !url.host_str().is_some_and(below) {
+            self.allowed(&url, place);
+        }
         let path = url.path().trim_end_matches('/').to_owned();
         url.set_path(&path);
         Some(url)

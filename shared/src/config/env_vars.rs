@@ -14,7 +14,7 @@ impl Environment {
         )
     }
 
-    /// Every variable, for programs that lakekey starts.
+    /// Every variable, for programs that lakekey starts and SDKs that take theirs from a whole environment.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }

@@ -7,7 +7,8 @@ impl Config {
     /// Refuses what would be lost with the machine that runs a function.
     pub fn check_for_functions(&self) -> Result<(), Error> {
         let state = match &self.state.location {
-            StateLocation::File(folder) => Some(("state".to_owned(), format!("file:{}", folder.display()))),
+            file @ StateLocation::File(_) => Some(("state".to_owned(), file.to_string())),
+            StateLocation::Objects(_) => None,
         };
         let stores = self.credentials.iter().flat_map(|credential| {
             let copies = credential.copies.iter().map(|copy| ("copies", copy));

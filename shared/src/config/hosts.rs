@@ -6,6 +6,10 @@ use std::net::IpAddr;
 
 use url::{Host, Origin, Url};
 
+use super::env_vars::ALLOWED_HOSTS;
+use super::model::{Endpoints, ServiceAddress};
+use crate::error::Error;
+
 /// The clouds whose built-in addresses lakekey knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "lowercase")]
@@ -25,13 +29,42 @@ pub(super) struct CloudHosts {
     pub(super) powerbi: &'static str,
     pub(super) fabric: &'static str,
     pub(super) arm: &'static str,
+    pub(super) keyvault: &'static str,
+    pub(super) blob: &'static str,
+    pub(super) queue: &'static str,
     pub(super) powerbi_scope: &'static str,
     pub(super) fabric_scope: &'static str,
     pub(super) arm_scope: &'static str,
     pub(super) keyvault_scope: &'static str,
 }
 
+impl Endpoints {
+    /// The built-in addresses of a cloud.
+    pub fn of(cloud: Cloud) -> Self {
+        let hosts = cloud.hosts();
+        let address = |host: &str| Url::parse(&format!("https://{host}")).expect("the built-in hosts are hosts");
+        Self {
+            entra: address(hosts.entra),
+            powerbi: address(hosts.powerbi),
+            fabric: address(hosts.fabric),
+            keyvault: ServiceAddress::Suffix(hosts.keyvault),
+            blob: ServiceAddress::Suffix(hosts.blob),
+            queue: ServiceAddress::Suffix(hosts.queue),
+            powerbi_scope: hosts.powerbi_scope.to_owned(),
+            fabric_scope: hosts.fabric_scope.to_owned(),
+            arm_scope: hosts.arm_scope.to_owned(),
+            keyvault_scope: hosts.keyvault_scope.to_owned(),
+        }
+    }
+}
+
 impl Cloud {
+    /// The cloud of an Entra authority, as `AZURE_AUTHORITY_HOST` names it for every Azure program.
+    pub fn of_authority(authority: Option<&str>) -> Self {
+        let is_of = |cloud: &Self| authority.is_some_and(|authority| authority.contains(cloud.hosts().entra));
+        [Self::Usgov, Self::China].into_iter().find(is_of).unwrap_or(Self::Public)
+    }
+
     /// Fabric outside the public cloud follows the naming of its siblings and is untested: `endpoints.fabric` overrides it.
     pub(super) fn hosts(self) -> &'static CloudHosts {
         match self {
@@ -40,6 +73,9 @@ impl Cloud {
                 powerbi: "api.powerbi.com",
                 fabric: "api.fabric.microsoft.com",
                 arm: "management.azure.com",
+                keyvault: "vault.azure.net",
+                blob: "blob.core.windows.net",
+                queue: "queue.core.windows.net",
                 powerbi_scope: "https://analysis.windows.net/powerbi/api/.default",
                 fabric_scope: "https://api.fabric.microsoft.com/.default",
                 arm_scope: "https://management.core.windows.net//.default",
@@ -50,6 +86,9 @@ impl Cloud {
                 powerbi: "api.powerbigov.us",
                 fabric: "api.fabric.microsoft.us",
                 arm: "management.usgovcloudapi.net",
+                keyvault: "vault.usgovcloudapi.net",
+                blob: "blob.core.usgovcloudapi.net",
+                queue: "queue.core.usgovcloudapi.net",
                 powerbi_scope: "https://analysis.usgovcloudapi.net/powerbi/api/.default",
                 fabric_scope: "https://api.fabric.microsoft.us/.default",
                 arm_scope: "https://management.core.usgovcloudapi.net//.default",
@@ -60,6 +99,9 @@ impl Cloud {
                 powerbi: "api.powerbi.cn",
                 fabric: "api.fabric.azure.cn",
                 arm: "management.chinacloudapi.cn",
+                keyvault: "vault.azure.cn",
+                blob: "blob.core.chinacloudapi.cn",
+                queue: "queue.core.chinacloudapi.cn",
                 powerbi_scope: "https://analysis.chinacloudapi.cn/powerbi/api/.default",
                 fabric_scope: "https://api.fabric.azure.cn/.default",
                 arm_scope: "https://management.core.chinacloudapi.cn//.default",
@@ -79,6 +121,9 @@ const DATABRICKS: [&str; 7] = [
     "cloud.databricks.mil",
     "gcp.databricks.com",
 ];
+
+/// AWS: regional endpoints, those of China, dual-stack ones.
+const AWS: [&str; 3] = ["amazonaws.com", "amazonaws.com.cn", "api.aws"];
 
 /// Hosts that credentials may be sent to.
 #[derive(Clone, Debug)]
@@ -134,7 +179,36 @@ impl HostPolicy {
     pub fn new(cloud: Cloud, extra_hosts: Option<&str>) -> Result<Self, String> {
         let hosts = cloud.hosts();
         let exact = [hosts.entra, hosts.powerbi, hosts.fabric, hosts.arm].into_iter().map(|host| (host, false));
-        let built_in = exact.chain(DATABRICKS.into_iter().map(|suffix| (suffix, true)));
+        Self::of(exact.chain(DATABRICKS.into_iter().map(|suffix| (suffix, true))), extra_hosts)
+    }
+
+    /// The policy of what keeps values and state at Azure: sign-in, Key Vault, Blob and Queue storage.
+    pub fn azure_places(endpoints: &Endpoints, extra_hosts: Option<&str>) -> Result<Self, String> {
+        let mut policy = Self::of(std::iter::empty(), extra_hosts)?;
+        policy.allowed.extend(Pattern::at(&endpoints.entra));
+        for service in [&endpoints.keyvault, &endpoints.blob, &endpoints.queue] {
+            match service {
+                ServiceAddress::Suffix(suffix) => {
+                    policy.allowed.push(Pattern { host: (*suffix).to_owned(), below: true, port: None });
+                }
+                ServiceAddress::Override(url) => policy.allowed.extend(Pattern::at(url)),
+            }
+        }
+        Ok(policy)
+    }
+
+    /// The policy of AWS.
+    pub fn aws(extra_hosts: Option<&str>) -> Result<Self, String> {
+        Self::of(AWS.into_iter().map(|suffix| (suffix, true)), extra_hosts)
+    }
+
+    /// The error about an entry of `LAKEKEY_ALLOWED_HOSTS` that is none.
+    pub(crate) fn unreadable(entry: String) -> Error {
+        Error::usage("bad-allowed-hosts", format!("`{entry}` in {ALLOWED_HOSTS} is not a host"))
+            .hint("write `host`, `host:port` or `*.suffix`, separated by commas")
+    }
+
+    fn of(built_in: impl Iterator<Item = (&'static str, bool)>, extra_hosts: Option<&str>) -> Result<Self, String> {
         let mut allowed: Vec<Pattern> =
             built_in.map(|(host, below)| Pattern { host: host.to_owned(), below, port: None }).collect();
         for entry in extra_hosts.unwrap_or_default().split([',', ' ', '\t', '\n', '\r']).filter(|entry| !entry.is_empty()) {
@@ -145,8 +219,7 @@ impl HostPolicy {
 
     /// A policy that allows the host of this URL alone: for what carries no credential and goes where a secret says.
     pub fn only(url: &Url) -> Self {
-        let pattern = |host: Host<&str>| Pattern { host: host.to_string(), below: false, port: url.port() };
-        Self { allowed: url.host().map(pattern).into_iter().collect(), platform: None }
+        Self { allowed: Pattern::at(url).into_iter().collect(), platform: None }
     }
 
     /// A policy that allows this one address of the platform, by http too: it comes from the environment or is Azure's own,
@@ -181,6 +254,11 @@ impl HostPolicy {
 }
 
 impl Pattern {
+    /// The host of one address.
+    fn at(url: &Url) -> Option<Self> {
+        url.host().map(|host| Self { host: host.to_string(), below: false, port: url.port() })
+    }
+
     fn parse(entry: &str) -> Option<Self> {
         let (below, rest) = entry.strip_prefix("*.").map_or((false, entry), |rest| (true, rest));
         if rest.contains(['*', '/', '@', '?', '#', '\\']) || rest.ends_with('.') || rest.starts_with('.') {

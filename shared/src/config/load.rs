@@ -7,6 +7,7 @@ use super::document::Document;
 use super::env_vars::{ALLOWED_HOSTS, CONFIG, Environment};
 use super::hosts::{Cloud, HostPolicy};
 use super::model::Config;
+use super::place::ObjectPlace;
 use super::problem::{ConfigProblem, Position, Problems, shown};
 use super::{schema, shape, tree, unavailable};
 use crate::ids::hex;
@@ -22,9 +23,31 @@ const FILE_DEFAULT: &str = "lakekey.yaml";
 pub enum ConfigSource {
     /// The value of `--config`.
     Flag(String),
-    /// `LAKEKEY_CONFIG` (a path or the document itself), else `./lakekey.yaml`.
+    /// `LAKEKEY_CONFIG` (a path, an address or the document itself), else `./lakekey.yaml`.
     #[default]
     Environment,
+}
+
+impl ConfigSource {
+    /// The object that is the document, where it is on S3 or Blob storage.
+    pub fn object(&self, environment: &Environment) -> Result<Option<ObjectPlace>, ConfigProblem> {
+        let (value, origin) = match self {
+            Self::Flag(value) => (value.as_str(), "--config"),
+            Self::Environment => (environment.get(CONFIG).unwrap_or_default(), CONFIG),
+        };
+        if !is_object(value) {
+            return Ok(None);
+        }
+        match ObjectPlace::parse(value).filter(|place| !place.path().is_empty()) {
+            Some(place) => Ok(Some(place)),
+            None => Err(unread(
+                origin,
+                "config-not-found",
+                format!("{} is not the address of a document", shown(value)),
+                "write `s3://bucket/path/lakekey.yaml` or `az://account/container/path/lakekey.yaml`",
+            )),
+        }
+    }
 }
 
 /// A document before it is parsed. Not `Debug`: it may hold an inline secret.
@@ -40,8 +63,25 @@ impl Config {
     /// Loads and checks the config. `current_dir` is absolute. The error lists every problem, in the order of the document.
     pub fn load(source: &ConfigSource, environment: &Environment, current_dir: &Path) -> Result<Self, Vec<ConfigProblem>> {
         let raw = read(source, environment, current_dir).map_err(|problem| vec![problem])?;
+        Self::of(&raw, environment)
+    }
+
+    /// The same of a document that was read from elsewhere; problems name it `origin`.
+    pub fn of_document(
+        origin: &str,
+        document: Vec<u8>,
+        environment: &Environment,
+        current_dir: &Path,
+    ) -> Result<Self, Vec<ConfigProblem>> {
+        if document.len() as u64 > DOCUMENT_BYTES_MAX {
+            return Err(vec![too_large(origin)]);
+        }
+        Self::of(&Raw { file: origin.to_owned(), bytes: document, base: current_dir.to_owned() }, environment)
+    }
+
+    fn of(raw: &Raw, environment: &Environment) -> Result<Self, Vec<ConfigProblem>> {
         let mut problems = Problems::new(raw.file.clone());
-        let config = resolve(&raw, environment, &mut problems);
+        let config = resolve(raw, environment, &mut problems);
         match config {
             Some(config) if problems.is_empty() => Ok(config),
             _ => {
@@ -109,15 +149,6 @@ fn read(source: &ConfigSource, environment: &Environment, current_dir: &Path) ->
         }
         return Ok(Raw { file: CONFIG.to_owned(), bytes, base: current_dir.to_owned() });
     }
-    if value.starts_with("s3://") || value.starts_with("az://") {
-        let message = "a config on S3 or Azure Blob storage is not available in this version of lakekey";
-        return Err(unread(
-            origin,
-            "not-available-yet",
-            message.to_owned(),
-            "name a local file, or put the document itself into LAKEKEY_CONFIG",
-        ));
-    }
     read_file(value, current_dir, &format!("{origin} names this file; write it, or name another (`lakekey schema` describes it)"))
 }
 
@@ -139,6 +170,10 @@ fn read_file(path: &str, current_dir: &Path, hint: &str) -> Result<Raw, ConfigPr
             Err(unread(path, "config-unreadable", format!("the config at {} can't be read: {}", shown(path), error.kind()), hint))
         }
     }
+}
+
+fn is_object(value: &str) -> bool {
+    value.starts_with("s3://") || value.starts_with("az://")
 }
 
 fn too_large(file: &str) -> ConfigProblem {

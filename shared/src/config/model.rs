@@ -9,6 +9,7 @@ use jiff::civil::Date;
 use url::Url;
 
 use super::mapping::{MappedRow, Mapping};
+use super::place::{AwsSecretName, KeyVaultName, ObjectPlace};
 use super::reference::Reference;
 use super::schedule::Window;
 use crate::ids::{AccountId, ApplicationId, CredentialName, DatasourceId, IdentityName, WarehouseId, Workspace};
@@ -78,6 +79,12 @@ pub struct Endpoints {
     pub powerbi: Url,
     /// `https://api.fabric.microsoft.com` or its twin.
     pub fabric: Url,
+    /// Key Vault.
+    pub keyvault: ServiceAddress,
+    /// Blob storage.
+    pub blob: ServiceAddress,
+    /// Queue storage.
+    pub queue: ServiceAddress,
     /// The scope for Power BI tokens, ending in `/.default`.
     pub powerbi_scope: String,
     /// The scope for Fabric tokens, ending in `/.default`.
@@ -86,6 +93,25 @@ pub struct Endpoints {
     pub arm_scope: String,
     /// The scope for Key Vault tokens.
     pub keyvault_scope: String,
+}
+
+/// Where a service is that has an address for each vault or account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServiceAddress {
+    /// Below this suffix: `https://NAME.vault.azure.net`.
+    Suffix(&'static str),
+    /// At one address, whatever the name.
+    Override(Url),
+}
+
+impl ServiceAddress {
+    /// The address of one vault or account, without a trailing slash.
+    pub fn of(&self, name: &str) -> String {
+        match self {
+            Self::Suffix(suffix) => format!("https://{name}.{suffix}"),
+            Self::Override(url) => url.as_str().trim_end_matches('/').to_owned(),
+        }
+    }
 }
 
 /// Where the journal lives and how its lease is timed.
@@ -108,6 +134,17 @@ pub struct StateConfig {
 pub enum StateLocation {
     /// A folder, absolute.
     File(PathBuf),
+    /// A folder in an object store.
+    Objects(ObjectPlace),
+}
+
+impl std::fmt::Display for StateLocation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Objects(place) => write!(f, "{place}"),
+        }
+    }
 }
 
 /// One way to sign in.
@@ -253,6 +290,10 @@ pub enum PrincipalSelector {
 pub enum StoreLocation {
     /// `file:PATH`, absolute, mode 0600.
     File(PathBuf),
+    /// `akv:VAULT/NAME`.
+    KeyVault(KeyVaultName),
+    /// `awssm:NAME-OR-ARN`.
+    SecretsManager(AwsSecretName),
     /// `databricks:SCOPE/KEY` in the credential's workspace; copies only.
     DatabricksScope {
         /// The secret scope.
@@ -266,6 +307,8 @@ impl std::fmt::Display for StoreLocation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::KeyVault(name) => write!(f, "akv:{name}"),
+            Self::SecretsManager(name) => write!(f, "awssm:{name}"),
             Self::DatabricksScope { scope, key } => write!(f, "databricks:{scope}/{key}"),
         }
     }

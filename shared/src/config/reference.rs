@@ -4,6 +4,7 @@
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
+use super::place::VaultSecret;
 use crate::ids::{IdentityName, Workspace};
 
 /// Where a secret value is.
@@ -13,6 +14,8 @@ pub enum Reference {
     Env(String),
     /// `file:PATH`, absolute.
     File(PathBuf),
+    /// `akv:VAULT/NAME[/VERSION]`, `awssm:NAME-OR-ARN[#json-key]`
+    Vault(VaultSecret),
     /// `databricks:HOST/SCOPE/KEY?identity=NAME`
     Databricks {
         /// The workspace.
@@ -33,8 +36,6 @@ pub enum ReferenceError {
     Inline,
     /// It has a known scheme and another form than this.
     Malformed(&'static str),
-    /// A well-formed reference of a kind that `unavailable.rs` refuses.
-    Unavailable,
 }
 
 /// Every form of a reference, for hints.
@@ -53,12 +54,10 @@ impl Reference {
             "env" => parse_env(body).ok_or(ReferenceError::Malformed("env:NAME")),
             "file" => absolute(body, base).map(Self::File).ok_or(ReferenceError::Malformed("file:PATH")),
             "databricks" => parse_databricks(body).ok_or(ReferenceError::Malformed("databricks:HOST/SCOPE/KEY?identity=NAME")),
-            "akv" if is_key_vault(body) => Err(ReferenceError::Unavailable),
-            "akv" => Err(ReferenceError::Malformed("akv:VAULT/NAME[/VERSION]")),
-            _ if body.is_empty() || body.contains(char::is_whitespace) => {
-                Err(ReferenceError::Malformed("awssm:NAME-OR-ARN[#json-key]"))
-            }
-            _ => Err(ReferenceError::Unavailable),
+            "akv" => VaultSecret::key_vault(body).map(Self::Vault).ok_or(ReferenceError::Malformed("akv:VAULT/NAME[/VERSION]")),
+            _ => VaultSecret::secrets_manager(body)
+                .map(Self::Vault)
+                .ok_or(ReferenceError::Malformed("awssm:NAME-OR-ARN[#json-key]")),
         }
     }
 }
@@ -68,6 +67,7 @@ impl fmt::Display for Reference {
         match self {
             Self::Env(name) => write!(f, "env:{name}"),
             Self::File(path) => write!(f, "file:{}", path.display()),
+            Self::Vault(secret) => write!(f, "{secret}"),
             Self::Databricks { workspace, scope, key, identity } => {
                 write!(f, "databricks:{}/{scope}/{key}?identity={identity}", workspace.host())
             }
@@ -115,12 +115,6 @@ fn parse_databricks(body: &str) -> Option<Reference> {
     Some(Reference::Databricks { workspace, scope: scope.to_owned(), key: key.to_owned(), identity: IdentityName::new(identity) })
 }
 
-fn is_key_vault(body: &str) -> bool {
-    let parts: Vec<&str> = body.split('/').collect();
-    matches!(parts.len(), 2 | 3)
-        && parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'))
-}
-
 /// What Databricks allows in the names of scopes and keys, and lakekey in names of its own.
 pub(super) fn is_name(text: &str) -> bool {
     !text.is_empty()
@@ -138,9 +132,13 @@ mod tests {
 
     #[test]
     fn references_parse_and_print_alike() {
-        for text in
-            ["env:DBX_SECRET", "file:/run/secrets/x", "databricks:adb-1.7.azuredatabricks.net/scope/key?identity=dbx-admin"]
-        {
+        for text in [
+            "env:DBX_SECRET",
+            "file:/run/secrets/x",
+            "akv:vault/name/0a1b",
+            "awssm:arn:aws:secretsmanager:eu-west-1:123456789012:secret:x#password",
+            "databricks:adb-1.7.azuredatabricks.net/scope/key?identity=dbx-admin",
+        ] {
             assert_eq!(parse(text).unwrap().to_string(), text);
         }
         assert_eq!(parse("file:../a/./b").unwrap(), Reference::File("/etc/a/b".into()));
@@ -167,9 +165,6 @@ mod tests {
             "awssm:",
         ] {
             assert!(matches!(parse(text), Err(ReferenceError::Malformed(_))), "{text}");
-        }
-        for text in ["akv:vault/name", "akv:vault/name/version", "awssm:arn:aws:secretsmanager:eu-west-1:1:secret:x#password"] {
-            assert_eq!(parse(text), Err(ReferenceError::Unavailable), "{text}");
         }
     }
 }

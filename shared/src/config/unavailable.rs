@@ -16,37 +16,13 @@ struct Row {
 enum Use {
     /// One of these words.
     OneOf(&'static [&'static str]),
-    /// A text that begins so.
-    Begins(&'static str),
 }
 
 const fn row(path: &'static str, used: Use, feature: &'static str) -> Row {
     Row { path, used, feature }
 }
 
-const ROWS: &[Row] = &[
-    row("state", Use::Begins("s3:"), "state on S3"),
-    row("state", Use::Begins("az:"), "state on Azure Blob storage"),
-    row("state.url", Use::Begins("s3:"), "state on S3"),
-    row("state.url", Use::Begins("az:"), "state on Azure Blob storage"),
-    row("state.key", Use::Begins("akv:"), "reading from Key Vault"),
-    row("state.key", Use::Begins("awssm:"), "reading from Secrets Manager"),
-    row("identities.*.token", Use::Begins("akv:"), "reading from Key Vault"),
-    row("identities.*.token", Use::Begins("awssm:"), "reading from Secrets Manager"),
-    row("identities.*.client_id", Use::Begins("akv:"), "reading from Key Vault"),
-    row("identities.*.client_id", Use::Begins("awssm:"), "reading from Secrets Manager"),
-    row("identities.*.client_secret", Use::Begins("akv:"), "reading from Key Vault"),
-    row("identities.*.client_secret", Use::Begins("awssm:"), "reading from Secrets Manager"),
-    row("identities.*.client_certificate", Use::Begins("akv:"), "reading from Key Vault"),
-    row("identities.*.client_certificate", Use::Begins("awssm:"), "reading from Secrets Manager"),
-    row("identities.*.tenant_id", Use::Begins("akv:"), "reading from Key Vault"),
-    row("identities.*.tenant_id", Use::Begins("awssm:"), "reading from Secrets Manager"),
-    row("identities.*.auth", Use::OneOf(&["aws-web-identity"]), "`auth: aws-web-identity`"),
-    row("credentials.*.store", Use::Begins("akv:"), "a store in Key Vault"),
-    row("credentials.*.store", Use::Begins("awssm:"), "a store in Secrets Manager"),
-    row("credentials.*.copies.*", Use::Begins("akv:"), "a copy in Key Vault"),
-    row("credentials.*.copies.*", Use::Begins("awssm:"), "a copy in Secrets Manager"),
-];
+const ROWS: &[Row] = &[row("identities.*.auth", Use::OneOf(&["aws-web-identity"]), "`auth: aws-web-identity`")];
 
 /// Notes every use of a feature that is not available.
 pub(super) fn check(document: &Node, problems: &mut Problems) {
@@ -65,7 +41,6 @@ impl Use {
     fn by(&self, node: &Node) -> bool {
         match self {
             Self::OneOf(words) => node.text().is_some_and(|text| words.contains(&text)),
-            Self::Begins(start) => node.text().is_some_and(|text| text.starts_with(start)),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
-use super::transport::{BODY_BYTES_MAX, Transport, TransportError};
+use super::transport::{BODY_BYTES_MAX, BodyLimit, Transport, TransportError};
 use crate::config::env_vars::Environment;
 use crate::error::Error;
 
@@ -63,8 +63,9 @@ impl ReqwestTransport {
 #[async_trait::async_trait]
 impl Transport for ReqwestTransport {
     async fn send(&self, request: http::Request<Bytes>, timeout: Duration) -> Result<http::Response<Bytes>, TransportError> {
+        let limit = request.extensions().get::<BodyLimit>().map_or(BODY_BYTES_MAX, |limit| limit.0);
         let request = reqwest::Request::try_from(request).map_err(|error| TransportError::NotSent(error.into()))?;
-        match tokio::time::timeout(timeout, self.exchange(request)).await {
+        match tokio::time::timeout(timeout, self.exchange(request, limit)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(TransportError::Timeout(timeout)),
         }
@@ -72,16 +73,16 @@ impl Transport for ReqwestTransport {
 }
 
 impl ReqwestTransport {
-    async fn exchange(&self, request: reqwest::Request) -> Result<http::Response<Bytes>, TransportError> {
+    async fn exchange(&self, request: reqwest::Request, limit: usize) -> Result<http::Response<Bytes>, TransportError> {
         let client = if is_loopback(request.url()) { &self.loopback } else { &self.outside };
         let mut answer = client.execute(request).await.map_err(classify)?;
-        if answer.content_length().is_some_and(|length| length > BODY_BYTES_MAX as u64) {
-            return Err(TransportError::TooLarge { limit: BODY_BYTES_MAX });
+        if answer.content_length().is_some_and(|length| length > limit as u64) {
+            return Err(TransportError::TooLarge { limit });
         }
         let mut body = BytesMut::new();
         while let Some(chunk) = answer.chunk().await.map_err(cut)? {
-            if body.len() + chunk.len() > BODY_BYTES_MAX {
-                return Err(TransportError::TooLarge { limit: BODY_BYTES_MAX });
+            if body.len() + chunk.len() > limit {
+                return Err(TransportError::TooLarge { limit });
             }
             body.extend_from_slice(&chunk);
         }

@@ -7,13 +7,19 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use jiff::Timestamp;
+use object_store::ObjectStore;
 
 use super::Http;
 use super::transport::{Transport, TransportError};
 use crate::clock::Clock;
-use crate::config::Endpoints;
 use crate::config::hosts::{Cloud, HostPolicy};
+use crate::config::{Endpoints, StateLocation, StoreLocation, VaultSecret};
+use crate::error::Error;
+use crate::ids::RunnerId;
 use crate::random::Random;
+use crate::secret::Secret;
+use crate::storage::{Lock, Storage};
+use crate::stores::SecretStore;
 
 pub(crate) type Reply = Result<Response<Bytes>, TransportError>;
 type Answer = Box<dyn FnMut(&Request<Bytes>) -> Reply + Send>;
@@ -122,13 +128,35 @@ pub(crate) fn hosts() -> HostPolicy {
 }
 
 pub(crate) fn endpoints() -> Endpoints {
-    Endpoints {
-        entra: "https://login.microsoftonline.com".parse().unwrap(),
-        powerbi: "https://api.powerbi.com".parse().unwrap(),
-        fabric: "https://api.fabric.microsoft.com".parse().unwrap(),
-        powerbi_scope: "https://analysis.windows.net/powerbi/api/.default".to_owned(),
-        fabric_scope: "https://api.fabric.microsoft.com/.default".to_owned(),
-        arm_scope: "https://management.core.windows.net//.default".to_owned(),
-        keyvault_scope: "https://vault.azure.net/.default".to_owned(),
+    Endpoints::of(Cloud::Public)
+}
+
+/// No places at all, for what keeps nothing.
+pub(crate) struct Nowhere;
+
+#[async_trait::async_trait]
+impl Storage for Nowhere {
+    async fn open_state(&self, location: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error> {
+        self.view_state(location).await
     }
+
+    async fn view_state(&self, _: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error> {
+        Err(nowhere())
+    }
+
+    fn lock(&self, _: &StateLocation, _: &str, _: &RunnerId) -> Result<Lock, Error> {
+        Err(nowhere())
+    }
+
+    fn store(&self, _: &StoreLocation) -> Result<Arc<dyn SecretStore>, Error> {
+        Err(nowhere())
+    }
+
+    async fn secret(&self, _: &VaultSecret) -> Result<Secret, Error> {
+        Err(nowhere())
+    }
+}
+
+fn nowhere() -> Error {
+    Error::failed("store-unavailable", "there are no places in this test")
 }

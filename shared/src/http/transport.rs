@@ -7,6 +7,10 @@ use bytes::Bytes;
 /// Bytes of an answer that are read; a longer one is an error.
 pub const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// An extension of a request whose answer may be longer than [`BODY_BYTES_MAX`].
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimit(pub usize);
+
 /// Carries one request and its whole answer. Redirects are not followed; the body is bounded.
 #[async_trait::async_trait]
 pub trait Transport: Send + Sync {

@@ -7,7 +7,6 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{Audience, Identities};
 use crate::clients::databricks::Databricks;
-use crate::config::Endpoints;
 use crate::config::env_vars::Environment;
 use crate::config::reference::Reference;
 use crate::error::Error;
@@ -24,9 +23,7 @@ pub struct SecretReader {
 
 impl SecretReader {
     /// A reader over this environment.
-    pub fn new(environment: Environment, endpoints: Endpoints) -> Self {
-        // Key Vault and Secrets Manager references will need their addresses.
-        let _ = endpoints;
+    pub fn new(environment: Environment) -> Self {
         Self { environment }
     }
 
@@ -43,6 +40,7 @@ impl SecretReader {
                     .hint(format!("set `{name}`, or let the config refer to another place"))
             }),
             Reference::File(path) => file(path),
+            Reference::Vault(secret) => identities.0.sources.storage.secret(secret).await,
             Reference::Databricks { workspace, scope, key, identity } => {
                 scope_value(identities, workspace, scope, key, identity).await
             }

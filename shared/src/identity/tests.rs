@@ -46,14 +46,14 @@ fn identities_in(script: &Arc<Scripted>, auths: &[(&str, Auth)], variables: &[(&
         let name = IdentityName::new(*name);
         (name.clone(), Arc::new(Identity { name, auth: auth.clone(), workspace_resource: None }))
     });
-    let secrets = Arc::new(SecretReader::new(environment, endpoints()));
+    let secrets = Arc::new(SecretReader::new(environment));
     Identities(Arc::new(Inner {
         identities: named.collect(),
         ambient: Arc::new(ambient()),
         kept: BTreeMap::new(),
         endpoints: endpoints(),
         home: Some(workspace()),
-        sources: Sources { secrets, storage: Arc::new(crate::storage::Disk), sign_ins: None },
+        sources: Sources { secrets, storage: Arc::new(crate::http::testing::Nowhere), sign_ins: None },
         http: script.http(),
         skew: Duration::from_secs(120),
         slots: Mutex::default(),

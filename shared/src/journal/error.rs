@@ -1,6 +1,7 @@
 //! Why a journal cannot be read or written: another runner was first, somebody edited it, or its place is out of reach.
 
 use crate::error::{Error, ErrorKind, Problem};
+use crate::http::sdk::NotCarried;
 
 /// Why a journal cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -67,29 +68,57 @@ pub enum BrokenReason {
 
 impl From<JournalError> for Error {
     fn from(error: JournalError) -> Self {
-        let (kind, code, hint) = match &error {
+        let message = error.to_string();
+        let (kind, code, hint) = match error {
+            JournalError::Unavailable(source) => return unavailable(source),
             JournalError::Lost { .. } => (ErrorKind::Unfinished, "lost-race", "another runner is at work; run again later"),
-            JournalError::Broken { reason, .. } => (ErrorKind::Quarantined, "journal-broken", hint(reason)),
+            JournalError::Broken { reason, .. } => (ErrorKind::Quarantined, "journal-broken", hint(&reason)),
             JournalError::TooLarge { .. } => (
                 ErrorKind::Failed,
                 "journal-entry-too-large",
                 "select fewer data sources with this credential, and the others with another one",
             ),
             JournalError::KeyMissing => (ErrorKind::Failed, "state-key-missing", "set `state.key` to the key it was signed with"),
-            JournalError::Unavailable(_) => {
-                (ErrorKind::Failed, "state-unavailable", "check that the place in `state` exists and may be read and written")
-            }
         };
-        let problem = Problem::new(code, error.to_string()).hint(hint);
-        let wrapped = Self::new(kind, problem);
-        match error {
-            JournalError::Unavailable(source) => wrapped.caused_by(source),
-            JournalError::Lost { .. }
-            | JournalError::Broken { .. }
-            | JournalError::TooLarge { .. }
-            | JournalError::KeyMissing => wrapped,
-        }
+        let problem = Problem::new(code, message).hint(hint);
+        Self::new(kind, problem)
     }
+}
+
+/// The place of a journal refused, or was not reached.
+fn unavailable(source: object_store::Error) -> Error {
+    use object_store::Error as Cause;
+    let (code, message, hint) = if matches!(source, Cause::PermissionDenied { .. } | Cause::Unauthenticated { .. }) {
+        (
+            "state-forbidden",
+            "the state may not be read or written",
+            "sign in, or give the identity the rights that the README lists",
+        )
+    } else if is_forbidden_host(&source) {
+        (
+            "forbidden-host",
+            "the state is at a host that credentials may not go to",
+            "correct the address, or add its host to LAKEKEY_ALLOWED_HOSTS in the environment",
+        )
+    } else {
+        (
+            "state-unavailable",
+            "the state cannot be reached or written",
+            "check that the place in `state` exists and may be read and written",
+        )
+    };
+    Error::failed(code, message).hint(hint).caused_by(source)
+}
+
+fn is_forbidden_host(error: &object_store::Error) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(found) = cause {
+        if matches!(found.downcast_ref(), Some(NotCarried::ForbiddenHost(_))) {
+            return true;
+        }
+        cause = found.source();
+    }
+    false
 }
 
 fn hint(reason: &BrokenReason) -> &'static str {

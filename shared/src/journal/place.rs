@@ -1,4 +1,4 @@
-//! Opens the place where journals live. A folder is private to its user and synced to disk on every append, for a
+//! Opens the folder where journals live. It is private to its user and synced to disk on every append, for a
 //! power cut must not take back an entry that a deletion was based on.
 
 use std::io;
@@ -9,29 +9,24 @@ use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 
-use crate::config::StateLocation;
 use crate::error::Error;
 use crate::stores::disk;
 
-/// Opens the state for writing, creating its folder.
-pub fn open_state(location: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error> {
-    match location {
-        StateLocation::File(folder) => {
-            let not_writable = |error: io::Error| not_writable(folder, error);
-            for part in ["journal", "credentials", "locks"] {
-                disk::create_private_folder(&folder.join(part)).map_err(not_writable)?;
-            }
-            disk::probe(&folder.join("locks/.writable")).map_err(not_writable)?;
-            open_folder(folder)
-        }
+/// Opens a state folder for writing, creating it.
+pub fn open_state(folder: &Path) -> Result<Arc<dyn ObjectStore>, Error> {
+    let not_writable = |error: io::Error| not_writable(folder, error);
+    for part in ["journal", "credentials", "locks"] {
+        disk::create_private_folder(&folder.join(part)).map_err(not_writable)?;
     }
+    disk::probe(&folder.join("locks/.writable")).map_err(not_writable)?;
+    open_folder(folder)
 }
 
-/// Opens the state for reading and creates nothing; a folder that does not exist is an empty state.
-pub fn view_state(location: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error> {
-    match location {
-        StateLocation::File(folder) if matches!(folder.try_exists(), Ok(false)) => Ok(Arc::new(InMemory::new())),
-        StateLocation::File(folder) => open_folder(folder),
+/// Opens a state folder for reading and creates nothing; one that does not exist is an empty state.
+pub fn view_state(folder: &Path) -> Result<Arc<dyn ObjectStore>, Error> {
+    match folder.try_exists() {
+        Ok(false) => Ok(Arc::new(InMemory::new())),
+        Ok(true) | Err(_) => open_folder(folder),
     }
 }
 
@@ -55,22 +50,21 @@ mod tests {
     use object_store::path::Path as ObjectPath;
     use object_store::{ObjectStoreExt, PutPayload};
 
-    use super::{StateLocation, open_state, view_state};
+    use super::{open_state, view_state};
     use crate::error::ErrorKind;
 
     #[tokio::test]
     async fn a_missing_folder_is_made_private_when_written_and_left_alone_when_viewed() {
         let parent = tempfile::tempdir().unwrap();
         let folder = parent.path().join("deep/.lakekey");
-        let location = StateLocation::File(folder.clone());
 
-        assert!(crate::journal::list(&*view_state(&location).unwrap()).await.unwrap().is_empty());
+        assert!(crate::journal::list(&*view_state(&folder).unwrap()).await.unwrap().is_empty());
         assert!(!folder.exists());
 
-        let store = open_state(&location).unwrap();
+        let store = open_state(&folder).unwrap();
         store.put(&ObjectPath::from("journal/a/b"), PutPayload::from_static(b"x")).await.unwrap();
         assert!(folder.join("journal/a/b").exists());
-        assert_eq!(crate::journal::list(&*view_state(&location).unwrap()).await.unwrap(), ["a"]);
+        assert_eq!(crate::journal::list(&*view_state(&folder).unwrap()).await.unwrap(), ["a"]);
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
@@ -86,7 +80,7 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let file = parent.path().join("file");
         std::fs::write(&file, "x").unwrap();
-        let error = open_state(&StateLocation::File(file.join("state"))).unwrap_err();
+        let error = open_state(&file.join("state")).unwrap_err();
         assert_eq!((error.kind(), error.code()), (ErrorKind::Failed, "state-not-writable"));
         assert!(error.to_string().contains("file/state"));
     }

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 use super::{BrokenReason, Entry, Journal, JournalError, StateKey, list, names, place};
-use crate::config::StateLocation;
 use crate::error::{Error, ErrorKind};
 use crate::ids::{CredentialName, RunnerId};
 use crate::random::Random;
@@ -43,7 +42,7 @@ fn memory() -> Arc<dyn ObjectStore> {
 
 fn stores() -> (TempDir, [Arc<dyn ObjectStore>; 2]) {
     let folder = tempfile::tempdir().unwrap();
-    let local = place::open_state(&StateLocation::File(folder.path().join("state"))).unwrap();
+    let local = place::open_state(&folder.path().join("state")).unwrap();
     (folder, [memory(), local])
 }
 
@@ -228,7 +227,7 @@ async fn journals_and_their_credentials_are_found_by_name() {
 #[tokio::test]
 async fn what_a_crashed_append_left_in_the_folder_is_ignored() {
     let folder = tempfile::tempdir().unwrap();
-    let store = place::open_state(&StateLocation::File(folder.path().to_owned())).unwrap();
+    let store = place::open_state(folder.path()).unwrap();
     let mut journal = Journal::<Event>::open(store.clone(), "j", None, |_| {}).await.unwrap();
     append(&mut journal, "one", Event::Started).await.unwrap();
     std::fs::write(folder.path().join("journal/j/000000000002.json#1"), "{half").unwrap();

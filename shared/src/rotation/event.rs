@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::led::LedStep;
 use super::refresh::{RefreshResult, RefreshWanted};
-use crate::config::StoreLocation;
+use crate::config::{AwsSecretName, KeyVaultName, StoreLocation};
 use crate::error::Problem;
 use crate::ids::{
     ApplicationId, CredentialName, DatasetId, Generation, SecretId, ServicePrincipalId, TargetId, WarehouseId, Workspace,
@@ -307,6 +307,10 @@ pub struct Planned {
 pub enum Place {
     /// `file:PATH`.
     File(PathBuf),
+    /// `akv:VAULT/NAME`.
+    KeyVault(KeyVaultName),
+    /// `awssm:NAME-OR-ARN`.
+    SecretsManager(AwsSecretName),
     /// `databricks:SCOPE/KEY`.
     DatabricksScope {
         /// The scope.
@@ -320,6 +324,8 @@ impl From<&StoreLocation> for Place {
     fn from(location: &StoreLocation) -> Self {
         match location {
             StoreLocation::File(path) => Self::File(path.clone()),
+            StoreLocation::KeyVault(name) => Self::KeyVault(name.clone()),
+            StoreLocation::SecretsManager(name) => Self::SecretsManager(name.clone()),
             StoreLocation::DatabricksScope { scope, key } => Self::DatabricksScope { scope: scope.clone(), key: key.clone() },
         }
     }
@@ -329,6 +335,8 @@ impl From<&Place> for StoreLocation {
     fn from(place: &Place) -> Self {
         match place {
             Place::File(path) => Self::File(path.clone()),
+            Place::KeyVault(name) => Self::KeyVault(name.clone()),
+            Place::SecretsManager(name) => Self::SecretsManager(name.clone()),
             Place::DatabricksScope { scope, key } => Self::DatabricksScope { scope: scope.clone(), key: key.clone() },
         }
     }

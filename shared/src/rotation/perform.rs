@@ -376,7 +376,9 @@ impl Run<'_> {
         let known = plans.chain(self.ports.credential.copies.iter().map(Place::from));
         let place = known.into_iter().find(|place| place.holder() == *holder)?;
         Some(match StoreLocation::from(&place) {
-            location @ StoreLocation::File(_) => ValueCopy::store(self.ports.storage.store(&location).ok()?),
+            location @ (StoreLocation::File(_) | StoreLocation::KeyVault(_) | StoreLocation::SecretsManager(_)) => {
+                ValueCopy::store(self.ports.storage.store(&location).ok()?)
+            }
             StoreLocation::DatabricksScope { scope, key } => ValueCopy::scope(self.ports.databricks().clone(), scope, key),
         })
     }

@@ -33,12 +33,14 @@ impl ValueCopy {
     /// Puts `credential` there; writing it again is harmless. No request to a service starts after `not_after`.
     pub async fn write(&self, credential: &StoredCredential, not_after: Timestamp) -> Result<Applied, ApplyError> {
         match self {
-            // One rename on this machine: nothing is left in flight.
-            Self::Store(store) => store
-                .promote(credential)
-                .await
-                .map(|()| Applied { earlier_may_land: false })
-                .map_err(|error| ApplyError { landed: Landed::No, problem: Error::from(error).problem().clone() }),
+            // A store takes no value over a newer one, however late the request arrives.
+            Self::Store(store) => {
+                let promoted = store.promote(credential).await.map(|()| Applied { earlier_may_land: false });
+                promoted.map_err(|error| {
+                    let landed = if error.may_land() { Landed::Maybe } else { Landed::No };
+                    ApplyError { landed, problem: Error::from(error).problem().clone() }
+                })
+            }
             Self::DatabricksScope(scope) => scope.write(credential, not_after).await,
         }
     }

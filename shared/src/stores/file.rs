@@ -5,9 +5,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-use super::{SecretStore, StoreError, disk};
+use super::{SecretStore, StoreError, disk, id_of, slot_name};
 use crate::credential::{StoredCredential, StoredValue, VALUE_BYTES_MAX, ValueError};
 use crate::ids::SecretId;
 
@@ -30,7 +29,7 @@ impl FileStore {
     }
 
     fn slot(&self, id: &SecretId) -> PathBuf {
-        self.folder().join(format!("{}{SLOT_SUFFIX}", utf8_percent_encode(id.as_str(), ENCODED)))
+        self.folder().join(format!("{}{SLOT_SUFFIX}", slot_name(id)))
     }
 }
 
@@ -65,7 +64,7 @@ impl SecretStore for FileStore {
             move || file_names(&folder)
         });
         let names = names.await.map_err(|source| StoreError::Unreadable { place: spelled(&folder), source })?;
-        let mut ids: Vec<SecretId> = names.iter().filter_map(|name| id_of(name)).collect();
+        let mut ids: Vec<SecretId> = names.iter().filter_map(|name| id_of(name.strip_suffix(SLOT_SUFFIX)?)).collect();
         ids.sort();
         Ok(ids)
     }
@@ -114,13 +113,6 @@ fn file_names(folder: &Path) -> io::Result<Vec<String>> {
     entries.map(|entry| entry.map(|entry| entry.file_name().into_string().ok())).filter_map(Result::transpose).collect()
 }
 
-/// The secret whose slot has this file name; `None` for what crashed writes and others left there.
-fn id_of(name: &str) -> Option<SecretId> {
-    let encoded = name.strip_suffix(SLOT_SUFFIX)?;
-    let id = percent_decode_str(encoded).decode_utf8().ok()?;
-    (!id.is_empty() && utf8_percent_encode(&id, ENCODED).to_string() == encoded).then(|| SecretId::new(id))
-}
-
 fn spelled(path: &Path) -> String {
     format!("file:{}", path.display())
 }
@@ -136,4 +128,3 @@ fn corrupt(path: &Path) -> impl FnOnce(ValueError) -> StoreError {
 }
 
 const SLOT_SUFFIX: &str = ".json";
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');

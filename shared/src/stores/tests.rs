@@ -1,51 +1,13 @@
-//! One suite that every store must pass, and what only files can suffer.
+//! What only files can suffer; the suite that every store must pass is in `tests/it/conformance`.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use super::file::FileStore;
-use super::memory::MemoryStore;
 use super::{SecretStore, StoreError, ValueCopy};
 use crate::credential::tests::credential;
 use crate::error::{Error, ErrorKind};
 use crate::ids::SecretId;
-
-fn stores(folder: &Path) -> [Arc<dyn SecretStore>; 2] {
-    [Arc::new(MemoryStore::new()), Arc::new(FileStore::new(&folder.join("made/later/sales.json")))]
-}
-
-#[tokio::test]
-async fn every_store_keeps_slots_apart_and_the_current_value() {
-    let folder = tempfile::tempdir().unwrap();
-    for store in stores(folder.path()) {
-        // Ids are opaque: slashes, dots and letters beyond ASCII are nothing special.
-        let (one, two) = (credential("../a/ü", "dose1"), credential("b", "dose2"));
-        assert!(store.current().await.unwrap().is_none());
-        assert!(store.staged(&one.secret_id).await.unwrap().is_none());
-        assert!(store.staged_ids().await.unwrap().is_empty());
-        store.discard(&one.secret_id).await.unwrap();
-
-        store.stage(&one).await.unwrap();
-        store.stage(&two).await.unwrap();
-        store.stage(&one).await.unwrap();
-        assert_eq!(store.staged_ids().await.unwrap(), [one.secret_id.clone(), two.secret_id.clone()]);
-        let staged = store.staged(&one.secret_id).await.unwrap().unwrap();
-        assert_eq!(staged.client_secret.reveal(), "dose1");
-        assert!(store.current().await.unwrap().is_none());
-
-        store.promote(&one).await.unwrap();
-        store.promote(&two).await.unwrap();
-        store.promote(&two).await.unwrap();
-        let current = store.current().await.unwrap().unwrap().complete().unwrap();
-        assert_eq!(*current.to_json(), *two.to_json());
-        assert!(store.staged(&one.secret_id).await.unwrap().is_some());
-
-        store.discard(&one.secret_id).await.unwrap();
-        store.discard(&one.secret_id).await.unwrap();
-        assert_eq!(store.staged_ids().await.unwrap(), std::slice::from_ref(&two.secret_id));
-        assert!(store.current().await.unwrap().is_some());
-    }
-}
 
 #[cfg(unix)]
 #[tokio::test]

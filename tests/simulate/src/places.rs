@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
-use lakekey_core::config::{StateLocation, StoreLocation};
+use lakekey_core::config::{StateLocation, StoreLocation, VaultSecret};
 use lakekey_core::credential::{StoredCredential, StoredValue};
 use lakekey_core::error::Error;
 use lakekey_core::ids::{RunnerId, SecretId};
+use lakekey_core::secret::Secret;
 use lakekey_core::storage::{Lock, Storage};
 use lakekey_core::stores::memory::MemoryStore;
 use lakekey_core::stores::{SecretStore, StoreError};
@@ -40,12 +41,13 @@ impl Places {
     }
 }
 
+#[async_trait]
 impl Storage for Places {
-    fn open_state(&self, _: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error> {
+    async fn open_state(&self, _: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error> {
         Ok(self.objects())
     }
 
-    fn view_state(&self, _: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error> {
+    async fn view_state(&self, _: &StateLocation) -> Result<Arc<dyn ObjectStore>, Error> {
         Ok(self.objects())
     }
 
@@ -61,6 +63,10 @@ impl Storage for Places {
         *holder = Some(by.clone());
         drop(holder);
         Ok(Lock::Taken(Box::new(Held(Arc::clone(lock)))))
+    }
+
+    async fn secret(&self, secret: &VaultSecret) -> Result<Secret, Error> {
+        Err(Error::failed("secret-missing", format!("the simulated places have no vault, so no `{secret}`")))
     }
 
     fn store(&self, location: &StoreLocation) -> Result<Arc<dyn SecretStore>, Error> {

@@ -29,10 +29,11 @@ async fn ask(args: &RevokeArgs, session: &Session) -> Result<(), Failure> {
         .hint("add `--yes`; `lakekey status NAME` shows which secrets there are")
         .into());
     };
-    let config = session.config()?;
+    let config = session.config().await?;
     let known: Vec<_> = config.credentials.iter().map(|credential| credential.name.clone()).collect();
     let names = names::known(&args.names.names, &known)?;
-    let app = App::new(config, session.surroundings()?)?;
+    let surroundings = session.surroundings(&config)?;
+    let app = App::new(config, surroundings)?;
     let revocations = Box::pin(app.revocations(&names, args.foreign)).await?;
     session.printer.say(&told(&revocations));
     if person.confirms(&session.printer, "Delete them", false).await? {

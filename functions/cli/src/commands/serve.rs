@@ -34,7 +34,9 @@ pub(crate) async fn serve(args: &ServeArgs, session: &mut Session) -> Result<Exi
     let behind_tls = settings::switch(args.behind_tls, settings::BEHIND_TLS, environment)?;
     let schedule = args.schedule.as_deref().or_else(|| environment.get(settings::SCHEDULE)).unwrap_or(SCHEDULE);
     let (address, timetable) = (address(listen, behind_tls)?, Timetable::parse(schedule)?);
-    let app = Arc::new(App::new(session.config()?, session.surroundings()?)?);
+    let config = session.config().await?;
+    let surroundings = session.surroundings(&config)?;
+    let app = Arc::new(App::new(config, surroundings)?);
     let listener = TcpListener::bind(address).await.map_err(|error| unusable(address, error))?;
     let address = listener.local_addr().map_err(|error| unusable(address, error))?;
     ready(session, address)?;

@@ -18,7 +18,7 @@ struct Valid<'a> {
 }
 
 pub(crate) async fn validate(session: &mut Session) -> Result<ExitStatus, Failure> {
-    let config = session.config()?;
+    let config = session.config().await?;
     match session.settings.output {
         Format::Text => session.printer.text(&sentence(&config))?,
         Format::Json => {

@@ -115,7 +115,9 @@ impl App {
         let mut checks = vec![of("store", subject(&credential.store), told)];
         for place in &credential.copies {
             let outcome = match place {
-                StoreLocation::File(_) => storage.check_store(place).map_err(|error| error.problem().clone()),
+                StoreLocation::File(_) | StoreLocation::KeyVault(_) | StoreLocation::SecretsManager(_) => {
+                    storage.check_store(place).map_err(|error| error.problem().clone())
+                }
                 StoreLocation::DatabricksScope { scope, key } => {
                     ValueCopy::scope(databricks.clone(), scope.clone(), key.clone()).check().await
                 }

@@ -6,6 +6,7 @@ use super::Checker;
 use super::timing::Defaults;
 use crate::config::document::{AccountPart, CredentialPart, Document, GrantPart, IdText, PrincipalPart, SecurableName};
 use crate::config::model::{Account, Credential, Grant, PrincipalSelector, Securable, StoreLocation};
+use crate::config::place::{AwsSecretName, KeyVaultName, STAGED_SUFFIX};
 use crate::config::problem::{Position, shown};
 use crate::config::reference::{absolute, is_name};
 use crate::config::tree::Place;
@@ -157,16 +158,15 @@ impl Checker<'_> {
     }
 
     fn file_or_vault(&mut self, text: &str, forms: &str, place: Place<'_>) -> Option<StoreLocation> {
-        let vault = [("akv:", text.strip_prefix("akv:")), ("awssm:", text.strip_prefix("awssm:"))];
-        if let Some((scheme, Some(name))) = vault.into_iter().find(|(_, name)| name.is_some()) {
-            let complete =
-                if scheme == "akv:" { name.split('/').filter(|part| !part.is_empty()).count() == 2 } else { !name.is_empty() };
-            if complete {
-                self.claim_place(text.to_owned(), place);
-            } else {
-                self.problem(place.at(), "bad-store", format!("{} names no secret", shown(text)), format!("write {forms}"));
+        if text.starts_with("akv:") || text.starts_with("awssm:") {
+            let found = vault(text);
+            match &found {
+                Some(store) => self.claim_vault(store, place),
+                None => {
+                    self.problem(place.at(), "bad-store", format!("{} names no secret", shown(text)), format!("write {forms}"));
+                }
             }
-            return None;
+            return found;
         }
         let Some(path) = text.strip_prefix("file:").and_then(|path| absolute(path, self.base)) else {
             self.problem(place.at(), "bad-store", format!("{} is not a store", shown(text)), format!("write {forms}"));
@@ -179,6 +179,18 @@ impl Checker<'_> {
         let store = StoreLocation::File(path);
         self.claim_place(store.to_string(), place);
         Some(store)
+    }
+
+    /// Key Vault does not tell letters by their case, and staged values have a name of their own there.
+    fn claim_vault(&mut self, store: &StoreLocation, place: Place<'_>) {
+        let text = store.to_string();
+        if matches!(store, StoreLocation::KeyVault(_)) {
+            let text = text.to_ascii_lowercase();
+            self.claim_place(format!("{text}{STAGED_SUFFIX}"), place);
+            self.claim_place(text, place);
+        } else {
+            self.claim_place(text, place);
+        }
     }
 
     fn claim_place(&mut self, store: String, place: Place<'_>) {
@@ -254,4 +266,14 @@ impl Checker<'_> {
         }
         id.map(|id| id.to_string())
     }
+}
+
+/// A store in a vault. A Key Vault name leaves room for that of the staged values.
+fn vault(text: &str) -> Option<StoreLocation> {
+    if let Some(name) = text.strip_prefix("awssm:") {
+        return AwsSecretName::parse(name).map(StoreLocation::SecretsManager);
+    }
+    let name = text.strip_prefix("akv:")?;
+    KeyVaultName::parse(&format!("{name}{STAGED_SUFFIX}"))?;
+    KeyVaultName::parse(name).map(StoreLocation::KeyVault)
 }

@@ -264,7 +264,7 @@ fn needs(auth: &Auth, document: &Document, place: Place<'_>) -> Vec<(String, Pos
     }
     let read_by = |(key, reference): (&'static str, &Reference)| match reference {
         Reference::Databricks { identity, .. } => Some((identity.as_str().to_owned(), place.key(key).at())),
-        Reference::Env(_) | Reference::File(_) => None,
+        Reference::Env(_) | Reference::File(_) | Reference::Vault(_) => None,
     };
     references(auth).into_iter().filter_map(read_by).collect()
 }

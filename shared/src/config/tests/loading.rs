@@ -42,7 +42,10 @@ fn what_cannot_be_read_is_one_problem_with_a_way_out() {
     let flag = |name: &str| ConfigSource::Flag(name.to_owned());
     assert_eq!(code(&flag("none.yaml"), &environment(SMALL), dir.path()), "config-not-found");
     assert_eq!(code(&flag("."), &unset, dir.path()), "config-unreadable");
-    assert_eq!(code(&flag("s3://bucket/lakekey.yaml"), &unset, dir.path()), "not-available-yet");
+    let object = |name: &str| flag(name).object(&unset);
+    assert_eq!(object("s3://bucket/lakekey.yaml").unwrap().unwrap().path(), "lakekey.yaml");
+    assert_eq!(object("lakekey.yaml").unwrap(), None);
+    assert_eq!(object("az://account/container").unwrap_err().code, "config-not-found");
     std::fs::write(dir.path().join("binary"), [0xff, 0xfe, 0x00]).unwrap();
     assert_eq!(code(&flag("binary"), &unset, dir.path()), "not-utf8");
     std::fs::write(dir.path().join("large"), "#".repeat(1024 * 1024 + 1)).unwrap();

@@ -295,8 +295,8 @@ fn hosts_beyond_the_policy_are_refused_and_the_environment_can_allow_them() {
 
 #[test]
 fn a_file_keeps_the_value_only_beside_a_file_state() {
-    let document = small("state: file:.lakekey", "state: ▶s3://bucket/x").replace("store: file:", "store: ▶file:");
-    expect(&document, &["not-available-yet", "bad-store"]);
+    let document = small("state: file:.lakekey", "state: s3://bucket/x").replace("store: file:", "store: ▶file:");
+    expect(&document, &["bad-store"]);
     expect(&small("state: file:.lakekey", "state: ▶.lakekey"), &["bad-state"]);
     expect(&small("store: file:sales.json", "store: ▶databricks:s/k"), &["bad-store"]);
 }
@@ -306,24 +306,41 @@ fn what_this_version_cannot_do_is_named() {
     let problems = expect(
         "\
 version: 1
-state: { url: ▶az://account/container/x, key: ▶akv:vault/key }
+state: { url: az://account/container/x, key: akv:vault/key }
 identities:
   dbx: { auth: ▶aws-web-identity }
-  pbi: { auth: azure-client-secret, tenant_id: t, client_id: c, client_secret: ▶awssm:x }
+  pbi: { auth: azure-client-secret, tenant_id: t, client_id: c, client_secret: awssm:x }
 credentials:
   sales:
     workspace: https://adb-1.7.azuredatabricks.net
     identity: dbx
     service_principal: pbi-sales
-    store: ▶akv:vault/sales
-    copies: [▶awssm:sales, databricks:s/k]
+    store: akv:vault/sales
+    copies: [awssm:sales, databricks:s/k]
     targets:
       identity: pbi
       select: [{ workspace: a, dataset: b, refresh: wait }]
 ",
-        &["not-available-yet"; 6],
+        &["not-available-yet"],
     );
     assert!(problems.iter().all(|problem| problem.message.contains("does not have")));
+}
+
+#[test]
+fn a_place_in_the_cloud_has_the_form_that_its_service_allows() {
+    for place in ["s3://B_cket/x", "s3://bucket/../x", "az://account", "az://acc-1/box"] {
+        expect(
+            &small("state: file:.lakekey", &format!("state: ▶{place}")).replace("store: file:", "store: akv:vault/"),
+            &["bad-state"],
+        );
+    }
+    for store in ["akv:vault", "akv:vault/na_me", "akv:vault/name/version", "awssm:", "awssm:a b"] {
+        expect(&small("store: file:sales.json", &format!("store: ▶\"{store}\"")), &["bad-store"]);
+    }
+    let copies = "store: akv:vault/sales\n    copies: [▶akv:Vault/SALES, ▶akv:vault/sales-next, awssm:a]";
+    expect(&small("store: file:sales.json", copies), &["duplicate-store", "duplicate-store"]);
+    let endpoints = "endpoints: { keyvault: https://my.vault.azure.net, blob: ▶https://my.blob.example/account }";
+    expect(&format!("{endpoints}\n{SMALL}"), &["forbidden-host"]);
 }
 
 #[test]
