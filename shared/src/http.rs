@@ -344,12 +344,9 @@ impl<'a> Sending<'a> {
 
 fn shown_path(service: Service, uri: &http::Uri) -> &str {
     match service {
-        Service::Databricks
-        | Service::Entra
-        | Service::PowerBi
-        | Service::Fabric
-        | Service::KeyVault
-        | Service::StorageQueue => uri.path(),
+        Service::Databricks | Service::Entra | Service::PowerBi | Service::Fabric | Service::KeyVault | Service::StorageQueue => {
+            uri.path()
+        }
         Service::Webhook => "",
     }
 }
