@@ -14,7 +14,9 @@ mod settings;
 use std::convert::Infallible;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use async_trait::async_trait;
 use lakekey_core::api::Api;
 use lakekey_core::app::{App, Surroundings};
 use lakekey_core::clock::Clock;
@@ -29,9 +31,8 @@ use lakekey_core::rotation::next::next;
 use lakekey_core::runner;
 use lakekey_core::storage::{Places, load_config};
 use lakekey_core::work::{Message, WorkQueue};
-use std::time::Duration;
 use tokio::net::TcpListener;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
@@ -67,7 +68,14 @@ pub async fn run(environment: Environment, current_dir: &Path, clock: Clock) -> 
         sign_ins: None,
     };
     let app = Arc::new(App::new(config, surroundings)?);
-    let queue: Arc<dyn WorkQueue> = Arc::new(Unqueued);
+    let queue = match app.storage_queue() {
+        // Without it all that is left, and what is asked of the API, waits for the timer: late, and nothing worse.
+        Err(error) if error.code() == "queue-unknown" => {
+            warn!(code = error.code(), hint = error.problem().hint, "{error}: what is left waits for the timer");
+            Arc::new(Unqueued)
+        }
+        found => found?,
+    };
     let functions = Arc::new(Functions::new(Arc::clone(&app), Arc::clone(&queue)));
     let api = Api::new(app, queue).router();
     let listener = TcpListener::bind(address).await.map_err(|error| settings::unusable(address, error))?;
@@ -76,12 +84,12 @@ pub async fn run(environment: Environment, current_dir: &Path, clock: Clock) -> 
     Err(settings::unusable(address, ended.err().unwrap_or_else(|| std::io::ErrorKind::NotConnected.into())).into())
 }
 
-/// Leaves what is left to the schedule.
+/// There is no queue.
 struct Unqueued;
 
-#[async_trait::async_trait]
+#[async_trait]
 impl WorkQueue for Unqueued {
     async fn send(&self, _: &Message, _: Duration) -> Result<(), Error> {
-        Err(Error::failed("no-queue", "there is no work queue").hint("the schedule goes on with what is left"))
+        Err(Error::failed("queue-unknown", "there is no work queue"))
     }
 }

@@ -14,10 +14,11 @@ use crate::error::Problem;
 pub(super) async fn read(body: Body) -> Result<Bytes, Refusal> {
     // The limit is looked at apart from `to_bytes`, whose error does not say whether it was that or the connection.
     let declared = axum::body::HttpBody::size_hint(&body).lower();
-    if declared > BYTES_MAX as u64 {
+    if declared > DRAINED_BYTES_MAX as u64 {
         return Err(too_large());
     }
-    match tokio::time::timeout(READ_MAX, to_bytes(body, BYTES_MAX)).await {
+    match tokio::time::timeout(READ_MAX, to_bytes(body, DRAINED_BYTES_MAX)).await {
+        Ok(Ok(bytes)) if bytes.len() > BYTES_MAX => Err(too_large()),
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(error)) if is_limit(&error) => Err(too_large()),
         Ok(Err(_)) => Err(wrong("the body could not be read to its end")),
@@ -68,4 +69,6 @@ fn is_limit(error: &axum::Error) -> bool {
 }
 
 const BYTES_MAX: usize = 64 * 1024;
+/// What is a little too long is read to its end all the same: a proxy that is still sending would not see why it was refused.
+const DRAINED_BYTES_MAX: usize = 1024 * 1024;
 const READ_MAX: Duration = Duration::from_secs(20);
