@@ -66,11 +66,11 @@ impl Shelf {
         Some(Self { folder, keyring: Keyring::of(environment), clock })
     }
 
-    /// In words, where refresh tokens are.
-    pub fn place(&self) -> String {
+    /// In words, where the sign-in of this key is.
+    pub fn place(&self, key: &str) -> String {
         match self.keyring {
-            Some(_) => "the keyring".to_owned(),
-            None => self.folder.display().to_string(),
+            Some(_) if !self.path(key, SIGN_IN).exists() => "the keyring".to_owned(),
+            Some(_) | None => self.folder.display().to_string(),
         }
     }
 
@@ -118,11 +118,12 @@ impl Shelf {
 
     async fn hold(&self, key: &str) -> Result<Held, Error> {
         let lock = self.lock(key).await?;
-        let in_keyring = match &self.keyring {
-            Some(keyring) => keyring.get(key).await?,
-            None => None,
+        // A file beside a keyring is newer: it is written where the keyring would not keep the value.
+        let refresh_token = match (self.read(key, SIGN_IN), &self.keyring) {
+            (Some(kept), _) => Some(Secret::new(kept.value)),
+            (None, Some(keyring)) => keyring.get(key).await?,
+            (None, None) => None,
         };
-        let refresh_token = in_keyring.or_else(|| self.read(key, SIGN_IN).map(|kept| Secret::new(kept.value)));
         Ok(Held { shelf: self.clone(), key: key.to_owned(), refresh_token, _lock: lock })
     }
 
@@ -180,6 +181,20 @@ impl Shelf {
     }
 }
 
+impl Held {
+    /// Whether there is a keyring and it has taken the value: a session may have one that nobody has unlocked, or none.
+    async fn keep_in_keyring(&self, refresh_token: &Secret) -> bool {
+        let Some(keyring) = &self.shelf.keyring else { return false };
+        match keyring.set(&self.key, refresh_token).await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(code = error.code(), "{error}; the sign-in is kept in a file");
+                false
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl SignIns for Shelf {
     async fn open(&self, key: &str) -> Result<Box<dyn SignIn>, Error> {
@@ -194,13 +209,13 @@ impl SignIn for Held {
     }
 
     async fn keep(&mut self, refresh_token: &Secret) -> Result<(), Error> {
-        match &self.shelf.keyring {
-            Some(keyring) => keyring.set(&self.key, refresh_token).await?,
-            None => {
-                let (key, value) = (self.key.clone(), refresh_token.reveal().to_owned());
-                let kept = Kept { version: VERSION, key, value, expires_at: None };
-                self.shelf.write(&self.key, SIGN_IN, &kept).map_err(|error| self.shelf.unusable(error))?;
-            }
+        let unusable = |error| self.shelf.unusable(error);
+        if self.keep_in_keyring(refresh_token).await {
+            disk::remove(&self.shelf.path(&self.key, SIGN_IN)).map_err(unusable)?;
+        } else {
+            let (key, value) = (self.key.clone(), refresh_token.reveal().to_owned());
+            let kept = Kept { version: VERSION, key, value, expires_at: None };
+            self.shelf.write(&self.key, SIGN_IN, &kept).map_err(unusable)?;
         }
         self.refresh_token = Some(refresh_token.clone());
         Ok(())
@@ -260,6 +275,18 @@ mod tests {
         }
         shelf.open("me").await.unwrap().keep(&Secret::new("again")).await.unwrap();
         assert_eq!(shelf.open("me").await.unwrap().refresh_token().unwrap().reveal(), "again");
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_keyring_that_keeps_nothing_gives_way_to_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = Shelf { keyring: Some(Keyring::through("/bin/false")), ..shelf(folder.path()) };
+        shelf.open("me").await.unwrap().keep(&Secret::new("kept")).await.unwrap();
+        assert_eq!(shelf.open("me").await.unwrap().refresh_token().unwrap().reveal(), "kept");
+        assert_eq!(shelf.place("me"), folder.path().display().to_string());
+        assert!(shelf.forget("me").await.unwrap());
+        assert!(shelf.open("me").await.unwrap().refresh_token().is_none());
     }
 
     #[tokio::test]

@@ -30,6 +30,12 @@ impl Keyring {
             .map(|tool| Self { tool })
     }
 
+    /// A keyring that this program speaks to.
+    #[cfg(test)]
+    pub(super) fn through(tool: &str) -> Self {
+        Self { tool: tool.into() }
+    }
+
     /// What is kept under this key.
     pub(super) async fn get(&self, key: &str) -> Result<Option<Secret>, Error> {
         let (found, value) = self.run(&["lookup", "service", SERVICE, "account", key], None).await?;
@@ -77,7 +83,7 @@ impl Keyring {
 
 fn unusable(why: &str) -> Error {
     Error::failed("keyring-unusable", format!("the keyring of this session can't be used: {why}"))
-        .hint("unlock it, or set LAKEKEY_SIGN_INS to a folder, where files are used instead")
+        .hint("unlock it, or set LAKEKEY_SIGN_INS to a folder, where files are used in any case")
 }
 
 const SERVICE: &str = "lakekey";

@@ -4,7 +4,7 @@ use lakekey_core::app::App;
 use lakekey_core::config::env_vars::Environment;
 use lakekey_core::config::{Auth, AzureSignIn, Config, Identity};
 use lakekey_core::error::{Error, ExitStatus};
-use lakekey_core::identity::{Audience, Invitation, Way};
+use lakekey_core::identity::{Audience, Identities, Invitation, Way};
 use lakekey_core::ids::Workspace;
 use serde::Serialize;
 
@@ -36,11 +36,12 @@ pub(crate) async fn login(args: &LoginArgs, session: &mut Session) -> Result<Exi
     let stderr = session.printer.stderr.clone();
     let show = |invitation| stderr.say(&invited(&invitation, may_open));
     let signed_in = app.identities().login(&identity.name, &audience, way, &session.random, &show).await?;
+    let key = Identities::sign_in_key(&identity, &audience);
     let answer = Answer {
         identity: identity.name.to_string(),
         host: host_of(&identity, &audience),
         user: signed_in.name,
-        kept_in: session.shelf().map(|shelf| shelf.place()).unwrap_or_default(),
+        kept_in: session.shelf().map(|shelf| shelf.place(&key)).unwrap_or_default(),
     };
     match session.settings.output {
         Output::Json => session.printer.json(&answer)?,
