@@ -4,6 +4,7 @@
 
 mod credentials;
 mod failure;
+mod web_identity;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,6 +1,5 @@
-//! The config: read, checked, resolved. A document goes through four steps, each of which notes every problem it finds and
-//! leaves the rest for the next: `tree` (YAML with places), `unavailable` (what this version can't do), `shape` (fits the
-//! JSON Schema), `check` (values and names). [`Config::load`] runs them; a [`Config`] that exists is valid.
+//! The config: read, checked, resolved. A document goes through three steps, each of which notes every problem it finds and
+//! leaves the rest for the next: `tree` (YAML with places), `shape` (fits the JSON Schema), `check` (values and names). [`Config::load`] runs them; a [`Config`] that exists is valid.
 
 mod check;
 mod document;
@@ -20,7 +19,6 @@ mod shape;
 #[cfg(test)]
 mod tests;
 mod tree;
-mod unavailable;
 
 pub use load::ConfigSource;
 pub use model::*;

@@ -47,6 +47,12 @@ pub trait Storage: Send + Sync {
     /// The value that a reference to a vault points to, read now.
     async fn secret(&self, secret: &VaultSecret) -> Result<Secret, Error>;
 
+    /// A token that shows this process to `audience`, from the cloud that it runs in.
+    async fn web_identity_token(&self, audience: &str) -> Result<Secret, Error> {
+        Err(Error::failed("secret-missing", format!("no cloud shows this process to `{audience}`"))
+            .hint("sign in in another way where there is no AWS"))
+    }
+
     /// Fails where it is plain, without writing, that the state could not be written.
     fn check_state(&self, location: &StateLocation) -> Result<(), Error> {
         let _ = location;
@@ -184,6 +190,10 @@ impl Storage for Places {
             )
             .hint("name it under `copies` and give another place as `store`")),
         }
+    }
+
+    async fn web_identity_token(&self, audience: &str) -> Result<Secret, Error> {
+        self.aws.web_identity_token(audience).await
     }
 
     async fn secret(&self, secret: &VaultSecret) -> Result<Secret, Error> {

@@ -197,6 +197,29 @@ async fn a_token_of_another_issuer_is_exchanged() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_role_that_aws_gives_this_process_signs_in() {
+    let mut me = Visitor::new(json!(null));
+    let (cast, cloud) = (me.bench.cloud.cast().clone(), me.bench.cloud.clone());
+    me.variable("AWS_REGION", "eu-west-1");
+    me.variable("AWS_ACCESS_KEY_ID", "AKIALAKEKEY");
+    me.variable("AWS_SECRET_ACCESS_KEY", "s3cret");
+    me.variable("AWS_ENDPOINT_URL_STS", &format!("{}/sts", cloud.addresses().entra));
+    // Where the cloud is simulated, AWS is at a host that credentials may go to by the environment's word alone.
+    me.variable("LAKEKEY_ALLOWED_HOSTS", "login.microsoftonline.com");
+    me.set(json!({ "auth": "aws-web-identity", "client_id": cast.admin.client_id }));
+    let error = me.name().await.unwrap_err();
+    assert!(error.problem().hint.as_ref().unwrap().contains("outbound identity federation"), "{error:?}");
+    let (issuer, subject) = (cloud.enable_outbound_federation(), "arn:aws:iam::123456789012:role/AKIALAKEKEY");
+    let endpoint = format!("{}/oidc/v1/token", cloud.addresses().databricks[0]);
+    cloud.add_federation_policy(issuer, subject, &endpoint, &cast.admin.client_id);
+    assert_eq!(me.name().await.unwrap(), cast.admin.client_id);
+    me.set(json!({ "auth": "aws-web-identity", "token_audience": "https://lake.example" }));
+    assert!(me.name().await.is_err(), "no policy is for this audience");
+    cloud.add_federation_policy(issuer, subject, "https://lake.example", &cast.admin.client_id);
+    assert_eq!(me.name().await.unwrap(), cast.admin.client_id);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rotation_under_way_is_invisible_to_whoever_signs_in_as_the_credential() {
     let me = Visitor::new(json!({ "credential": "sales-bi" }));
     let error = me.signer(&me.databricks()).token().await.unwrap_err();

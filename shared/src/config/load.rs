@@ -9,7 +9,7 @@ use super::hosts::{Cloud, HostPolicy};
 use super::model::Config;
 use super::place::ObjectPlace;
 use super::problem::{ConfigProblem, Position, Problems, shown};
-use super::{schema, shape, tree, unavailable};
+use super::{schema, shape, tree};
 use crate::ids::hex;
 
 /// Largest document; a config of a thousand credentials has half of it.
@@ -105,7 +105,6 @@ fn resolve(raw: &Raw, environment: &Environment, problems: &mut Problems) -> Opt
         return None;
     };
     let tree = tree::parse(text, problems)?;
-    unavailable::check(&tree, problems);
     let (fitted, value) = shape::fit(&tree, &schema(), problems)?;
     // Its error would quote values; `shape` leaves it no reason for one.
     let document: Document = serde_json::from_value(value).ok()?;

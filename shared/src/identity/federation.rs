@@ -3,9 +3,8 @@
 
 use std::path::Path;
 
-use super::reader;
+use super::{Sources, reader};
 use crate::config::OidcToken;
-use crate::config::env_vars::Environment;
 use crate::error::Error;
 use crate::secret::Secret;
 
@@ -17,7 +16,8 @@ const VARIABLE_NAME: &str = "DATABRICKS_OIDC_TOKEN_ENV";
 const FILE_NAMES: [&str; 2] = ["DATABRICKS_OIDC_TOKEN_FILEPATH", "DATABRICKS_OIDC_TOKEN_FILE"];
 
 /// The token to exchange, as it is now.
-pub(super) async fn subject(from: &OidcToken, environment: &Environment, token_address: &str) -> Result<Secret, Error> {
+pub(super) async fn subject(from: &OidcToken, sources: &Sources, token_address: &str) -> Result<Secret, Error> {
+    let environment = sources.secrets.environment();
     match from {
         OidcToken::Env(name) => {
             let name = name.as_deref().or_else(|| environment.get(VARIABLE_NAME)).unwrap_or(VARIABLE);
@@ -35,10 +35,6 @@ pub(super) async fn subject(from: &OidcToken, environment: &Environment, token_a
             })?;
             reader::file(Path::new(path))
         }
-        OidcToken::Aws(audience) => {
-            let audience = audience.as_deref().unwrap_or(token_address);
-            Err(Error::usage("not-available-yet", format!("AWS is not asked for a token for `{audience}` yet"))
-                .hint("use `auth: env-oidc` with a token of AWS"))
-        }
+        OidcToken::Aws(audience) => sources.storage.web_identity_token(audience.as_deref().unwrap_or(token_address)).await,
     }
 }

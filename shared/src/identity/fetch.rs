@@ -103,7 +103,7 @@ async fn ask(identities: &Identities, identity: &Identity, audience: &Audience) 
         Auth::Federation { client_id, from } => {
             let address = databricks_address(inner, audience)?;
             let client_id = optional(identities, client_id.as_ref()).await?;
-            let subject = federation::subject(from, environment, &address).await?;
+            let subject = federation::subject(from, &inner.sources, &address).await?;
             Answer::Issued(token::exchange(http, &address, client_id.as_deref(), &subject).await)
         }
         Auth::ExternalBrowser { .. } | Auth::AzurePerson { .. } => issued(person::token(identities, identity, audience).await?),

@@ -206,6 +206,7 @@ fn every_kind_of_sign_in_has_its_keys_and_no_others() {
         "azure-default",
         "env-oidc, client_id: x, oidc_token_env: MY_TOKEN",
         "file-oidc, oidc_token_filepath: /run/token",
+        "aws-web-identity, client_id: x, token_audience: https://lake.example",
         "azure-msi, azure_workspace_resource_id: /subscriptions/1/resourceGroups/g/providers/Microsoft.Databricks/workspaces/w",
     ] {
         expect(&dbx(&format!("dbx: {{ auth: {kind} }}")), &[]);
@@ -299,31 +300,6 @@ fn a_file_keeps_the_value_only_beside_a_file_state() {
     expect(&document, &["bad-store"]);
     expect(&small("state: file:.lakekey", "state: ▶.lakekey"), &["bad-state"]);
     expect(&small("store: file:sales.json", "store: ▶databricks:s/k"), &["bad-store"]);
-}
-
-#[test]
-fn what_this_version_cannot_do_is_named() {
-    let problems = expect(
-        "\
-version: 1
-state: { url: az://account/container/x, key: akv:vault/key }
-identities:
-  dbx: { auth: ▶aws-web-identity }
-  pbi: { auth: azure-client-secret, tenant_id: t, client_id: c, client_secret: awssm:x }
-credentials:
-  sales:
-    workspace: https://adb-1.7.azuredatabricks.net
-    identity: dbx
-    service_principal: pbi-sales
-    store: akv:vault/sales
-    copies: [awssm:sales, databricks:s/k]
-    targets:
-      identity: pbi
-      select: [{ workspace: a, dataset: b, refresh: wait }]
-",
-        &["not-available-yet"],
-    );
-    assert!(problems.iter().all(|problem| problem.message.contains("does not have")));
 }
 
 #[test]
