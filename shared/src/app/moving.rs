@@ -84,6 +84,16 @@ impl App {
         Ok(MoveReport { credentials: few_at_once(runs.collect()).await })
     }
 
+    /// Opens a run that goes on from what was seen before it.
+    pub(super) async fn begun<'a>(&self, ports: &'a Ports, seen: Seen, goal: Goal) -> Result<Run<'a>, Error> {
+        let read = match seen.read {
+            Some(read) => read,
+            None => ports.read().await?,
+        };
+        self.check_one_owner(ports, &read.1).await?;
+        Run::open(ports, goal, seen.preflight, read).await
+    }
+
     async fn one(
         &self,
         credential: &Credential,
@@ -92,12 +102,7 @@ impl App {
         progress: &Progress,
     ) -> Result<CredentialMove, Error> {
         let ports = self.ports(credential, principal, progress).await?;
-        let read = match seen.read {
-            Some(read) => read,
-            None => ports.read().await?,
-        };
-        self.check_one_owner(&ports, &read.1).await?;
-        let run = Run::open(&ports, goal, seen.preflight, read).await?;
+        let run = self.begun(&ports, seen, goal).await?;
         let open = run.state.open.as_ref().map(|open| open.plan.kind);
         if matches!(goal, Goal::Reapply { .. })
             && (open.is_some_and(|kind| !matches!(kind, PlanKind::Reapply | PlanKind::Join)) || run.state.turn.is_some())

@@ -68,10 +68,9 @@ impl App {
             LedStep::SetSecret | LedStep::TestSecret | LedStep::FinishSecret => self.find(credential).await?,
         };
         let goal = Goal::Step(step);
-        let preflight = self.preflights(&[(credential, &principal)], goal).await.remove(&credential.name);
+        let seen = self.preflights(&[(credential, &principal)], goal).await.remove(&credential.name).unwrap_or_default();
         let ports = self.ports(credential, principal, progress).await?;
-        self.check_one_owner(&ports).await?;
-        let mut run = Run::open(&ports, goal, preflight).await?;
+        let mut run = self.begun(&ports, seen, goal).await?;
         let was = Was::of(&run.state);
         let work = Work { order, step, secret, goal };
         let pending = match &value {
