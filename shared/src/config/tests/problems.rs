@@ -306,7 +306,8 @@ fn a_file_keeps_the_value_only_beside_a_file_state() {
 fn a_place_in_the_cloud_has_the_form_that_its_service_allows() {
     for place in ["s3://B_cket/x", "s3://bucket/../x", "az://account", "az://acc-1/box"] {
         expect(
-            &small("state: file:.lakekey", &format!("state: ▶{place}")).replace("store: file:", "store: akv:vault/"),
+            &small("state: file:.lakekey", &format!("state: ▶{place}"))
+                .replace("store: file:sales.json", "store: akv:vault/sales"),
             &["bad-state"],
         );
     }
