@@ -27,6 +27,8 @@ pub struct Handout {
     pub token: Secret,
     /// When to ask again, on this machine's clock.
     pub expires_at: Timestamp,
+    /// Whether the token ends then; one that does not say so may live for years.
+    pub ends: bool,
 }
 
 impl Broker {
@@ -77,7 +79,7 @@ impl Broker {
         // Personal access tokens do not say when they expire: programs are to ask again now and then.
         let life = SignedDuration::try_from(UNKNOWN_LIFE).unwrap_or(SignedDuration::ZERO);
         let expires_at = issued.expires_at.unwrap_or_else(|| self.clock.now().saturating_add(life).unwrap_or(Timestamp::MAX));
-        Ok(Handout { token: issued.value, expires_at })
+        Ok(Handout { token: issued.value, expires_at, ends: issued.expires_at.is_some() })
     }
 }
 

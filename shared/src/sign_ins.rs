@@ -100,11 +100,15 @@ impl Shelf {
         let kept = self.read(key, TOKEN)?;
         let expires_at = kept.expires_at?;
         let left = expires_at.duration_since(self.clock.now());
-        (left > TOKEN_LEFT_MIN).then(|| Handout { token: Secret::new(kept.value), expires_at })
+        (left > TOKEN_LEFT_MIN).then(|| Handout { token: Secret::new(kept.value), expires_at, ends: true })
     }
 
-    /// Keeps an access token for the next process; one that can't be kept is no failure.
+    /// Keeps an access token for the next process, unless it may live on: a personal one is nobody's to keep. One that can't
+    /// be kept is no failure.
     pub fn keep_token(&self, key: &str, handout: &Handout) {
+        if !handout.ends {
+            return;
+        }
         let kept = Kept {
             version: VERSION,
             key: key.to_owned(),
@@ -307,7 +311,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let shelf = shelf(folder.path());
         let expires_at = shelf.clock.now() + SignedDuration::from_mins(60);
-        shelf.keep_token("me", &Handout { token: Secret::new("a-token"), expires_at });
+        shelf.keep_token("me", &Handout { token: Secret::new("a-token"), expires_at, ends: true });
+        shelf.keep_token("pat", &Handout { token: Secret::new("dapi"), expires_at, ends: false });
+        assert!(shelf.token("pat").is_none());
         assert_eq!(shelf.token("me").unwrap().expires_at, expires_at);
         assert!(shelf.token("other").is_none());
         shelf.clock.advance(SignedDuration::from_mins(41));

@@ -1,5 +1,5 @@
 //! `lakekey exec -- CMD`: a command whose Databricks SDK gets its tokens from lakekey, on a loopback port of its own, for as
-//! long as it runs. The command never sees a secret that outlives it; its signals and its exit status are passed on.
+//! long as it runs. The address that it is given is good for that long only; signals and its exit status are passed on.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitStatus as Ended;

@@ -29,7 +29,7 @@ pub(crate) async fn token(args: &TokenArgs, session: &mut Session) -> Result<Exi
     let key = format!("{identity}@{} {}", host.base(), config.digest);
     let shelf = session.shelf();
     let kept = shelf.as_ref().filter(|_| !args.force_refresh).and_then(|shelf| shelf.token(&key));
-    let Handout { token, expires_at } = match kept {
+    let Handout { token, expires_at, .. } = match kept {
         Some(kept) => kept,
         None => {
             fetched(args, session, config, (&identity, &host), |handout| {
