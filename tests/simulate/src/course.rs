@@ -93,8 +93,14 @@ async fn course(plan: &Plan, stage: &Stage) -> anyhow::Result<()> {
 async fn deliver(plan: &Plan, stage: &Stage, queue: QueuePlan, counter: &AtomicU64) {
     let universe = &stage.universe;
     let mut running = FuturesUnordered::new();
+    let mut deliveries = 0;
     while universe.passed_ms() < plan.calm_at_ms && universe.violation().is_none() {
         while let Some(waiting) = universe.queue.take(universe.passed_ms()) {
+            deliveries += 1;
+            if deliveries > DELIVERIES_MAX {
+                // What a queue loses the schedule finds.
+                continue;
+            }
             running.push(worked(plan, stage, queue, waiting, counter));
         }
         let next = universe.queue.next_ms().unwrap_or(plan.calm_at_ms).min(plan.calm_at_ms);
@@ -118,14 +124,16 @@ async fn worked(plan: &Plan, stage: &Stage, queue: QueuePlan, waiting: Waiting, 
         ..Start::plain(runner_name(counter, runner).as_str(), Ask::Rotate)
     };
     let finished = invoke(stage, start).await;
-    if !matches!(finished.answer, Some(Ok(_))) && waiting.tries < DELIVERIES_MAX {
+    if !matches!(finished.answer, Some(Ok(_))) && waiting.tries < AGAIN_MAX {
         let at_ms = stage.universe.passed_ms() + VISIBLE_AGAIN_MS;
         stage.universe.queue.put(Waiting { at_ms, tries: waiting.tries + 1, ..waiting });
     }
 }
 
 /// How often one message is delivered again.
-const DELIVERIES_MAX: u32 = 4;
+const AGAIN_MAX: u32 = 4;
+/// Deliveries of one seed; what is sent after that is lost.
+const DELIVERIES_MAX: u32 = 200;
 /// How long after it failed.
 const VISIBLE_AGAIN_MS: u64 = 30_000;
 
