@@ -20,7 +20,9 @@ use crate::settings;
 use crate::signals::Signals;
 
 pub(crate) async fn exec(args: &ExecArgs, session: &mut Session) -> Result<ExitStatus, Failure> {
-    let app = App::new(session.config()?, session.surroundings()?)?;
+    let config = session.config().await?;
+    let surroundings = session.surroundings(&config)?;
+    let app = App::new(config, surroundings)?;
     let broker = app.broker();
     let host = host(args, session, &broker)?;
     // A sign-in that fails is told here, in whole sentences, and not by the command's SDK.

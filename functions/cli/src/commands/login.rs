@@ -25,14 +25,15 @@ struct Answer {
 }
 
 pub(crate) async fn login(args: &LoginArgs, session: &mut Session) -> Result<ExitStatus, Failure> {
-    let config = session.config()?;
+    let config = session.config().await?;
     let identity = person(&args.who, session, &config)?.clone();
     let audience = audience(&args.who, session, &config, &identity)?;
     let device_code = settings::switch(args.device_code, settings::DEVICE_CODE, &session.environment)?;
     let no_browser = settings::switch(args.no_browser, settings::NO_BROWSER, &session.environment)?;
     let may_open = session.bars && !no_browser && has_display(&session.environment);
     let way = way(&identity, device_code, may_open || no_browser);
-    let app = App::new(config, session.surroundings()?)?;
+    let surroundings = session.surroundings(&config)?;
+    let app = App::new(config, surroundings)?;
     let stderr = session.printer.stderr.clone();
     let show = |invitation| stderr.say(&invited(&invitation, may_open));
     let signed_in = app.identities().login(&identity.name, &audience, way, &session.random, &show).await?;

@@ -21,7 +21,7 @@ struct Answer {
 }
 
 pub(crate) async fn logout(args: &SignInArgs, session: &mut Session) -> Result<ExitStatus, Failure> {
-    let config = session.config()?;
+    let config = session.config().await?;
     let named = args.identity.is_some() || session.environment.get(settings::IDENTITY).is_some();
     let identities: Vec<&Identity> = match named {
         true => vec![person(args, session, &config)?],

@@ -23,7 +23,7 @@ struct Answer {
 
 pub(crate) async fn token(args: &TokenArgs, session: &mut Session) -> Result<ExitStatus, Failure> {
     let host = host(args, session)?;
-    let config = session.config()?;
+    let config = session.config().await?;
     let identity = identity(args, session, &config, &host)?;
     // Another config may mean another identity by the same name.
     let key = format!("{identity}@{} {}", host.base(), config.digest);
@@ -59,7 +59,8 @@ async fn fetched(
     (identity, host): (&IdentityName, &Workspace),
     keep: impl Fn(&Handout),
 ) -> Result<Handout, Failure> {
-    let broker = App::new(config, session.surroundings()?)?.broker();
+    let surroundings = session.surroundings(&config)?;
+    let broker = App::new(config, surroundings)?.broker();
     let handout = match args.force_refresh {
         true => broker.fresh_token_as(identity, host).await?,
         false => broker.token_as(identity, host).await?,
