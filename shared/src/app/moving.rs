@@ -111,7 +111,7 @@ impl App {
             return Err(Error::unfinished("rotation-open", format!("a rotation of `{}` is open", credential.name))
                 .hint("`lakekey rotate` finishes it and leaves every target with the same secret"));
         }
-        Ok(self.driven(&ports, run, goal).await)
+        Ok(Box::pin(self.driven(&ports, run, goal)).await)
     }
 
     /// Drives a run to where it ends, gives its lease back, and says what it came to.

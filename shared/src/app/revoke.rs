@@ -85,7 +85,7 @@ impl App {
             Ok((!under_way).then_some(Turn::Revoke { foreign }))
         };
         let run = Run::open_turned(&ports, Goal::Revoke, "asked for by `revoke`", decide).await?;
-        Ok(self.driven(&ports, run, Goal::Revoke).await)
+        Ok(Box::pin(self.driven(&ports, run, Goal::Revoke)).await)
     }
 }
 

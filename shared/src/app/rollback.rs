@@ -38,7 +38,7 @@ impl App {
             Ok(to.map(|to| Turn::Rollback { to: Some(to), canary: None }))
         };
         let run = Run::open_turned(&ports, Goal::Rollback, "asked for by `rollback`", decide).await?;
-        Ok(self.driven(&ports, run, Goal::Rollback).await)
+        Ok(Box::pin(self.driven(&ports, run, Goal::Rollback)).await)
     }
 
     /// What can be seen without signing in: a rollback gives an open rotation up, so it had better lead somewhere.
