@@ -6,6 +6,7 @@
 
 mod local;
 mod message;
+mod sqs;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::error::{Error, Problem};
 pub use local::{LocalQueue, LocalWorker};
 pub use message::{Message, SliceName};
+pub use sqs::SqsQueue;
 
 /// Carries messages. It may lose or repeat them: the schedule finds what was left behind.
 #[async_trait]
