@@ -25,7 +25,8 @@ impl SqsQueue {
 impl WorkQueue for SqsQueue {
     async fn send(&self, message: &Message, delay: Duration) -> Result<(), Error> {
         let seconds = i32::try_from(delay.min(DELAY_MAX).as_secs()).unwrap_or_default();
-        let call = self.aws.sqs().await?.send_message().queue_url(&self.url).message_body(message.to_text()).delay_seconds(seconds);
+        let call =
+            self.aws.sqs().await?.send_message().queue_url(&self.url).message_body(message.to_text()).delay_seconds(seconds);
         let sent = call.send().await.map_err(|error| aws::failure("queue what is left", "SQS", error));
         sent.map(drop).map_err(Error::from)
     }
