@@ -90,6 +90,11 @@ impl Aws {
         Ok(client.clone())
     }
 
+    /// A client of SQS.
+    pub async fn sqs(&self) -> Result<aws_sdk_sqs::Client, Error> {
+        Ok(aws_sdk_sqs::Client::new(self.sdk_config().await?))
+    }
+
     /// How to open a bucket. One at another address than AWS's own is spoken to in path style.
     pub async fn bucket(&self, bucket: &str) -> Result<AmazonS3Builder, Error> {
         let config = self.sdk_config().await?;

@@ -6,6 +6,7 @@
 
 mod local;
 mod message;
+mod sqs;
 mod storage_queue;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::config::hosts::HostPolicy;
 use crate::error::{Error, Problem};
 pub use local::{LocalQueue, LocalWorker};
 pub use message::{Message, SliceName};
+pub use sqs::SqsQueue;
 pub use storage_queue::StorageQueue;
 
 /// Carries messages. It may lose or repeat them: the schedule finds what was left behind.

@@ -154,7 +154,7 @@ impl Function {
                 sign_ins: None,
             },
         )?);
-        let queue: Arc<dyn WorkQueue> = Arc::new(NoQueue);
+        let queue = app.sqs()?.unwrap_or_else(|| Arc::new(NoQueue));
         let router = Api::new(Arc::clone(&app), Arc::clone(&queue)).router();
         Ok(self.ready.get_or_init(|| Ready { app, queue, router }).clone())
     }

@@ -118,7 +118,7 @@ impl App {
     pub(super) async fn driven(&self, ports: &Ports, mut run: Run<'_>, goal: Goal) -> CredentialMove {
         let was = Was::of(&run.state);
         let ended = run.drive(goal).await;
-        self.left(ports, run, was, ended).await
+        Box::pin(self.left(ports, run, was, ended)).await
     }
 
     /// Gives the lease back, and says what the run came to.

@@ -1,8 +1,11 @@
 //! Working off what the HTTP API has accepted, and what it must know of a credential before it accepts anything.
 
+use std::sync::Arc;
+
 use jiff::{SignedDuration, Timestamp};
 
-use super::App;
+use super::{App, Surroundings};
+use crate::aws::Aws;
 use crate::command::{Outcome, Progress};
 use crate::config::{Api, Credential, StoreLocation};
 use crate::error::{Error, ErrorKind, ExitStatus, Problem};
@@ -13,6 +16,7 @@ use crate::rotation::event::Asked;
 use crate::rotation::next::past;
 use crate::secret::Secret;
 use crate::stop::Stop;
+use crate::work::{SqsQueue, WorkQueue};
 
 impl App {
     /// The same program, on somebody's behalf: the journal says whose.
@@ -25,6 +29,14 @@ impl App {
     #[must_use]
     pub fn until(&self, stop: Stop) -> Self {
         Self { stop, ..self.clone() }
+    }
+
+    /// The work queue of AWS, where the environment names one.
+    pub fn sqs(&self) -> Result<Option<Arc<dyn WorkQueue>>, Error> {
+        let Surroundings { transport, clock, environment, .. } = &self.surroundings;
+        let Some(url) = environment.get(QUEUE_URL) else { return Ok(None) };
+        let aws = Aws::new(environment.clone(), Arc::clone(transport), clock.clone(), self.config.state.request_timeout)?;
+        Ok(Some(Arc::new(SqsQueue::new(aws, url))))
     }
 
     /// Every credential of the config.
@@ -180,3 +192,5 @@ fn unknown_operation(id: &OperationId) -> Error {
 
 /// An operation that was carried on for so long ends as it stands; the schedule goes on with what it left open.
 const GIVEN_UP_AFTER: SignedDuration = SignedDuration::from_hours(24);
+/// The work queue.
+const QUEUE_URL: &str = "LAKEKEY_QUEUE_URL";

@@ -83,7 +83,7 @@ impl App {
             Err(error) => (Ended::Done, Some(error)),
         };
         let is_done = work.is_done(&ended, &run.state, pending);
-        let report = self.left(&ports, run, was, Ok(ended)).await;
+        let report = Box::pin(self.left(&ports, run, was, Ok(ended))).await;
         match failed {
             Some(error) => Err(error),
             None if is_done => Ok(MoveReport { credentials: vec![report] }),

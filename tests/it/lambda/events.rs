@@ -197,3 +197,26 @@ async fn state_and_stores_on_the_functions_own_disk_are_refused() {
     let (status, lines) = lambda.ended().await;
     assert_eq!((status, &lines[0]["code"]), (2, &json!("file-on-platform")), "{lines:#?}");
 }
+
+#[tokio::test]
+async fn an_order_of_the_api_is_queued_and_worked_off_by_its_message() {
+    let (mut town, lambda) = deployed().await;
+    drop(lambda);
+    let queue = Moto::shared().queue().await;
+    town.set("LAKEKEY_QUEUE_URL", &queue);
+    town.set("OPERATOR", KEY);
+    town.change_config(|config| config["api"] = json!({ "keys": { "operator": "env:OPERATOR" } }));
+    let mut lambda = Lambda::start(town.folder.path(), town.environment()).await;
+    let mut rotate = call("POST", "/api/credentials/sales-bi/rotate");
+    rotate["body"] = json!(r#"{"reason":"a test"}"#);
+    let accepted = lambda.invoke(&rotate).await.unwrap();
+    assert_eq!(accepted["statusCode"], 202, "{accepted}");
+    let message = Moto::shared().message(&queue).await;
+    let record = json!({ "eventSource": "aws:sqs", "messageId": "m-1", "body": message });
+    let answer = lambda.invoke(&json!({ "Records": [record] })).await.unwrap();
+    assert_eq!(answer["batchItemFailures"], json!([]), "{}", lambda.said());
+    let operation = lambda.invoke(&call("GET", accepted["headers"]["location"].as_str().unwrap())).await.unwrap();
+    let operation: Value = serde_json::from_str(operation["body"].as_str().unwrap()).unwrap();
+    assert_eq!(operation["state"], "succeeded", "{operation:#}");
+    town.assert_all_hold(operation["result"]["credentials"][0]["secret_id"].as_str().unwrap());
+}

@@ -4,7 +4,7 @@ use std::process::{Child, Command};
 use std::sync::OnceLock;
 
 use lakekey_core::random::Random;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{RealTime, installed, started};
 
@@ -53,6 +53,30 @@ impl Moto {
         let request = http::Request::put(format!("http://127.0.0.1:{}/{bucket}/{key}", self.port));
         let answer = RealTime::send_once(request.header("authorization", SIGNED).body(content.into()).unwrap()).await;
         assert!(answer.status().is_success(), "{answer:?}");
+    }
+
+    /// A call of SQS's own protocol.
+    async fn sqs(&self, action: &str, body: Value) -> Value {
+        let request = http::Request::post(format!("http://127.0.0.1:{}/", self.port))
+            .header("authorization", SIGNED.replace("/s3/", "/sqs/"))
+            .header("x-amz-target", format!("AmazonSQS.{action}"))
+            .header("content-type", "application/x-amz-json-1.0");
+        let answer = RealTime::send_once(request.body(body.to_string().into()).unwrap()).await;
+        assert!(answer.status().is_success(), "{answer:?}");
+        serde_json::from_slice(answer.body()).unwrap()
+    }
+
+    /// The URL of a queue of this test's own.
+    pub async fn queue(&self) -> String {
+        let made = self.sqs("CreateQueue", json!({ "QueueName": Random::system().nonce() })).await;
+        made["QueueUrl"].as_str().unwrap().to_owned()
+    }
+
+    /// The text of the one message that waits in a queue.
+    pub async fn message(&self, queue: &str) -> String {
+        let received = self.sqs("ReceiveMessage", json!({ "QueueUrl": queue, "MaxNumberOfMessages": 10 })).await;
+        let [message] = &received["Messages"].as_array().unwrap()[..] else { panic!("not one message: {received}") };
+        message["Body"].as_str().unwrap().to_owned()
     }
 
     /// A secret that somebody else made.

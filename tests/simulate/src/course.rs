@@ -74,7 +74,9 @@ async fn course(plan: &Plan, stage: &Stage) -> anyhow::Result<()> {
         let work = async { while shifts.next().await.is_some() && stage.universe.violation().is_none() {} };
         let work = async {
             match &plan.queue {
-                Some(queue) => drop(futures::future::select(pin!(work), pin!(deliver(plan, stage, *queue, &counter))).await),
+                Some(queue) => {
+                    futures::future::select(pin!(work), pin!(deliver(plan, stage, *queue, &counter))).await;
+                }
                 None => work.await,
             }
         };

@@ -189,7 +189,8 @@ impl Watch {
         self.counts.checked("discipline");
         let (ours, expires) = self.secrets.get(secret).copied().unwrap_or((false, Timestamp::MAX));
         let revoked = self.revoked.contains(secret);
-        if !ours && !self.adopted.contains(secret) && !(revoked && self.revokes_foreign) {
+        let may_go = ours || self.adopted.contains(secret) || revoked && self.revokes_foreign;
+        if !may_go {
             self.broken("G3", at, format!("lakekey deleted the foreign secret {secret}"));
         }
         if !self.condemned.contains(secret) {
