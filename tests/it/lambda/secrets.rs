@@ -159,7 +159,7 @@ impl Content {
     fn get(&self, body: &Value) -> Answer {
         let missing = || ("ResourceNotFoundException", "Secrets Manager can't find the specified secret value.".to_owned());
         let (id, label) = (body["VersionId"].as_str(), body["VersionStage"].as_str());
-        let label = label.or(id.is_none().then_some("AWSCURRENT"));
+        let label = label.or_else(|| id.is_none().then_some("AWSCURRENT"));
         let id = id.map(str::to_owned).or_else(|| self.labelled(label?)).ok_or_else(missing)?;
         let version = self.versions.get(&id).ok_or_else(missing)?;
         if label.is_some_and(|label| !version.labels.contains(label)) {
@@ -209,7 +209,7 @@ impl Content {
             (Some(_) | None, _) => {}
         }
         match body["MoveToVersionId"].as_str() {
-            Some(to) if self.versions.contains_key(to) => self.label(&to.to_owned(), label),
+            Some(to) if self.versions.contains_key(to) => self.label(to, label),
             Some(_) => return Err(("ResourceNotFoundException", "no such version".to_owned())),
             None => self.take(from.unwrap(), label),
         }

@@ -70,7 +70,8 @@ impl Scene {
     }
 
     async fn ask(&self, order: StepOrder) -> Result<MoveReport, Error> {
-        self.process(None).0.step(&order, &Progress::none()).await
+        let (app, _) = self.process(None);
+        Box::pin(app.step(&order, &Progress::none())).await
     }
 
     /// A step whose process dies at its request of this number; whether it came to that.
@@ -119,7 +120,7 @@ async fn each_step_may_die_and_be_asked_for_again_and_the_old_secret_lives_until
         let first = scene.holds("AWSCURRENT").unwrap();
         let mut died = 0;
         for step in STEPS {
-            died += u32::from(scene.dies(step, request).await);
+            died += u32::from(Box::pin(scene.dies(step, request)).await);
             scene.bench.assert_no_outage();
             for _ in 0..2 {
                 scene.step(step).await.unwrap_or_else(|error| panic!("{step} after a death at {request}: {error:?}"));
