@@ -77,10 +77,8 @@ impl Bench {
     /// What a person asks for elsewhere, meanwhile.
     async fn ask(&self, command: Command) -> CredentialMove {
         let app = self.elsewhere(self.in_process(), "person", self.clock.clone());
-        match app.run(command, &Progress::none()).await.unwrap() {
-            Outcome::Moved(report) => report.credentials[0].clone(),
-            other => panic!("{other:?}"),
-        }
+        let Outcome::Moved(report) = app.run(command, &Progress::none()).await.unwrap() else { panic!("it moves nothing") };
+        report.credentials[0].clone()
     }
 
     /// The words for what happened, in order.
