@@ -92,6 +92,19 @@ impl RealTime {
         IDENTITIES.get_or_init(Mutex::default)
     }
 
+    /// Whether a request is for a part: on loopback, or for the tokens of an identity that was given here.
+    pub fn takes(request: &http::Request<Bytes>) -> bool {
+        match request.uri().host() {
+            Some("127.0.0.1") => true,
+            Some(IMDS) => {
+                let url = Url::parse(&request.uri().to_string()).unwrap();
+                let client_id = url.query_pairs().find(|(key, _)| key == "client_id");
+                client_id.is_some_and(|(_, id)| Self::identities().lock().unwrap().contains_key(&*id))
+            }
+            Some(_) | None => false,
+        }
+    }
+
     /// The question for IMDS, as the platform's endpoint for this identity takes it.
     fn at_platform(request: &http::Request<Bytes>) -> http::Request<Bytes> {
         assert_eq!(request.headers()["metadata"], "true");
@@ -144,4 +157,4 @@ impl Transport for RealTime {
 }
 
 /// Where a machine asks for the tokens of its managed identity.
-pub const IMDS: &str = "169.254.169.254";
+const IMDS: &str = "169.254.169.254";

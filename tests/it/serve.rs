@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lakekey_cli::CliSurroundings;
+use lakekey_core::clock::Clock;
 use lakekey_core::http::transport::{Transport, TransportError};
 use lakekey_core::random::Random;
 use lakekey_sim::Fleet;
@@ -102,16 +103,18 @@ async fn call(address: &str, line: &str, body: &str) -> (u16, Value) {
 }
 
 /// Reads an operation back to its end.
-async fn ended(address: &str, id: &str) -> Value {
+async fn ended(clock: &Clock, address: &str, id: &str) -> Value {
+    let mut last = Value::Null;
     for _ in 0..10_000 {
         let (status, operation) = call(address, &format!("GET /api/operations/{id}"), "").await;
         assert_eq!(status, 200, "{operation}");
         if !operation["result"].is_null() || !operation["error"].is_null() {
             return operation;
         }
-        tokio::task::yield_now().await;
+        last = operation;
+        clock.sleep(Duration::from_millis(100)).await;
     }
-    panic!("the operation `{id}` did not end");
+    panic!("the operation did not end: {last}");
 }
 
 fn with_key(bench: &mut Bench) {
@@ -139,7 +142,7 @@ async fn a_refresh_is_started_over_the_network_and_read_back_to_its_end() {
         let body = json!({ "refresh": true, "reason": "a report was empty" }).to_string();
         let (status, accepted) = call(&address, "POST /api/credentials/sales-bi/reapply", &body).await;
         assert_eq!(status, 202, "{accepted}");
-        let operation = ended(&address, accepted["id"].as_str().unwrap()).await;
+        let operation = ended(&bench.clock, &address, accepted["id"].as_str().unwrap()).await;
         done.notify_one();
         operation
     })
@@ -174,7 +177,7 @@ async fn asked_to_stop_in_mid_rotation_it_gives_the_lease_back_and_the_next_one_
         let transport = Arc::new(InProcess(bench.cloud.clone()));
         let stop = Box::pin(async move { asked.notified().await });
         let (status, operation) = serve(&bench, transport, stop, async |address| {
-            let operation = ended(&address, &id).await;
+            let operation = ended(&bench.clock, &address, &id).await;
             done.notify_one();
             operation
         })

@@ -18,7 +18,7 @@ use lakekey_sim::{Addresses, Cloud, Fleet, Settings, SourceTruth};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::parts::{IMDS, RealTime};
+use crate::parts::RealTime;
 
 /// When every test begins.
 pub const START: &str = "2026-03-02T08:00:00Z";
@@ -30,7 +30,7 @@ pub struct InProcess(pub Cloud);
 impl Transport for InProcess {
     async fn send(&self, request: http::Request<Bytes>, timeout: Duration) -> Result<http::Response<Bytes>, TransportError> {
         // The simulated services have names; what is on loopback is a part beside them.
-        if matches!(request.uri().host(), Some("127.0.0.1" | IMDS)) {
+        if RealTime::takes(&request) {
             return RealTime.send(request, timeout).await;
         }
         match tokio::time::timeout(timeout, self.0.handle(request)).await {

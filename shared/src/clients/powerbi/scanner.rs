@@ -339,13 +339,13 @@ mod tests {
         let body = format!(
             r#"{{"workspaces":[
                 {{"id":"G","name":"Sales","type":"Workspace","state":"Active",
-                  "datasets":[{{"id":"d","name":"Orders","configuredBy":"ann@x","datasourceUsages":[{{"datasourceInstanceId":"S1"}},{{"datasourceInstanceId":"gone"}}]}}],
+                  "datasets":[{{"id":"d","name":"Orders","configuredBy":"ann@x","datasourceUsages":[{{"datasourceInstanceId":"AAAAAAAA-0000-4000-8000-000000000001"}},{{"datasourceInstanceId":"gone"}}]}}],
                   "dataflows":[{{"objectId":"f","datasourceUsages":[{{"datasourceInstanceId":"s2"}}]}}],
                   "reports":[{{"id":"r","reportType":"PaginatedReport"}},{{"id":"q","reportType":"PowerBIReport"}}]}},
                 {{"id":"P","type":"PersonalGroup","datasets":[{{"id":"e","misconfiguredDatasourceUsages":[{{"datasourceInstanceId":"s3"}}]}}]}},
                 {{"id":"X","state":"Deleted"}}],
               "datasourceInstances":[
-                {{"datasourceId":"s1","gatewayId":"g","connectionDetails":{{"kind":"Databricks","path":"{path}"}}}},
+                {{"datasourceId":"aaaaaaaa-0000-4000-8000-000000000001","gatewayId":"g","connectionDetails":{{"kind":"Databricks","path":"{path}"}}}},
                 {{"datasourceId":"s2","gatewayId":"g","connectionDetails":{{"extensionDataSourceKind":"Databricks","extensionDataSourcePath":"{path}"}}}}],
               "misconfiguredDatasourceInstances":[{{"datasourceId":"s3","connectionDetails":{{"kind":"Databricks","path":"{path}"}}}}]}}"#
         );
