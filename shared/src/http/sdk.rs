@@ -1,5 +1,5 @@
 //! Lets SDKs send over the transport of everything else: one TLS stack, the same proxies, roots and bounds, and a host check
-//! like that of [`Http`](super::Http), which they do not pass. [`smithy`] fits it to the SDKs of AWS, [`objects`] to object stores.
+//! like that of [`Http`](super::Http), which they do not pass. `smithy` fits it to the SDKs of AWS, `objects` to object stores.
 
 mod objects;
 mod smithy;

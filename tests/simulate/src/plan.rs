@@ -226,7 +226,7 @@ impl Plan {
         wider::plan(seed, Self::narrow(seed))
     }
 
-    /// The plan of a seed without what [`wider`] adds. What a seed once showed it shows as long as its plan stays as it was.
+    /// The plan of a seed without what `wider` adds. What a seed once showed it shows as long as its plan stays as it was.
     pub fn narrow(seed: u64) -> Self {
         chance::plan(seed)
     }
