@@ -36,7 +36,7 @@ variable "state_bucket" {
 }
 
 variable "stores" {
-  description = "Secrets Manager secrets that lakekey keeps (`store` and `copies` of the config), by name or ARN. They are read and written."
+  description = "Secrets Manager secrets that lakekey keeps (`store` and `copies` of the config), by name or ARN. They must exist, if only empty; they are read and written."
   type        = set(string)
 }
 
