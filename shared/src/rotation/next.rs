@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use drain::retire_after;
 
-use super::due::{Due, due};
+use super::due::{Due, due, is_current_gone};
 use super::event::{Condemnation, PlanKind, Turn};
 use super::led::{LedStep, Rest};
 use super::recover::{self, Listed};
@@ -332,7 +332,13 @@ fn start(state: &State, seen: &Observed, listing: &[Listed], goal: Goal, policy:
         Goal::Rotate { .. } if seen.settled.iter().any(|(kind, _)| *kind != PlanKind::Reapply) => Step::Done,
         Goal::Rotate { force } => match due(state, policy, Some(listing), force, now) {
             Due { due: true, reason, .. } => Step::Plan { kind: PlanKind::Rotate, reason, refresh: false },
-            Due { due: false, .. } => join(state, seen, now),
+            // Nobody has asked for a rotation, but an outage is no rest.
+            Due { due: false, reason, .. } => match state.held {
+                Some(_) if is_current_gone(state, listing, now) => Step::Stop(
+                    Problem::new("held-secret-gone", reason).hint("targets that hold it are cut off until a new one is sent"),
+                ),
+                Some(_) | None => join(state, seen, now),
+            },
         },
     }
 }
