@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lakekey_core::storage::Places;
-use lakekey_parts::{Azurite, Identity, KeyVault, Trust};
+use lakekey_parts::{Azurite, Identity, KeyVault, Trust, in_real_time};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -20,7 +20,7 @@ pub struct InAzure {
 
 impl InAzure {
     pub async fn open() -> Self {
-        let this = RealTime::at(Self::start()).await;
+        let this = in_real_time(Self::start()).await;
         RealTime::trust(this.storage.blob(), this.storage.roots());
         RealTime::trust(this.vault.address(), &this.trust.roots);
         RealTime::give_identity(&this.identity.environment());
@@ -51,7 +51,7 @@ impl InAzure {
     pub async fn state(&self, container: &str, path: &str) -> String {
         let container = format!("lakekey-{container}");
         let (storage, name) = (Arc::clone(&self.storage), container.clone());
-        RealTime::at(async move { storage.create_container(&name).await }).await.unwrap();
+        in_real_time(async move { storage.create_container(&name).await }).await.unwrap();
         format!("az://{}/{container}/{path}", self.storage.account())
     }
 }
