@@ -81,17 +81,8 @@ async fn real_clients_do_not_notice_that_tokens_expire_and_secrets_are_rotated_a
         Client::start("the SDK for Python", &mut exec(&[python, &script("sdk.py"), SECONDS])),
         Client::start("the SDK for Go", &mut exec(&[go, SECONDS])),
         Client::start("the SQL connector", &mut exec(&[python, &script("connector.py"), &cast.warehouses[0][0], SECONDS])),
-        Client::start(
-            "the SDK for Python over `auth token`",
-            Command::new(python)
-                .args([&script("sdk.py"), SECONDS])
-                .current_dir(town.folder.path())
-                .env_clear()
-                .envs(town.environment().iter().cloned())
-                .env("DATABRICKS_HOST", &town.served.cloud.addresses().databricks[0])
-                .env("DATABRICKS_AUTH_TYPE", "databricks-cli")
-                .env("DATABRICKS_CLI_PATH", binary()),
-        ),
+        Client::start("the SDK for Python over `auth token`", as_cli(&town, python).args([&script("sdk.py"), SECONDS])),
+        Client::start("the SDK for Go over `auth token`", as_cli(&town, go).arg(SECONDS)),
     ];
     for client in &mut clients {
         let answer = client.first().await;
@@ -113,9 +104,22 @@ async fn real_clients_do_not_notice_that_tokens_expire_and_secrets_are_rotated_a
     assert_eq!(refused.map(|seen| seen.path).collect::<Vec<_>>(), Vec::<String>::new());
 }
 
+/// A client that calls lakekey for the Databricks CLI.
+fn as_cli(town: &Town, program: &str) -> Command {
+    let mut command = Command::new(program);
+    command
+        .current_dir(town.folder.path())
+        .env_clear()
+        .envs(town.environment().iter().cloned())
+        .env("DATABRICKS_HOST", &town.served.cloud.addresses().databricks[0])
+        .env("DATABRICKS_AUTH_TYPE", "databricks-cli")
+        .env("DATABRICKS_CLI_PATH", binary());
+    command
+}
+
 #[tokio::test]
 async fn two_families_of_credentials_in_the_environment_are_no_trouble_under_exec() {
-    let python = python();
+    let (python, go) = (python(), go());
     let mut town = Town::new().await;
     for (name, value) in [
         ("DATABRICKS_TOKEN", "dapi-stale"),
@@ -128,9 +132,11 @@ async fn two_families_of_credentials_in_the_environment_are_no_trouble_under_exe
         town.set(name, value);
     }
     let shows = "from databricks.sdk import WorkspaceClient; print(WorkspaceClient().current_user.me().user_name)";
-    let output = town.command(&["exec", "--", python.to_str().unwrap(), "-c", shows]).output().await.unwrap();
     let admin = &town.served.cloud.cast().admin.client_id;
-    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), admin, "{}", String::from_utf8_lossy(&output.stderr));
+    for words in [[python.to_str().unwrap(), "-c", shows].as_slice(), &[go.to_str().unwrap(), "1"]] {
+        let output = town.command(&[&["exec", "--"], words].concat()).output().await.unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), admin, "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 #[tokio::test]
