@@ -2,7 +2,7 @@
 
 mod orders;
 mod refusals;
-mod webhooks;
+pub mod webhooks;
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use crate::support::{Bench, InProcess};
 const READER: &str = "reader-key-0123456789abcdef";
 const OPERATOR: &str = "operator-key-0123456789abcdef";
 const BREAKGLASS: &str = "breakglass-key-0123456789abcdef";
-const WEBHOOK: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+pub const WEBHOOK: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A process that answers the API, and works off what it has accepted when it is let.
 struct Service {

@@ -7,13 +7,20 @@ mod starts;
 mod triggers;
 
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use lakekey_bench::{Deployed, built};
+use lakekey_core::rotation::drive;
 use lakekey_host::{Host, Invocation, Payload, Stream, Tick};
 use lakekey_sim::Fleet;
+use object_store::ObjectStoreExt;
+use object_store::memory::InMemory;
+use reqwest::Method;
 use serde_json::{Value, json};
+
+use crate::api::WEBHOOK;
+use doors::Outside;
 
 const READER: &str = "reader-key-0123456789abcdef";
 const OPERATOR: &str = "operator-key-0123456789abcdef";
@@ -28,9 +35,11 @@ fn handler() -> &'static Path {
 /// A deployment whose API has keys, and whose services take so long to answer.
 async fn deployed(fleet: &Fleet, latency: Duration) -> Deployed {
     let mut deployed = Deployed::new(handler(), fleet, latency).await.unwrap();
-    deployed.config["api"] =
-        json!({ "keys": { "reader": "env:READER", "operator": "env:OPERATOR", "breakglass": "env:BREAKGLASS" } });
-    let keys = [("READER", READER), ("OPERATOR", OPERATOR), ("BREAKGLASS", BREAKGLASS)];
+    deployed.config["api"] = json!({
+        "keys": { "reader": "env:READER", "operator": "env:OPERATOR", "breakglass": "env:BREAKGLASS" },
+        "webhook_secret": "env:WEBHOOK",
+    });
+    let keys = [("READER", READER), ("OPERATOR", OPERATOR), ("BREAKGLASS", BREAKGLASS), ("WEBHOOK", WEBHOOK)];
     deployed.settings.extend(keys.map(|(name, key)| (name.to_owned(), key.to_owned())));
     deployed
 }
@@ -41,6 +50,8 @@ trait Checks {
     fn living(&self) -> Vec<String>;
     /// Every target holds the secret that the vault's newest version is of, and it works.
     fn assert_moved(&self);
+    /// The journal's chain holds, for a reader that has nothing but the blobs.
+    async fn assert_journal_is_whole(&self);
     /// No handler has said a secret, or anything on stderr, or anything but JSON.
     fn assert_discreet(&self, host: &Host);
 }
@@ -62,10 +73,21 @@ impl Checks for Deployed {
         }
     }
 
+    async fn assert_journal_is_whole(&self) {
+        let copy = Arc::new(InMemory::new());
+        for name in self.azurite.blobs("state").await.unwrap() {
+            let bytes = self.azurite.read("state", &name).await.unwrap();
+            copy.put(&name.into(), bytes.into()).await.unwrap();
+        }
+        let application_id = &self.served.cloud.cast().principal.application_id;
+        let (_, state) = drive::read(copy, application_id, None, false).await.unwrap();
+        assert!(state.current.is_some());
+    }
+
     fn assert_discreet(&self, host: &Host) {
         let mut secrets: Vec<String> = self.served.cloud.minted_values().into_values().collect();
         secrets.extend(self.served.cloud.environment().into_values());
-        secrets.extend([READER, OPERATOR, BREAKGLASS].map(str::to_owned));
+        secrets.extend([READER, OPERATOR, BREAKGLASS, WEBHOOK].map(str::to_owned));
         for line in host.lines() {
             assert_eq!(line.stream, Stream::Stdout, "{line:?}");
             let json: Value = serde_json::from_str(&line.text).unwrap_or_else(|error| panic!("{line:?}: {error}"));
@@ -84,4 +106,20 @@ fn tick() -> Payload {
 fn lines_of(host: &Host, invocation: &Invocation) -> Vec<Value> {
     let lines = host.lines().into_iter().filter_map(|line| serde_json::from_str::<Value>(&line.text).ok());
     lines.filter(|line| line["invocation_id"] == invocation.id.as_str()).collect()
+}
+
+/// Where to read the operation of a rotation that was asked for.
+async fn ordered(host: &Host) -> String {
+    let outside = Outside::of(host).await;
+    let asked = outside.ask(Method::POST, "/api/credentials/sales-bi/rotate").header("x-lakekey-key", OPERATOR);
+    let (status, operation) = Outside::answer(asked.body(json!({ "force": true }).to_string())).await;
+    assert_eq!(status, 202, "{operation:#}");
+    format!("/api/operations/{}", operation["id"].as_str().unwrap())
+}
+
+async fn asked(host: &Host, path: &str) -> Value {
+    let outside = Outside::of(host).await;
+    let (status, answer) = Outside::answer(outside.ask(Method::GET, path).header("x-lakekey-key", READER)).await;
+    assert_eq!(status, 200, "{path}: {answer:#}");
+    answer
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use lakekey_core::clock::Clock;
+use lakekey_core::config::Endpoints;
 use lakekey_core::config::env_vars::Environment;
-use lakekey_core::config::hosts::HostPolicy;
+use lakekey_core::config::hosts::{Cloud, HostPolicy};
 use lakekey_core::http::Http;
 use lakekey_core::http::reqwest_transport::ReqwestTransport;
 use lakekey_core::http::transport::Transport;
@@ -31,7 +32,7 @@ async fn queue(azurite: &Azurite, identity: &Identity, name: &str) -> StorageQue
     ];
     let environment: Environment = identity.environment().into_iter().chain(variables).collect();
     let transport = Arc::new(ReqwestTransport::new(&environment).unwrap());
-    let address = StorageQueue::address(&environment, |_| String::new()).unwrap();
+    let address = StorageQueue::address(&environment, &Endpoints::of(Cloud::Public).queue).unwrap();
     let token = token(&*transport, &environment).await;
     let http = Http::new(transport, HostPolicy::only(&address), Clock::wall(), Random::system(), TIMEOUT);
     StorageQueue::new(http, Signer::fixed(token), &address)

@@ -13,8 +13,7 @@ impl App {
     /// The work queue of Azure Functions. Nothing is sent yet.
     pub fn storage_queue(&self) -> Result<Arc<dyn WorkQueue>, Error> {
         let Surroundings { transport, clock, random, environment, .. } = &self.surroundings;
-        let of_account = |account: &str| format!("https://{account}.queue.core.windows.net");
-        let address = StorageQueue::address(environment, of_account)?;
+        let address = StorageQueue::address(environment, &self.config.endpoints.queue)?;
         let timeout = self.config.state.request_timeout;
         let http = Http::new(Arc::clone(transport), HostPolicy::only(&address), clock.clone(), random.clone(), timeout);
         Ok(Arc::new(StorageQueue::new(http, self.identities.ambient(&Audience::Storage), &address)))

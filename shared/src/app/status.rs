@@ -37,6 +37,8 @@ impl App {
         let due = due(&state, &policy, listing.as_deref(), false, now);
         let known = state.meant().and_then(|generation| state.generations.get(&generation));
         let quarantined = unread.as_ref().is_some_and(|error| error.kind() == ErrorKind::Quarantined);
+        // Of a journal that can't be read nothing is known: neither what is due nor whose the secrets are.
+        let is_read = unread.is_none();
         CredentialStatus {
             name: credential.name.clone(),
             phase: if quarantined { Phase::Quarantined } else { state.phase() },
@@ -44,20 +46,13 @@ impl App {
             secret_id: known.map(|known| known.minted.secret_id.clone()),
             rotated_at: state.rotated_at,
             expires_at: known.and_then(|known| known.minted.expires_at),
-            next_rotation_at: if due.due { due.at } else { due.at.and_then(|at| policy.calendar.next_turn(at)).or(due.at) },
-            reason: Some(with_stake(
-                &state,
-                now,
-                match &state.open {
-                    Some(open) => open_reason(open),
-                    None if state.turn.is_some() => {
-                        "another direction was asked for and has not been gone yet: `lakekey rotate` does so".to_owned()
-                    }
-                    None => due.reason,
-                },
-            )),
+            next_rotation_at: due
+                .at
+                .filter(|_| is_read)
+                .map(|at| if due.due { at } else { policy.calendar.next_turn(at).unwrap_or(at) }),
+            reason: is_read.then(|| with_stake(&state, now, reason(&state, due.reason))),
             targets: counts(&state),
-            secrets: secrets(&state, listing.as_deref()),
+            secrets: if is_read { secrets(&state, listing.as_deref()) } else { Vec::new() },
             error: unread.or(unlisted).map(|error| error.problem().clone()).or(state.quarantine),
         }
     }
@@ -89,6 +84,16 @@ fn with_stake(state: &State, now: Timestamp, reason: String) -> String {
     match at_stake(state, now) {
         Some(stake) => format!("{reason}; {stake}"),
         None => reason,
+    }
+}
+
+fn reason(state: &State, due: String) -> String {
+    match &state.open {
+        Some(open) => open_reason(open),
+        None if state.turn.is_some() => {
+            "another direction was asked for and has not been gone yet: `lakekey rotate` does so".to_owned()
+        }
+        None => due,
     }
 }
 

@@ -11,6 +11,7 @@ use http::header;
 use url::Url;
 
 use super::{DELAY_MAX, Message, WorkQueue};
+use crate::config::ServiceAddress;
 use crate::config::env_vars::{Environment, QUEUE_URL};
 use crate::error::Error;
 use crate::http::{Call, Effect, Http, Service};
@@ -37,15 +38,15 @@ impl StorageQueue {
         Self { http, signer, address: address.as_str().trim_end_matches('/').to_owned() }
     }
 
-    /// Where the queue is: `LAKEKEY_QUEUE_URL`, else the one of its name in the Functions host's own storage. `of_account` is
-    /// the address of an account's queues.
-    pub fn address(environment: &Environment, of_account: impl Fn(&str) -> String) -> Result<Url, Error> {
+    /// Where the queue is: `LAKEKEY_QUEUE_URL`, else the one of its name in the Functions host's own storage. Where only an account
+    /// is named, its queues are at `queues`, as the config's cloud has them.
+    pub fn address(environment: &Environment, queues: &ServiceAddress) -> Result<Url, Error> {
         let below = |queues: &str| format!("{}/{NAME}", queues.trim_end_matches('/'));
         let address = environment
             .get(QUEUE_URL)
             .map(str::to_owned)
             .or_else(|| environment.get(HOST_QUEUES).map(below))
-            .or_else(|| environment.get(HOST_ACCOUNT).map(|account| below(&of_account(account))));
+            .or_else(|| environment.get(HOST_ACCOUNT).map(|account| below(&queues.of(account))));
         let Some(address) = address else {
             return Err(Error::usage("queue-unknown", "nothing says where the work queue is")
                 .hint("set LAKEKEY_QUEUE_URL to the queue's address, or AzureWebJobsStorage__queueServiceUri to that of the account's queues"));
@@ -83,11 +84,17 @@ impl WorkQueue for StorageQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Endpoints;
+    use crate::config::hosts::Cloud;
 
     fn address(variables: &[(&str, &str)]) -> Result<String, String> {
+        address_in(Cloud::Public, variables)
+    }
+
+    fn address_in(cloud: Cloud, variables: &[(&str, &str)]) -> Result<String, String> {
         let environment = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let of_account = |account: &str| format!("https://{account}.queue.core.windows.net");
-        StorageQueue::address(&environment, of_account).map(|url| url.to_string()).map_err(|error| error.code().to_owned())
+        let found = StorageQueue::address(&environment, &Endpoints::of(cloud).queue);
+        found.map(|url| url.to_string()).map_err(|error| error.code().to_owned())
     }
 
     #[test]
@@ -98,6 +105,21 @@ mod tests {
         assert_eq!(address(&[account]), Ok("https://contoso.queue.core.windows.net/lakekey-work".to_owned()));
         assert_eq!(address(&[account, queues]), Ok("https://fabrikam.queue.core.windows.net/lakekey-work".to_owned()));
         assert_eq!(address(&[account, queues, own]), Ok("http://127.0.0.1:10001/devstoreaccount1/other".to_owned()));
+    }
+
+    #[test]
+    fn an_accounts_queues_are_in_the_cloud_of_the_config() {
+        for (cloud, host) in [
+            (Cloud::Public, "queue.core.windows.net"),
+            (Cloud::Usgov, "queue.core.usgovcloudapi.net"),
+            (Cloud::China, "queue.core.chinacloudapi.cn"),
+        ] {
+            assert_eq!(address_in(cloud, &[(HOST_ACCOUNT, "contoso")]), Ok(format!("https://contoso.{host}/lakekey-work")));
+        }
+        let elsewhere = ServiceAddress::Override("https://127.0.0.1:10001/devstoreaccount1".parse().unwrap());
+        let environment = [(HOST_ACCOUNT.to_owned(), "devstoreaccount1".to_owned())].into_iter().collect();
+        let found = StorageQueue::address(&environment, &elsewhere).unwrap();
+        assert_eq!(found.as_str(), "https://127.0.0.1:10001/devstoreaccount1/lakekey-work");
     }
 
     #[test]

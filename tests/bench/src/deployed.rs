@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use lakekey_host::{Delivery, Host, Payload};
-use lakekey_parts::{Azurite, Identity, KeyVault, Trust};
+use lakekey_parts::{Azurite, Door, Identity, KeyVault, Trust};
 use lakekey_sim::{Fleet, Served, Settings, serve};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -17,6 +17,10 @@ use tempfile::TempDir;
 pub struct Deployed {
     pub served: Served,
     pub azurite: Azurite,
+    /// By which the handler comes to Blob storage.
+    pub blob: Door,
+    /// By which it comes to Queue storage; the host itself needs none.
+    pub queue: Door,
     pub vault: KeyVault,
     pub identity: Identity,
     /// What `LAKEKEY_CONFIG` says.
@@ -37,6 +41,8 @@ impl Deployed {
         let azurite = Azurite::start().await?;
         azurite.create_container("state").await?;
         azurite.create_queue(QUEUE).await?;
+        azurite.create_queue(POISON).await?;
+        let (blob, queue) = (azurite.blob_door().await?, azurite.queue_door().await?);
         let trust_folder = tempfile::tempdir()?;
         let trust = Trust::make(trust_folder.path())?;
         let vault = KeyVault::open(&trust).await?;
@@ -49,13 +55,13 @@ impl Deployed {
         settings.extend(served.cloud.environment());
         let fixed = [
             ("LAKEKEY_SCHEDULE", "0 0 * * * *".to_owned()),
-            ("AzureWebJobsStorage__queueServiceUri", azurite.queue().to_owned()),
+            ("AzureWebJobsStorage__queueServiceUri", queue.address().to_owned()),
             ("AzureWebJobsStorage__credential", "managedidentity".to_owned()),
             ("SSL_CERT_FILE", roots.display().to_string()),
         ];
         settings.extend(fixed.map(|(name, value)| (name.to_owned(), value)));
-        let config = config(&served, &azurite, &vault)?;
-        Ok(Self { served, azurite, vault, identity, config, settings, app, _trust: trust_folder })
+        let config = config(&served, azurite.account(), [&blob, &queue].map(Door::address), &vault)?;
+        Ok(Self { served, azurite, blob, queue, vault, identity, config, settings, app, _trust: trust_folder })
     }
 
     /// Starts an instance with config and settings as they are now.
@@ -65,16 +71,29 @@ impl Deployed {
         Host::start(self.app.path(), &settings).await
     }
 
+    /// Whether all of storage is out of order for the handler.
+    pub fn set_storage_away(&self, away: bool) {
+        self.blob.set_away(away);
+        self.queue.set_away(away);
+    }
+
     /// Every message of the queue that can be seen, delivered as the host does: what is done is taken off, what has failed comes
-    /// back at once here.
-    pub async fn work_off(&self, host: &Host) -> anyhow::Result<()> {
+    /// back, at once here, and is put aside when it has failed often enough. Says how many were put aside.
+    pub async fn work_off(&self, host: &Host) -> anyhow::Result<usize> {
+        let mut aside = 0;
         for _ in 0..DELIVERIES_MAX {
-            let Some(message) = self.azurite.take(QUEUE, Duration::from_secs(600)).await? else { return Ok(()) };
+            let Some(message) = self.azurite.take(QUEUE, Duration::from_secs(600)).await? else { return Ok(aside) };
             let delivery = Delivery { text: message.text.clone(), count: message.dequeued };
-            match host.invoke("worker", &Payload::Queue(delivery)).await.succeeded() {
-                true => self.azurite.delete(QUEUE, &message).await?,
-                false => self.azurite.put_back(QUEUE, &message, Duration::ZERO).await?,
+            let done = host.invoke("worker", &Payload::Queue(delivery)).await.succeeded();
+            if !done && message.dequeued < host.app().dequeue_max {
+                self.azurite.put_back(QUEUE, &message, Duration::ZERO).await?;
+                continue;
             }
+            if !done {
+                self.azurite.put(POISON, &message.text).await?;
+                aside += 1;
+            }
+            self.azurite.delete(QUEUE, &message).await?;
         }
         anyhow::bail!("{DELIVERIES_MAX} deliveries, and the queue is not empty")
     }
@@ -109,7 +128,7 @@ pub fn built(package: &str, binary: &str) -> anyhow::Result<PathBuf> {
     Ok(folder.join(binary))
 }
 
-fn config(served: &Served, azurite: &Azurite, vault: &KeyVault) -> anyhow::Result<Value> {
+fn config(served: &Served, account: &str, [blob, queue]: [&str; 2], vault: &KeyVault) -> anyhow::Result<Value> {
     let (addresses, cast) = (served.cloud.addresses(), served.cloud.cast());
     let names: Vec<String> = served.cloud.environment().into_keys().collect();
     let secret = |part: &str| names.iter().find(|name| name.contains(part)).map(|name| format!("env:{name}")).context("a secret");
@@ -117,10 +136,10 @@ fn config(served: &Served, azurite: &Azurite, vault: &KeyVault) -> anyhow::Resul
         "version": 1,
         "endpoints": {
             "entra": addresses.entra, "powerbi": addresses.powerbi, "fabric": addresses.fabric,
-            "keyvault": vault.address(), "blob": azurite.blob(), "queue": azurite.queue(),
+            "keyvault": vault.address(), "blob": blob, "queue": queue,
         },
         // As short as they may be, for a killed handler's lease must be waited out.
-        "state": { "url": format!("az://{}/state", azurite.account()), "lease": "30s", "skew": "1s" },
+        "state": { "url": format!("az://{account}/state"), "lease": "30s", "skew": "1s" },
         "identities": {
             "dbx-admin": { "auth": "oauth-m2m", "client_id": cast.admin.client_id, "client_secret": secret("ADMIN")? },
             "powerbi": {
@@ -152,4 +171,6 @@ fn root() -> PathBuf {
 pub const VAULT: &str = "kv-sales";
 /// As `worker/function.json` says.
 const QUEUE: &str = "lakekey-work";
+/// Where the host puts what has failed too often.
+const POISON: &str = "lakekey-work-poison";
 const DELIVERIES_MAX: usize = 500;

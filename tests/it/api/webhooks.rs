@@ -12,15 +12,22 @@ use serde_json::{Value, json};
 use super::{Answer, READER, Service, WEBHOOK};
 use crate::support::Bench;
 
-async fn deliver(service: &Service, bench: &Bench, id: &str, late: i64, body: &Value) -> Answer {
-    let sent = (bench.clock.now() - SignedDuration::from_secs(late)).as_second();
+/// The headers of a message that was sent at this second.
+pub fn signed(id: &str, sent: i64, body: &str) -> [(&'static str, String); 3] {
     let key = hmac::Key::new(hmac::HMAC_SHA256, &STANDARD.decode(WEBHOOK.trim_start_matches("whsec_")).unwrap());
     let tag = hmac::sign(&key, format!("{id}.{sent}.{body}").as_bytes());
-    let request = Request::post("/api/webhook")
-        .header("webhook-id", id)
-        .header("webhook-timestamp", sent)
-        .header("webhook-signature", format!("v1,{}", STANDARD.encode(tag)));
-    service.send(request.body(Body::from(body.to_string())).unwrap()).await
+    [
+        ("webhook-id", id.to_owned()),
+        ("webhook-timestamp", sent.to_string()),
+        ("webhook-signature", format!("v1,{}", STANDARD.encode(tag))),
+    ]
+}
+
+async fn deliver(service: &Service, bench: &Bench, id: &str, late: i64, body: &Value) -> Answer {
+    let (sent, body) = ((bench.clock.now() - SignedDuration::from_secs(late)).as_second(), body.to_string());
+    let request = Request::post("/api/webhook");
+    let request = signed(id, sent, &body).into_iter().fold(request, |request, (name, value)| request.header(name, value));
+    service.send(request.body(Body::from(body)).unwrap()).await
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,30 +2,33 @@
 
 use std::time::Duration;
 
+use lakekey_core::clock::Clock;
 use lakekey_host::{Front, Payload};
 use lakekey_sim::Fleet;
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use super::{BREAKGLASS, Checks, OPERATOR, READER, deployed, tick};
+use super::{BREAKGLASS, Checks, OPERATOR, READER, asked, deployed, tick};
+use crate::api::webhooks::signed;
 
-struct Outside {
+/// Whoever is not the host.
+pub(super) struct Outside {
     client: Client,
     front: Front,
 }
 
 impl Outside {
-    async fn of(host: &lakekey_host::Host) -> Self {
+    pub(super) async fn of(host: &lakekey_host::Host) -> Self {
         let client = Client::builder().no_proxy().build().unwrap();
         Self { client, front: host.front().await.unwrap() }
     }
 
-    fn ask(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(super) fn ask(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.front.address()));
         request.header("x-azure-functions-invocationid", FORGED).header("content-type", "application/json; charset=utf-8")
     }
 
-    async fn answer(request: RequestBuilder) -> (u16, Value) {
+    pub(super) async fn answer(request: RequestBuilder) -> (u16, Value) {
         let answer = request.send().await.unwrap();
         let status = answer.status().as_u16();
         (status, serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default())
@@ -101,6 +104,78 @@ async fn without_keys_the_api_refuses_and_the_timer_goes_on() {
     deployed.work_off(&host).await.unwrap();
     deployed.assert_moved();
     assert!(host.invoke("worker", &Payload::message("{\"v\":1,\"do\":\"drive\",\"credential\":\"sales-bi\"}")).await.succeeded());
+}
+
+#[tokio::test]
+async fn the_break_glass_key_alone_revokes() {
+    let deployed = deployed(&Fleet::new(2, 10), Duration::ZERO).await;
+    let host = deployed.start().await.unwrap();
+    assert!(host.invoke("schedule", &tick()).await.succeeded());
+    deployed.work_off(&host).await.unwrap();
+    let leaked = deployed.living();
+    let outside = Outside::of(&host).await;
+    let revoke = |key: &str| {
+        let request = outside.ask(Method::POST, "/api/credentials/sales-bi/revoke").header("x-lakekey-key", key);
+        Outside::answer(request.body("{}"))
+    };
+    for key in [READER, OPERATOR] {
+        assert_eq!(revoke(key).await.0, 403);
+    }
+    assert_eq!(deployed.living(), leaked);
+    let (status, operation) = revoke(BREAKGLASS).await;
+    assert_eq!(status, 202, "{operation:#}");
+    deployed.work_off(&host).await.unwrap();
+    let ended = asked(&host, &format!("/api/operations/{}", operation["id"].as_str().unwrap())).await;
+    assert_eq!(ended["state"], "succeeded", "{ended:#}");
+    let living = deployed.living();
+    assert!(living.len() == 1 && living != leaked, "{living:?}");
+    deployed.assert_moved();
+    deployed.assert_discreet(&host);
+}
+
+#[tokio::test]
+async fn a_webhook_is_honoured_once_and_a_forged_one_never() {
+    let deployed = deployed(&Fleet::new(1, 11), Duration::ZERO).await;
+    let host = deployed.start().await.unwrap();
+    let outside = Outside::of(&host).await;
+    let body = json!({ "type": "credential.rotate", "data": { "name": "sales-bi" } }).to_string();
+    let send = |headers: [(&'static str, String); 3], body: &str| {
+        let request = outside.ask(Method::POST, "/api/webhook").body(body.to_owned());
+        Outside::answer(headers.into_iter().fold(request, |request, (name, value)| request.header(name, value)))
+    };
+    let now = Clock::wall().now().as_second();
+    let mut forged = signed("msg_1", now, &body);
+    forged[0].1 = "msg_2".to_owned();
+    for headers in [forged, signed("msg_1", now - 400, &body), signed("msg_1", now, "{}")] {
+        let (status, problem) = send(headers, &body).await;
+        assert_eq!((status, problem["code"].as_str()), (401, Some("webhook-refused")), "{problem:#}");
+    }
+    let (status, operation) = send(signed("msg_1", now, &body), &body).await;
+    assert_eq!(status, 202, "{operation:#}");
+    deployed.work_off(&host).await.unwrap();
+    let (status, replayed) = send(signed("msg_1", now + 1, &body), &body).await;
+    assert_eq!((status, &replayed["id"], &replayed["state"]), (200, &operation["id"], &json!("succeeded")), "{replayed:#}");
+    assert_eq!(deployed.work_off(&host).await.unwrap(), 0);
+    assert_eq!(asked(&host, "/api/credentials/sales-bi").await["generation"], 1, "the replay did nothing");
+    deployed.assert_moved();
+    deployed.assert_discreet(&host);
+}
+
+#[tokio::test]
+async fn a_forged_invocation_id_opens_nothing_and_is_in_no_line() {
+    let deployed = deployed(&Fleet::new(1, 12), Duration::ZERO).await;
+    let host = deployed.start().await.unwrap();
+    let outside = Outside::of(&host).await;
+    for path in ["/worker", "/api/worker", "/api/credentials", "/api/credentials/sales-bi/rotate"] {
+        let (status, _) = Outside::answer(outside.ask(Method::POST, path).body("{}")).await;
+        assert!(matches!(status, 401 | 404 | 405), "{path}: {status}");
+    }
+    let order = outside.ask(Method::POST, "/api/credentials/sales-bi/rotate").header("x-lakekey-key", OPERATOR);
+    assert_eq!(Outside::answer(order.body("{}")).await.0, 202);
+    let seen = outside.front.seen();
+    assert!(!seen.is_empty() && seen.iter().all(|asked| asked.invocation != FORGED), "the host gives its own: {seen:?}");
+    assert!(!host.lines().iter().any(|line| line.text.contains(FORGED)), "{:#?}", host.lines());
+    assert!(deployed.served.cloud.requests().is_empty(), "nothing was driven");
 }
 
 const FORGED: &str = "00000000-0000-4000-8000-000000000000";

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use lakekey_bench::VAULT;
+use lakekey_core::clock::Clock;
 use lakekey_host::{Delivery, Failure, Payload, Tick};
 use lakekey_sim::Fleet;
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Checks, deployed, lines_of, tick};
+use super::doors::Outside;
+use super::{Checks, OPERATOR, asked, deployed, lines_of, ordered, tick};
 
 fn event(kind: &str, vault: &str, name: &str) -> Value {
     json!({
@@ -146,5 +149,43 @@ async fn a_vault_that_is_away_fails_the_tick_and_a_later_one_goes_on() {
     let back = host.invoke("schedule", &tick()).await;
     assert_eq!(back.result, Ok(vec!["sales-bi: unchanged".to_owned()]));
     assert_eq!(deployed.vault.versions("sales-bi").len(), moved);
+    deployed.assert_discreet(&host);
+}
+
+#[tokio::test]
+async fn storage_that_is_away_fails_what_comes_and_a_later_tick_finishes_what_was_asked() {
+    let deployed = deployed(&Fleet::new(2, 9), Duration::ZERO).await;
+    let host = deployed.start().await.unwrap();
+    assert!(host.invoke("schedule", &tick()).await.succeeded(), "{:#?}", host.lines());
+    deployed.work_off(&host).await.unwrap();
+    let operation = ordered(&host).await;
+
+    deployed.set_storage_away(true);
+    for _ in 0..2 {
+        assert!(!host.invoke("schedule", &tick()).await.succeeded(), "people are to see it");
+    }
+    assert_eq!(deployed.work_off(&host).await.unwrap(), 1, "its message is put aside in the end");
+    let now = asked(&host, "/api/credentials/sales-bi").await;
+    assert_eq!((&now["error"]["code"], &now["reason"]), (&json!("state-unavailable"), &Value::Null), "{now:#}");
+    let outside = Outside::of(&host).await;
+    let order = outside.ask(Method::POST, "/api/credentials/sales-bi/reapply").header("x-lakekey-key", OPERATOR);
+    let (status, problem) = Outside::answer(order.body("{}")).await;
+    assert_eq!((status, problem["code"].as_str()), (503, Some("state-unavailable")), "{problem:#}");
+    assert!(deployed.blob.refused() > 0);
+    deployed.assert_moved();
+
+    deployed.set_storage_away(false);
+    for _ in 0..40 {
+        host.invoke("schedule", &tick()).await;
+        deployed.work_off(&host).await.unwrap();
+        if asked(&host, &operation).await["state"] == "succeeded" {
+            break;
+        }
+        Clock::wall().sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!(asked(&host, &operation).await["state"], "succeeded");
+    assert_eq!(asked(&host, "/api/credentials/sales-bi").await["generation"], 2);
+    deployed.assert_moved();
+    deployed.assert_journal_is_whole().await;
     deployed.assert_discreet(&host);
 }

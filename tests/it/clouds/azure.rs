@@ -1,11 +1,12 @@
 //! Blob storage, played by Azurite, and a strict fake of Key Vault.
 
 use lakekey_core::random::Random;
-use serde_json::json;
+use lakekey_parts::Passing;
+use serde_json::{Value, json};
 
 use super::{assert_state_is_discreet, customer, survives_crashes};
 use crate::parts::azure::InAzure;
-use crate::support::{Bench, days, hours};
+use crate::support::{Bench, days, hours, minutes};
 
 /// State in Blob storage, store and copy in Key Vault.
 async fn bench(azure: &InAzure) -> Bench {
@@ -56,22 +57,57 @@ async fn a_rotation_over_blob_storage_and_key_vault_survives_a_crash_anywhere() 
     survives_crashes(6, async || named(&azure, &format!("life-{}", &Random::system().nonce()[..8])).await).await;
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_vault_that_is_away_costs_a_rotation_time_and_nothing_else() {
-    let azure = InAzure::open().await;
-    let bench = bench(&azure).await;
-    let first = bench.rotated().await;
+/// A rotation that is due while something is away for ten minutes, and tried each minute: everything connects all the time,
+/// and when it is back the rotation is finished.
+async fn outlasts(bench: &Bench, goes: impl Fn(), comes_back: impl Fn()) {
+    bench.rotated().await;
     bench.pass(days(8));
-    azure.vault.set_away(true);
-    let away = bench.run(&["rotate", "--output", "json"]).await;
-    assert_ne!(away.status, 0, "{away:?}");
-    bench.assert_all_hold(first["secret_id"].as_str().unwrap());
-
-    azure.vault.set_away(false);
-    bench.pass(hours(1));
+    goes();
+    for minute in 0..10 {
+        let away = bench.run(&["rotate", "--output", "json"]).await;
+        assert!(matches!(away.status, 1 | 3), "minute {minute}: {away:?}");
+        bench.assert_no_outage();
+        bench.pass(minutes(1));
+    }
+    comes_back();
+    // The lease of a run that could not even give it back.
+    bench.pass(minutes(20));
     let (status, second) = bench.one(&["rotate"]).await;
     assert_eq!((status, second["outcome"].as_str()), (0, Some("rotated")), "{second:#}");
     bench.assert_all_hold(second["secret_id"].as_str().unwrap());
+    bench.pass(hours(26));
+    let (status, _) = bench.one(&["rotate"]).await;
+    let (_, now) = bench.one(&["status"]).await;
+    assert_eq!((status, now["phase"].as_str()), (0, Some("idle")), "{now:#}");
+    let ours =
+        |id: &String| now["secrets"].as_array().unwrap().iter().any(|secret| secret["id"] == **id && secret["role"] != "foreign");
+    assert_eq!(bench.living().iter().filter(|id| ours(id)).count(), 1, "nothing was lost, and nothing is left");
+    assert_state_is_discreet(bench).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vault_that_is_away_costs_a_rotation_time_and_nothing_else() {
+    let azure = InAzure::open().await;
+    outlasts(&bench(&azure).await, || azure.vault.set_away(true), || azure.vault.set_away(false)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn storage_that_is_away_costs_a_rotation_time_and_nothing_else() {
+    let azure = InAzure::open().await;
+    // At once, and in the middle of a rotation: at the entry of this kind.
+    for (name, entry) in [("at-once", ""), ("minted", "minted"), ("wave", "wave-ended"), ("promoted", "promoted")] {
+        let goes = || match entry {
+            "" => azure.blob.set_away(true),
+            entry => azure.blob.away_from(move |passing| is_entry(passing, entry)),
+        };
+        outlasts(&named(&azure, name).await, goes, || azure.blob.set_away(false)).await;
+        assert!(azure.blob.refused() > 0, "{name}");
+    }
+}
+
+fn is_entry(passing: Passing<'_>, event: &str) -> bool {
+    let entry: Value = serde_json::from_slice(passing.body).unwrap_or_default();
+    passing.method == "PUT" && passing.path.contains("/journal/") && entry["event"]["type"] == event
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use lakekey_core::storage::Places;
+<<<<<<< HEAD
 use lakekey_parts::{Azurite, Identity, KeyVault, Trust, in_real_time};
+=======
+use lakekey_parts::{Azurite, Door, Identity, KeyVault, Trust};
+>>>>>>> azure
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -12,6 +16,8 @@ use super::{RealTime, places_at};
 /// What of Azure a test needs, all its own.
 pub struct InAzure {
     pub storage: Arc<Azurite>,
+    /// By which lakekey comes to Blob storage.
+    pub blob: Door,
     pub vault: KeyVault,
     trust: Trust,
     identity: Identity,
@@ -20,8 +26,13 @@ pub struct InAzure {
 
 impl InAzure {
     pub async fn open() -> Self {
+<<<<<<< HEAD
         let this = in_real_time(Self::start()).await;
         RealTime::trust(this.storage.blob(), this.storage.roots());
+=======
+        let this = RealTime::at(Self::start()).await;
+        RealTime::trust(this.blob.address(), this.storage.roots());
+>>>>>>> azure
         RealTime::trust(this.vault.address(), &this.trust.roots);
         RealTime::give_identity(&this.identity.environment());
         this
@@ -31,7 +42,8 @@ impl InAzure {
         let folder = tempfile::tempdir().unwrap();
         let trust = Trust::make(folder.path()).unwrap();
         let (storage, vault) = (Azurite::start().await.unwrap(), KeyVault::open(&trust).await.unwrap());
-        Self { storage: Arc::new(storage), vault, trust, identity: Identity::open().await.unwrap(), _folder: folder }
+        let blob = storage.blob_door().await.unwrap();
+        Self { storage: Arc::new(storage), blob, vault, trust, identity: Identity::open().await.unwrap(), _folder: folder }
     }
 
     /// What lakekey needs to sign in there: which identity is its own.
@@ -40,7 +52,7 @@ impl InAzure {
     }
 
     pub fn endpoints(&self) -> Value {
-        json!({ "keyvault": self.vault.address(), "blob": self.storage.blob() })
+        json!({ "keyvault": self.vault.address(), "blob": self.blob.address() })
     }
 
     pub fn places(&self) -> Places {

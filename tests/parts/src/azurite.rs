@@ -14,6 +14,7 @@ use lakekey_core::clock::Clock;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
+use crate::door::Door;
 use crate::identity::access_token;
 use crate::trust::Trust;
 
@@ -83,6 +84,16 @@ impl Azurite {
     /// Queue storage, with the account's path.
     pub fn queue(&self) -> &str {
         &self.queue
+    }
+
+    /// A door before Blob storage.
+    pub async fn blob_door(&self) -> anyhow::Result<Door> {
+        Door::open(&self.blob, &self.client, &self.trust).await
+    }
+
+    /// A door before Queue storage.
+    pub async fn queue_door(&self) -> anyhow::Result<Door> {
+        Door::open(&self.queue, &self.client, &self.trust).await
     }
 
     /// Whom to trust.
@@ -242,5 +253,35 @@ mod tests {
         azurite.delete("work", &again).await.unwrap();
         azurite.create_container("state").await.unwrap();
         assert!(azurite.blobs("state").await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_door_passes_on_what_comes_or_nothing_or_keeps_an_answer_back() {
+        let azurite = Azurite::start().await.unwrap();
+        azurite.create_container("state").await.unwrap();
+        let door = azurite.blob_door().await.unwrap();
+        let send = async |method: &str, name: &str, body: &'static str| {
+            let request = azurite.client.request(method.parse().unwrap(), format!("{}/state/{name}", door.address()));
+            let request = request.bearer_auth(access_token("https://storage.azure.com")).header("x-ms-version", "2025-11-05");
+            request.header("x-ms-blob-type", "BlockBlob").body(body).send().await.unwrap()
+        };
+        assert_eq!(send("PUT", "one", "ünï").await.status(), 201);
+        let empty = azurite.client.put(format!("{}/state/empty", door.address())).header("content-length", "0");
+        let empty = empty.bearer_auth(access_token("https://storage.azure.com")).header("x-ms-blob-type", "BlockBlob");
+        assert_eq!(empty.header("x-ms-version", "2025-11-05").send().await.unwrap().status(), 201);
+        assert_eq!(send("HEAD", "one", "").await.headers()["content-length"], "5");
+        assert_eq!(send("GET", "one", "").await.text().await.unwrap(), "ünï");
+
+        door.set_away(true);
+        assert_eq!(send("PUT", "two", "").await.status(), 503);
+        assert_eq!(door.refused(), 1);
+        door.set_away(false);
+        door.hold(|passing| passing.method == "PUT" && passing.path.ends_with("/three") && passing.body == b"3");
+        assert_eq!(send("PUT", "four", "4").await.status(), 201);
+        tokio::select! {
+            answer = send("PUT", "three", "3") => panic!("{answer:?}"),
+            () = door.held() => {}
+        }
+        assert_eq!(azurite.blobs("state").await.unwrap(), ["empty", "four", "one", "three"]);
     }
 }

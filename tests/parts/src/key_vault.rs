@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -54,6 +54,7 @@ struct Shared {
     secrets: BTreeMap<String, Vec<SecretVersion>>,
     deleted: BTreeMap<String, Vec<SecretVersion>>,
     away: bool,
+    mute: bool,
     requests: usize,
 }
 
@@ -96,6 +97,11 @@ impl KeyVault {
     /// Whether the vault is out of order.
     pub fn set_away(&self, away: bool) {
         self.vault.lock().away = away;
+    }
+
+    /// Whether writes are done and never answered.
+    pub fn set_mute(&self, mute: bool) {
+        self.vault.lock().mute = mute;
     }
 
     /// Requests so far, challenges included.
@@ -209,7 +215,12 @@ async fn guard(
     if !query.get("api-version").is_some_and(|version| VERSIONS.contains(&version.as_str())) {
         return refusal(StatusCode::BAD_REQUEST, "BadParameter", "the version of the API is missing or unknown");
     }
-    next.run(request).await
+    let writes = request.method() == Method::PUT;
+    let answer = next.run(request).await;
+    if writes && vault.lock().mute {
+        return std::future::pending().await;
+    }
+    answer
 }
 
 /// A token whose audience is Key Vault, and that has not expired.

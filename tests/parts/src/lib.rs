@@ -4,6 +4,7 @@
 
 mod azurite;
 mod cargo_lambda;
+mod door;
 mod identity;
 mod key_vault;
 mod lambda;
@@ -17,6 +18,7 @@ use std::path::PathBuf;
 
 pub use azurite::{Azurite, Message};
 pub use cargo_lambda::{CargoFunction, CargoLambda};
+pub use door::{Door, Passing};
 pub use identity::Identity;
 pub use key_vault::{KeyVault, SecretVersion};
 pub use lambda::{Answer, Lambda};
