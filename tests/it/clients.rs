@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use lakekey_sim::Settings;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -72,23 +72,41 @@ async fn real_clients_do_not_notice_that_tokens_expire_and_secrets_are_rotated_a
     let exec = |words: &[&str]| town.command(&[&["exec", "--"], words].concat());
     let script = |name: &str| sources().join("python").join(name).display().to_string();
     let (python, go) = (python.to_str().unwrap(), go.to_str().unwrap());
-    let clients = vec![
+    let mut clients = vec![
         Client::start("the SDK for Python", &mut exec(&[python, &script("sdk.py"), SECONDS])),
         Client::start("the SDK for Go", &mut exec(&[go, SECONDS])),
         Client::start("the SQL connector", &mut exec(&[python, &script("connector.py"), &cast.warehouses[0][0], SECONDS])),
         Client::start(
             "the SDK for Python over `auth token`",
-            Command::new(python)
+            elsewhere(&town, python)
                 .args([&script("sdk.py"), SECONDS])
-                .current_dir(town.folder.path())
-                .env_clear()
-                .envs(town.environment().iter().cloned())
-                .env("DATABRICKS_HOST", &town.served.cloud.addresses().databricks[0])
                 .env("DATABRICKS_AUTH_TYPE", "databricks-cli")
                 .env("DATABRICKS_CLI_PATH", binary()),
         ),
     ];
+    // Hourly work is not what this is about.
+    let mut server = town.start(&["serve", "--listen", "127.0.0.1:0", "--schedule", "0 0 1 1 *"]);
+    let ready = BufReader::new(server.stdout.take().unwrap()).lines().next_line().await.unwrap().unwrap();
+    let ready: Value = serde_json::from_str(&ready).unwrap();
+    clients.push(Client::start(
+        "the SDK for Python over `serve`",
+        elsewhere(&town, python)
+            .args([&script("sdk.py"), SECONDS])
+            .env("DATABRICKS_AUTH_TYPE", "metadata-service")
+            .env("DATABRICKS_METADATA_SERVICE_URL", ready["metadata_service_url"].as_str().unwrap()),
+    ));
     assert_unnoticed(&town, clients).await;
+}
+
+/// A program that lakekey does not start.
+fn elsewhere(town: &Town, program: &str) -> Command {
+    let mut command = Command::new(program);
+    command
+        .current_dir(town.folder.path())
+        .env_clear()
+        .envs(town.environment().iter().cloned())
+        .env("DATABRICKS_HOST", &town.served.cloud.addresses().databricks[0]);
+    command
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
