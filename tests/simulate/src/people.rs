@@ -60,9 +60,10 @@ pub fn act(universe: &Universe, act: Act) {
             }
         }
         Act::AddsSource(which) => {
-            let added = source(universe, which).and_then(|source| cloud.person_adds_source_like(&source.id));
-            if let Some(added) = added {
-                universe.watch().added(added);
+            if let Some(like) = source(universe, which)
+                && let Some(added) = cloud.person_adds_source_like(&like.id)
+            {
+                universe.watch().added(&like.id, added);
             }
         }
         Act::StopsWarehouses => {

@@ -116,6 +116,10 @@ async fn settle(stage: &Stage, when: &str, expected: Expected) -> bool {
         }
         let done = matches!(&finished.answer, Some(Ok(answer)) if answer.exit_status() == ExitStatus::Done);
         let phase = finished.moved().map(|moved| moved.phase);
+        let unchanged = finished.moved().is_some_and(|moved| moved.outcome == MoveOutcome::Unchanged);
+        if done && !unchanged && stage.universe.watch().grown {
+            continue;
+        }
         if done && (phase == Some(Phase::Idle) || phase == Some(Phase::Draining) && is_explained(stage).await) {
             at_rest(stage, expected).await;
             return stage.universe.violation().is_none();
