@@ -13,8 +13,9 @@ use crate::rotation::drive::policy;
 use crate::rotation::due::due;
 use crate::rotation::event::PlanKind;
 use crate::rotation::preflight;
+use crate::rotation::quarantine;
 use crate::rotation::recover::{self, Listed};
-use crate::rotation::stake::at_stake;
+use crate::rotation::stake::{Forsaken, at_stake, forsaken};
 use crate::rotation::state::{Holder, Open, State};
 
 impl App {
@@ -36,6 +37,7 @@ impl App {
         let policy = policy(credential, &self.config.state);
         let due = due(&state, &policy, listing.as_deref(), false, now);
         let known = state.meant().and_then(|generation| state.generations.get(&generation));
+        let forsaken = forsaken(&state, &credential.name);
         let quarantined = unread.as_ref().is_some_and(|error| error.kind() == ErrorKind::Quarantined);
         CredentialStatus {
             name: credential.name.clone(),
@@ -55,10 +57,16 @@ impl App {
                     }
                     None => due.reason,
                 },
+                &forsaken,
             )),
             targets: counts(&state),
             secrets: secrets(&state, listing.as_deref()),
-            error: unread.or(unlisted).map(|error| error.problem().clone()).or(state.quarantine),
+            error: match unread.or(unlisted).map(|error| error.problem().clone()).or(state.quarantine.clone()) {
+                Some(problem) if quarantined || state.quarantine.as_ref() == Some(&problem) => {
+                    Some(quarantine::told(&credential.name, problem))
+                }
+                other => other,
+            },
         }
     }
 
@@ -84,11 +92,17 @@ impl App {
     }
 }
 
-/// The nearer an expiry that somebody must act before, the louder.
-fn with_stake(state: &State, now: Timestamp, reason: String) -> String {
-    match at_stake(state, now) {
-        Some(stake) => format!("{reason}; {stake}"),
-        None => reason,
+/// The nearer an expiry that somebody must act before, the louder; then what keeps old secrets alive though nobody selects it.
+fn with_stake(state: &State, now: Timestamp, mut reason: String, forsaken: &[Forsaken]) -> String {
+    if let Some(stake) = at_stake(state, now) {
+        reason = format!("{reason}; {stake}");
+    }
+    match forsaken {
+        [] => reason,
+        [one] => format!("{reason}; `{}` {}", one.target, one.reason),
+        [first, ..] => {
+            format!("{reason}; {} such: `{}` {}; `lakekey plan` names all", forsaken.len(), first.target, first.reason)
+        }
     }
 }
 
