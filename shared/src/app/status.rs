@@ -61,11 +61,10 @@ impl App {
             )),
             targets: counts(&state),
             secrets: secrets(&state, listing.as_deref()),
-            error: match unread.or(unlisted).map(|error| error.problem().clone()).or(state.quarantine.clone()) {
-                Some(problem) if quarantined || state.quarantine.as_ref() == Some(&problem) => {
-                    Some(quarantine::told(&credential.name, problem))
-                }
-                other => other,
+            error: match unread.or(unlisted) {
+                Some(error) if quarantined => Some(quarantine::told(&credential.name, error.problem().clone())),
+                Some(error) => Some(error.problem().clone()),
+                None => state.quarantine.map(|problem| quarantine::told(&credential.name, problem)),
             },
         }
     }
