@@ -10,7 +10,7 @@
 //!
 //! **Caveats.** Any future here may be dropped at any await; the journal is the only memory.
 //!
-//! The deciding part — `event`, `state`, `next`, `recover`, `due`, `waves`, `slices`, `refresh`, `stake`, `led` — contains no IO, no async
+//! The deciding part — `event`, `state`, `next`, `recover`, `due`, `waves`, `slices`, `refresh`, `stake`, `quarantine`, `led` — contains no IO, no async
 //! and no clock.
 
 pub mod drive;
@@ -20,6 +20,7 @@ pub mod led;
 pub mod next;
 mod perform;
 pub mod preflight;
+pub mod quarantine;
 pub mod recover;
 pub mod refresh;
 pub mod slices;

@@ -45,9 +45,17 @@ async fn a_data_source_that_vanished_keeps_what_it_may_hold_alive_until_it_is_fo
     bench.pass(days(3));
     bench.one(&["rotate"]).await;
     assert!(bench.living().contains(&first), "it may still hold it");
+    let forget = format!("`lakekey forget sales-bi {}`", gone.target_id);
+    let (_, now) = bench.one(&["status"]).await;
+    assert!(now["reason"].as_str().unwrap().contains(&forget), "{now:#}");
+    let (_, plan) = bench.one(&["plan"]).await;
+    let left = plan["left"].as_array().unwrap().iter().find(|left| left["id"] == json!(gone.target_id)).unwrap();
+    assert!(left["reason"].as_str().unwrap().contains(&forget), "{plan:#}");
 
     let (status, _) = bench.json(&["forget", "sales-bi", &gone.target_id]).await;
     assert_eq!(status, 0);
     let (_, done) = bench.one(&["rotate"]).await;
     assert_eq!((&done["retired"], &done["phase"]), (&json!([first]), &json!("idle")), "{done:#}");
+    let (_, now) = bench.one(&["status"]).await;
+    assert!(!now["reason"].as_str().unwrap().contains("forget"), "{now:#}");
 }

@@ -83,7 +83,8 @@ async fn assert_stops(bench: &Bench, codes: &[&str], what: &str) {
         assert_eq!((status, answer["phase"].as_str()), (3, Some("quarantined")), "{what}: {answer:#}");
         let code = answer["error"]["code"].as_str().unwrap();
         assert!(codes.contains(&code), "{what}: {answer:#}");
-        assert!(answer["error"]["hint"].as_str().is_some(), "{what}: {answer:#}");
+        let hint = answer["error"]["hint"].as_str().unwrap();
+        assert!(hint.contains("`lakekey rotate sales-bi") && hint.contains("keeps the secret that it holds"), "{what}: {hint}");
         assert_eq!(outside(bench), before, "{what}");
         bench.pass(hours(12));
     }

@@ -265,6 +265,8 @@ async fn where_lifetimes_are_rounded_a_lost_secret_is_left_to_a_person() {
     assert_eq!(lost.len(), 1);
     assert_eq!((status, stopped["phase"].as_str()), (3, Some("quarantined")), "{stopped:#}");
     assert_eq!(stopped["error"]["code"], "strays-unrecognisable");
+    let hint = stopped["error"]["hint"].as_str().unwrap();
+    assert!(hint.contains("`lakekey rotate sales-bi --force`") && hint.contains("keeps the secret that it holds"), "{hint}");
     assert!(stopped["error"]["message"].as_str().unwrap().contains(&lost[0]), "{stopped:#}");
     bench.assert_all_hold(first["secret_id"].as_str().unwrap());
     let (status, again) = bench.one(&["rotate"]).await;

@@ -90,6 +90,7 @@ async fn with_nothing_to_go_back_to_nothing_changes() {
         (1, &json!("failed"), &json!("nothing-to-roll-back-to")),
         "{gone:#}"
     );
+    assert_eq!((&gone["phase"], &gone["generation"], &gone["secret_id"]), (&json!("draining"), &json!(2), &json!(second)));
     bench.assert_untouched(&before);
     bench.assert_all_hold(&second);
 }

@@ -93,7 +93,8 @@ async fn a_failed_canary_goes_back_says_why_and_its_secret_drains() {
     assert_eq!((status, &failed["outcome"], &failed["phase"]), (3, &json!("incomplete"), &json!("quarantined")), "{failed:#}");
     assert_eq!(failed["error"]["code"], "canary-failed", "{failed:#}");
     assert!(failed["error"]["message"].as_str().unwrap().contains(&failing.target_id), "{failed:#}");
-    assert!(failed["error"]["hint"].as_str().unwrap().contains("lakekey rotate sales-bi --force"), "{failed:#}");
+    let hint = failed["error"]["hint"].as_str().unwrap();
+    assert!(hint.contains("lakekey rotate sales-bi --force") && hint.contains("keeps the secret that it holds"), "{failed:#}");
     assert_eq!(failed["generation"], 1, "{failed:#}");
     bench.assert_all_hold(&first);
     assert_eq!(bench.cloud.sources().iter().find(|now| now.id == other.id).unwrap().writes, other.writes + 2, "there and back");
@@ -104,6 +105,7 @@ async fn a_failed_canary_goes_back_says_why_and_its_secret_drains() {
     // The timer waits for a person, who has seen why.
     let (status, now) = bench.one(&["status"]).await;
     assert_eq!((status, &now["phase"], &now["error"]["code"]), (3, &json!("quarantined"), &json!("canary-failed")), "{now:#}");
+    assert_eq!(now["error"]["hint"], hint, "whoever looks reads the same");
     bench.cloud.set_faults(Vec::new());
     bench.pass(hours(1));
     assert_eq!(bench.one(&["rotate"]).await.0, 3);

@@ -7,7 +7,7 @@ mod identities;
 use futures::FutureExt;
 
 use super::{App, many_at_once};
-use crate::config::Credential;
+use crate::config::{Credential, ObjectPlace, StateLocation};
 use crate::error::Error;
 use crate::journal;
 use crate::report::{Check, DoctorReport};
@@ -45,7 +45,17 @@ impl App {
             Err(error) => Err(error),
         };
         let place = readable.and_then(|journals| storage.check_state(location).map(|()| journals.len()));
-        let mut checks = vec![of("state", "state", place.map(|journals| format!("readable and writable, {journals} journals")))];
+        // No service tells, without a write, whether it would take one.
+        let how = match location {
+            StateLocation::File(_) => "readable and writable",
+            StateLocation::Objects(ObjectPlace::S3 { .. }) => {
+                "readable (whether it can be written shows only when a rotation does: that takes s3:PutObject)"
+            }
+            StateLocation::Objects(ObjectPlace::AzureBlob { .. }) => {
+                "readable (whether it can be written shows only when a rotation does: that takes Storage Blob Data Contributor)"
+            }
+        };
+        let mut checks = vec![of("state", "state", place.map(|journals| format!("{how}, {journals} journals")))];
         if let Some(reference) = &self.config.state.key {
             let key = self.state_key().await.map(|_| format!("`{reference}` can be read"));
             checks.push(of("state-key", "state", key));

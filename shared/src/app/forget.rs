@@ -24,7 +24,7 @@ impl App {
         let workspaces = self.workspaces(credential)?;
         let unknown = || {
             Error::usage("unknown-target", format!("`{}` has never been sent to `{target}`", credential.name))
-                .hint("`lakekey status --output json` and `lakekey history` name the targets")
+                .hint("`lakekey plan` names the targets, and those under `not covered` that it may still hold")
         };
         let found = principal::find(&workspaces[&credential.workspace], credential).await?.ok_or_else(unknown)?;
         if self.journal_name(self.state().await?, credential).await?.is_none() {

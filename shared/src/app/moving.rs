@@ -16,11 +16,12 @@ use crate::error::{Error, ErrorKind, Problem};
 use crate::ids::{ApplicationId, CredentialName};
 use crate::journal::names;
 use crate::report::{CredentialMove, MoveOutcome, MoveReport, Phase, RefreshOutcome, TargetMove, TargetOutcome};
-use crate::rotation::drive::{Ended, Ports, Run, read};
+use crate::rotation::drive::{Ended, Ports, Run, policy, read};
 use crate::rotation::event::PlanKind;
 use crate::rotation::led::LedStep;
 use crate::rotation::next::{Goal, retire_after};
 use crate::rotation::preflight::Principal;
+use crate::rotation::quarantine;
 use crate::rotation::refresh::RefreshFate;
 use crate::rotation::stake::{Urgency, at_stake};
 use crate::rotation::state::{Holder, State};
@@ -73,7 +74,7 @@ impl App {
                 match outcome {
                     Ok(report) => report,
                     Err(error) => {
-                        let report = not_begun(credential, &error);
+                        let report = self.not_begun(credential, &error).await;
                         self.tell_of_failure(credential, &report).await;
                         report
                     }
@@ -165,6 +166,38 @@ impl App {
         })
     }
 
+    /// Nothing was begun. How the credential stands is what its journal says, as far as that can be read.
+    pub(super) async fn not_begun(&self, credential: &Credential, error: &Error) -> CredentialMove {
+        let known = self.last_known(credential).await.ok();
+        let state = known.as_ref();
+        let (outcome, phase, problem) = match error.kind() {
+            ErrorKind::Usage | ErrorKind::Failed => {
+                (MoveOutcome::Failed, state.map_or(Phase::Idle, State::phase), error.problem().clone())
+            }
+            ErrorKind::Unfinished => {
+                (MoveOutcome::Incomplete, state.map_or(Phase::Applying, State::phase), error.problem().clone())
+            }
+            ErrorKind::Quarantined => {
+                (MoveOutcome::Incomplete, Phase::Quarantined, quarantine::told(&credential.name, error.problem().clone()))
+            }
+        };
+        let current = state.and_then(|state| state.generations.get(&state.meant()?));
+        CredentialMove {
+            name: credential.name.clone(),
+            outcome,
+            phase,
+            generation: current.map(|known| known.minted.generation),
+            secret_id: current.map(|known| known.minted.secret_id.clone()),
+            expires_at: current.and_then(|known| known.minted.expires_at),
+            targets: Vec::new(),
+            retired: Vec::new(),
+            retire_after: state
+                .filter(|state| state.is_draining())
+                .and_then(|state| retire_after(state, &policy(credential, &self.config.state))),
+            error: Some(problem),
+        }
+    }
+
     /// One principal belongs to one credential, and one credential has one open principal at a time. `state` is that of the
     /// principal's journal.
     pub(super) async fn check_one_owner(&self, ports: &Ports, state: &State) -> Result<(), Error> {
@@ -228,27 +261,6 @@ fn principal_shared(name: &CredentialName, other: &CredentialName, principal: &s
         .hint("one principal belongs to one credential: put all its targets under one of them and remove the other")
 }
 
-/// The credential could not even be looked at.
-pub(super) fn not_begun(credential: &Credential, error: &Error) -> CredentialMove {
-    let (outcome, phase) = match error.kind() {
-        ErrorKind::Usage | ErrorKind::Failed => (MoveOutcome::Failed, Phase::Idle),
-        ErrorKind::Unfinished => (MoveOutcome::Incomplete, Phase::Applying),
-        ErrorKind::Quarantined => (MoveOutcome::Incomplete, Phase::Quarantined),
-    };
-    CredentialMove {
-        name: credential.name.clone(),
-        outcome,
-        phase,
-        generation: None,
-        secret_id: None,
-        expires_at: None,
-        targets: Vec::new(),
-        retired: Vec::new(),
-        retire_after: None,
-        error: Some(error.problem().clone()),
-    }
-}
-
 fn report(ports: &Ports, run: &Run<'_>, was: Was, ended: Result<Ended, Error>) -> CredentialMove {
     let state = &run.state;
     let settled = run.seen.settled.last();
@@ -282,6 +294,8 @@ fn report(ports: &Ports, run: &Run<'_>, was: Was, ended: Result<Ended, Error>) -
             (if unfinished { MoveOutcome::Incomplete } else { MoveOutcome::Failed }, Some(error.problem().clone()))
         }
     };
+    let is_quarantined = state.quarantine.is_some() || ended.as_ref().is_err_and(|error| error.kind() == ErrorKind::Quarantined);
+    let error = error.map(|problem| if is_quarantined { quarantine::told(&ports.credential.name, problem) } else { problem });
     let error = error.map(|problem| with_stake(ports, state, problem));
     let known = state.meant().and_then(|generation| state.generations.get(&generation));
     CredentialMove {

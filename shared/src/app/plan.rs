@@ -20,7 +20,10 @@ use crate::rotation::due::{Due, due};
 use crate::rotation::event::PlanKind;
 use crate::rotation::next::{SLOTS_USED_MAX, retire_after};
 use crate::rotation::preflight::{self, Preflight, Principal};
+use crate::rotation::quarantine;
 use crate::rotation::recover::{self, Listed, Origin};
+use crate::rotation::refresh;
+use crate::rotation::stake::forsaken;
 use crate::rotation::state::State;
 use crate::rotation::waves;
 use crate::targets::{PowerBiTargets, TargetSpec};
@@ -89,7 +92,7 @@ impl App {
         let foreign = foreign(&state, &listing);
         let open = state.open.is_some();
         let mut problems = found.problems.clone();
-        problems.extend(state.quarantine.clone());
+        problems.extend(state.quarantine.clone().map(|problem| quarantine::told(&credential.name, problem)));
         if !open && due.due && recover::used_slots(&state, &listing, now) > SLOTS_USED_MAX {
             problems.push(recover::slots_full(&state, &listing, now));
         }
@@ -105,7 +108,7 @@ impl App {
             secrets: PlannedSecrets { used: count(listing.len()), cap: SECRETS_MAX, foreign: count(foreign) },
             steps: self.steps(credential, principal.as_ref(), &state, &found, (open || due.due, adoptable)),
             targets: planned_targets(&state, credential, &found),
-            left: found.selection.left.iter().chain(&beyond).map(left_out).collect(),
+            left: left(&state, credential, found.selection.left.iter().chain(&beyond)),
             problems,
         })
     }
@@ -154,6 +157,11 @@ impl App {
                     step("apply", target.id.to_string(), Some(format!("{}{when}", target.host)));
                 }
             }
+            let rows = credential.targets.as_ref().map(|targets| &targets.refresh[..]).unwrap_or_default();
+            for wanted in refresh::wanted(rows, &found.selection.targets, false) {
+                let how = if wanted.wait { "its end is waited for" } else { "its end is not waited for" };
+                step("refresh", wanted.dataset.to_string(), Some(how.to_owned()));
+            }
             step("promote", credential.store.to_string(), None);
             for copy in &credential.copies {
                 step("copy", copy.to_string(), None);
@@ -184,8 +192,11 @@ async fn beyond(credential: &Credential, targets: Option<&PowerBiTargets>) -> Re
     inventory::beyond(&clients.powerbi, &hosts, targets).await
 }
 
-fn left_out(left: &Left) -> LeftOut {
-    LeftOut { id: left.id.clone(), reason: left.reason.clone() }
+/// What is not covered, and what was and is not selected any more.
+fn left<'a>(state: &State, credential: &Credential, left: impl Iterator<Item = &'a Left>) -> Vec<LeftOut> {
+    let left = left.map(|left| LeftOut { id: left.id.clone(), reason: left.reason.clone() });
+    let forsaken = forsaken(state, &credential.name).into_iter();
+    left.chain(forsaken.map(|gone| LeftOut { id: gone.target.to_string(), reason: gone.reason })).collect()
 }
 
 fn foreign(state: &State, listing: &[Listed]) -> usize {
@@ -250,7 +261,10 @@ fn without_look(credential: &Credential, error: &Error) -> CredentialPlan {
         steps: Vec::new(),
         targets: Vec::new(),
         left: Vec::new(),
-        problems: vec![error.problem().clone()],
+        problems: vec![match error.kind() {
+            ErrorKind::Quarantined => quarantine::told(&credential.name, error.problem().clone()),
+            ErrorKind::Usage | ErrorKind::Failed | ErrorKind::Unfinished => error.problem().clone(),
+        }],
     }
 }
 

@@ -70,7 +70,10 @@ impl App {
         let mut report = MoveReport::default();
         for credential in credentials {
             let moved = Box::pin(self.revoke_one(credential, foreign, progress)).await;
-            report.credentials.push(moved.unwrap_or_else(|error| super::moving::not_begun(credential, &error)));
+            report.credentials.push(match moved {
+                Ok(moved) => moved,
+                Err(error) => self.not_begun(credential, &error).await,
+            });
         }
         Ok(report)
     }

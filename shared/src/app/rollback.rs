@@ -20,7 +20,10 @@ impl App {
         // One after the other: what a person does in haste should be easy to follow.
         for credential in credentials {
             let moved = Box::pin(self.roll_back(credential, progress)).await;
-            report.credentials.push(moved.unwrap_or_else(|error| super::moving::not_begun(credential, &error)));
+            report.credentials.push(match moved {
+                Ok(moved) => moved,
+                Err(error) => self.not_begun(credential, &error).await,
+            });
         }
         Ok(report)
     }

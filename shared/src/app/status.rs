@@ -13,8 +13,9 @@ use crate::rotation::drive::policy;
 use crate::rotation::due::due;
 use crate::rotation::event::PlanKind;
 use crate::rotation::preflight;
+use crate::rotation::quarantine;
 use crate::rotation::recover::{self, Listed};
-use crate::rotation::stake::at_stake;
+use crate::rotation::stake::{Forsaken, at_stake, forsaken};
 use crate::rotation::state::{Holder, Open, State};
 
 impl App {
@@ -36,6 +37,7 @@ impl App {
         let policy = policy(credential, &self.config.state);
         let due = due(&state, &policy, listing.as_deref(), false, now);
         let known = state.meant().and_then(|generation| state.generations.get(&generation));
+        let forsaken = forsaken(&state, &credential.name);
         let quarantined = unread.as_ref().is_some_and(|error| error.kind() == ErrorKind::Quarantined);
         // Of a journal that can't be read nothing is known: neither what is due nor whose the secrets are.
         let is_read = unread.is_none();
@@ -50,10 +52,14 @@ impl App {
                 .at
                 .filter(|_| is_read)
                 .map(|at| if due.due { at } else { policy.calendar.next_turn(at).unwrap_or(at) }),
-            reason: is_read.then(|| with_stake(&state, now, reason(&state, due.reason))),
+            reason: is_read.then(|| with_stake(&state, now, reason(&state, due.reason), &forsaken)),
             targets: counts(&state),
             secrets: if is_read { secrets(&state, listing.as_deref()) } else { Vec::new() },
-            error: unread.or(unlisted).map(|error| error.problem().clone()).or(state.quarantine),
+            error: match unread.or(unlisted) {
+                Some(error) if quarantined => Some(quarantine::told(&credential.name, error.problem().clone())),
+                Some(error) => Some(error.problem().clone()),
+                None => state.quarantine.map(|problem| quarantine::told(&credential.name, problem)),
+            },
         }
     }
 
@@ -79,11 +85,17 @@ impl App {
     }
 }
 
-/// The nearer an expiry that somebody must act before, the louder.
-fn with_stake(state: &State, now: Timestamp, reason: String) -> String {
-    match at_stake(state, now) {
-        Some(stake) => format!("{reason}; {stake}"),
-        None => reason,
+/// The nearer an expiry that somebody must act before, the louder; then what keeps old secrets alive though nobody selects it.
+fn with_stake(state: &State, now: Timestamp, mut reason: String, forsaken: &[Forsaken]) -> String {
+    if let Some(stake) = at_stake(state, now) {
+        reason = format!("{reason}; {stake}");
+    }
+    match forsaken {
+        [] => reason,
+        [one] => format!("{reason}; `{}` {}", one.target, one.reason),
+        [first, ..] => {
+            format!("{reason}; {} such: `{}` {}; `lakekey plan` names all", forsaken.len(), first.target, first.reason)
+        }
     }
 }
 

@@ -7,6 +7,7 @@ mod gateways;
 mod operations;
 mod update;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -93,26 +94,43 @@ impl Fabric {
     }
 
     /// Every connection that the identity has a role on.
-    pub async fn connections(&self) -> Result<Vec<Connection>, HttpError> {
+    pub async fn connections(&self) -> Result<Arc<BTreeMap<DatasourceId, Connection>>, HttpError> {
         const WHAT: &str = "list connections";
-        let list = target(&Method::GET, &address(&self.base, &["v1", "connections"], None));
-        page::collect(WHAT, &list, async |token: Option<String>| {
-            let query = token.as_deref().map(continuation);
-            let page: Page<ConnectionRow> = self.get(WHAT, &["connections"], query.as_deref()).await?;
-            Ok((page.value.into_iter().filter_map(ConnectionRow::connection).collect(), page.continuation_token))
-        })
-        .await
+        let url = self.address(&["connections"], None);
+        let list = target(&Method::GET, &url);
+        let ask = async {
+            let connections: Vec<Connection> = page::collect(WHAT, &list, async |token: Option<String>| {
+                let query = token.as_deref().map(continuation);
+                let page: Page<ConnectionRow> = self.get_anew(WHAT, &["connections"], query.as_deref()).await?;
+                Ok((page.value.into_iter().filter_map(ConnectionRow::connection).collect(), page.continuation_token))
+            })
+            .await?;
+            Ok(connections.into_iter().map(|connection| (connection.id.clone(), connection)).collect())
+        };
+        match &self.memo {
+            Some(memo) => memo.share(format!("{} {WHAT} {url}", self.signer.identity()), (WHAT, &list), Box::pin(ask)).await,
+            None => Box::pin(ask).await.map(Arc::new),
+        }
     }
 
     async fn get<T: DeserializeOwned>(&self, what: &'static str, path: &[&str], query: Option<&str>) -> Result<T, HttpError> {
+        let Some(memo) = &self.memo else { return self.get_anew(what, path, query).await };
         let url = self.address(path, query);
         let place = target(&Method::GET, &url);
         let ask = Box::pin(self.send(what, json::request(Method::GET, url.as_str()), None));
-        let answer = match &self.memo {
-            Some(memo) => memo.read(format!("{} {url}", self.signer.identity()), (what, &place), ask).await?,
-            None => ask.await?,
-        };
+        let answer = memo.read(format!("{} {url}", self.signer.identity()), (what, &place), ask).await?;
         json::read(what, &place, &answer)
+    }
+
+    async fn get_anew<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        path: &[&str],
+        query: Option<&str>,
+    ) -> Result<T, HttpError> {
+        let url = self.address(path, query);
+        let answer = Box::pin(self.send(what, json::request(Method::GET, url.as_str()), None)).await?;
+        json::read(what, &target(&Method::GET, &url), &answer)
     }
 
     /// Everything that is asked of Fabric may be asked twice.

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -181,18 +181,22 @@ impl PowerBi {
     }
 
     /// Every workspace that the identity is a member of.
-    pub async fn groups(&self) -> Result<Vec<Group>, HttpError> {
+    pub async fn groups(&self) -> Result<Arc<BTreeMap<GroupId, Group>>, HttpError> {
+        self.shared("list workspaces", &["groups"], self.all_groups()).await
+    }
+
+    async fn all_groups(&self) -> Result<BTreeMap<GroupId, Group>, HttpError> {
         const WHAT: &str = "list workspaces";
         let mut groups = BTreeMap::new();
         let mut skip = 0;
         for _ in 0..GROUP_PAGES_MAX {
             let query = format!("$top={GROUPS_PER_PAGE}&$skip={skip}");
-            let page: List<GroupRow> = self.get(WHAT, &["groups"], Some(&query)).await?;
+            let page: List<GroupRow> = self.get_anew(WHAT, &["groups"], Some(&query)).await?;
             // A service that caps a page below what was asked still has more: only a page without news is the end.
             let (rows, known) = (page.value.len(), groups.len());
             groups.extend(page.value.into_iter().filter_map(GroupRow::group).map(|group| (group.id.clone(), group)));
             if groups.len() == known {
-                return Ok(groups.into_values().collect());
+                return Ok(groups);
             }
             skip += rows;
         }
@@ -200,9 +204,14 @@ impl PowerBi {
     }
 
     /// The datasets of a workspace.
-    pub async fn datasets(&self, group: &GroupId) -> Result<Vec<Dataset>, HttpError> {
-        let list: List<DatasetRow> = self.get("list datasets", &["groups", group.as_str(), "datasets"], None).await?;
-        Ok(list.value.into_iter().filter_map(DatasetRow::dataset).collect())
+    pub async fn datasets(&self, group: &GroupId) -> Result<Arc<Vec<Dataset>>, HttpError> {
+        const WHAT: &str = "list datasets";
+        let path = ["groups", group.as_str(), "datasets"];
+        let ask = async {
+            let list: List<DatasetRow> = self.get_anew(WHAT, &path, None).await?;
+            Ok(list.value.into_iter().filter_map(DatasetRow::dataset).collect())
+        };
+        self.shared(WHAT, &path, ask).await
     }
 
     /// The data sources that a dataset uses.
@@ -225,10 +234,14 @@ impl PowerBi {
     }
 
     /// The data sources of a gateway.
-    pub async fn gateway_sources(&self, gateway: &GatewayId) -> Result<Vec<GatewaySource>, HttpError> {
+    pub async fn gateway_sources(&self, gateway: &GatewayId) -> Result<Arc<Vec<GatewaySource>>, HttpError> {
+        const WHAT: &str = "list data sources of a gateway";
         let path = ["gateways", gateway.as_str(), "datasources"];
-        let list: List<GatewaySourceRow> = self.get("list data sources of a gateway", &path, None).await?;
-        Ok(list.value.into_iter().filter_map(|row| row.source(gateway)).collect())
+        let ask = async {
+            let list: List<GatewaySourceRow> = self.get_anew(WHAT, &path, None).await?;
+            Ok(list.value.into_iter().filter_map(|row| row.source(gateway)).collect())
+        };
+        self.shared(WHAT, &path, ask).await
     }
 
     /// One data source of a gateway.
@@ -306,17 +319,42 @@ impl PowerBi {
         Ok(refreshes)
     }
 
+    /// A long list that many credentials look into, read once for all of them.
+    async fn shared<T: Send + Sync + 'static>(
+        &self,
+        what: &'static str,
+        path: &[&str],
+        ask: impl Future<Output = Result<T, HttpError>>,
+    ) -> Result<Arc<T>, HttpError> {
+        let Some(memo) = &self.memo else { return Box::pin(ask).await.map(Arc::new) };
+        let url = self.address(path, None);
+        let key = format!("{} {what} {url}", self.signer.identity());
+        memo.share(key, (what, &target(&Method::GET, &url)), Box::pin(ask)).await
+    }
+
     async fn get<T: DeserializeOwned>(&self, what: &'static str, path: &[&str], query: Option<&str>) -> Result<T, HttpError> {
+        let Some(memo) = &self.memo else { return self.get_anew(what, path, query).await };
         let url = self.address(path, query);
         let place = target(&Method::GET, &url);
+        let ask = Box::pin(self.ask(what, &url));
+        let answer = memo.read(format!("{} {url}", self.signer.identity()), (what, &place), ask).await?;
+        json::read(what, &place, &answer)
+    }
+
+    async fn get_anew<T: DeserializeOwned>(
+        &self,
+        what: &'static str,
+        path: &[&str],
+        query: Option<&str>,
+    ) -> Result<T, HttpError> {
+        let url = self.address(path, query);
+        json::read(what, &target(&Method::GET, &url), &Box::pin(self.ask(what, &url)).await?)
+    }
+
+    async fn ask(&self, what: &'static str, url: &Url) -> Result<Response<Bytes>, HttpError> {
         let (request, signer) = (json::request(Method::GET, url.as_str()), Some(&self.signer));
         let call = Call { service: Service::PowerBi, what, request, signer, effect: Effect::Repeatable, not_after: None };
-        let ask = Box::pin(self.http.send(call));
-        let answer = match &self.memo {
-            Some(memo) => memo.read(format!("{} {url}", self.signer.identity()), (what, &place), ask).await?,
-            None => ask.await?,
-        };
-        json::read(what, &place, &answer)
+        self.http.send(call).await
     }
 
     async fn send(

@@ -419,6 +419,16 @@ pub enum Selector {
     Mapped(Box<MappedRow>),
 }
 
+impl Selector {
+    /// The connection that the row names.
+    pub fn connection(&self) -> Option<&DatasourceId> {
+        match self {
+            Self::Connection(id) => Some(id),
+            Self::Dataset { .. } | Self::Warehouse(_) | Self::All | Self::Gateway { .. } | Self::Mapped(_) => None,
+        }
+    }
+}
+
 impl std::fmt::Display for Selector {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

@@ -2,6 +2,7 @@
 //! at the same state of things. What a service definitely refused is kept too; any other failure is its asker's own, and
 //! whoever asks next asks anew.
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
@@ -21,7 +22,8 @@ pub struct Memo {
 
 #[derive(Clone)]
 enum Kept {
-    Answer(Bytes),
+    /// What was made of the answer.
+    Answer(Arc<dyn Any + Send + Sync>),
     Refusal(StatusCode, ServiceProblem),
 }
 
@@ -36,20 +38,32 @@ impl Memo {
         self.askers
     }
 
-    /// What was answered under `key`, which names service, identity and address. Whoever comes first asks, the others wait.
+    /// What was answered under `key`, which names identity and address. Whoever comes first asks, the others wait.
     pub(crate) async fn read(
         &self,
         key: String,
-        (what, target): (&'static str, &str),
+        at: (&'static str, &str),
         ask: impl Future<Output = Result<Response<Bytes>, HttpError>>,
     ) -> Result<Response<Bytes>, HttpError> {
+        let body = self.share(key, at, async { Ok(Box::pin(ask).await?.into_body()) }).await?;
+        Ok(Response::new(Bytes::clone(&body)))
+    }
+
+    /// What was made of the answers under `key`, which names identity, address and list: a long list that every credential
+    /// looks into is read once, not once for each of them.
+    pub(crate) async fn share<T: Send + Sync + 'static>(
+        &self,
+        key: String,
+        (what, target): (&'static str, &str),
+        ask: impl Future<Output = Result<T, HttpError>>,
+    ) -> Result<Arc<T>, HttpError> {
         let slot = {
             let mut kept = self.kept.lock().expect("no code panics while it holds the map");
             Arc::clone(kept.entry(key).or_default())
         };
         let answered = async {
             match ask.await {
-                Ok(answer) => Ok(Kept::Answer(answer.into_body())),
+                Ok(answer) => Ok(Kept::Answer(Arc::new(answer))),
                 Err(HttpError { failure: Failure::Answer { status, problem, .. }, .. }) if is_final(status) => {
                     Ok(Kept::Refusal(status, problem))
                 }
@@ -57,7 +71,7 @@ impl Memo {
             }
         };
         match Box::pin(slot.get_or_try_init(|| answered)).await?.clone() {
-            Kept::Answer(body) => Ok(Response::new(body)),
+            Kept::Answer(answer) => Ok(answer.downcast().expect("a key is of one call, which makes one type")),
             Kept::Refusal(status, problem) => {
                 let failure = Failure::Answer { status, problem, retry_after: None };
                 Err(HttpError { failure, ..HttpError::unusable(what, target, "") })

@@ -1,7 +1,7 @@
 //! What else uses the same hosts and cannot be covered: dataflows and paginated reports, whose credentials are entered by
 //! hand. Looked for in the workspaces that the rows look into, and only where somebody wants to read of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use futures::future::join;
 
@@ -15,7 +15,7 @@ use crate::ids::{GroupId, Workspace};
 
 /// Dataflows and paginated reports on these Databricks workspaces, in the workspaces of Power BI that the rows look into.
 pub async fn beyond(powerbi: &PowerBi, workspaces: &[Workspace], targets: &config::Targets) -> Result<Vec<Left>, Error> {
-    let groups: BTreeMap<GroupId, Group> = powerbi.groups().await?.into_iter().map(|group| (group.id.clone(), group)).collect();
+    let groups = powerbi.groups().await?;
     // A list may name data sources anywhere.
     let everywhere = [config::Selector::All];
     let rows = if targets.mapping.is_some() { &everywhere } else { &targets.select[..] };

@@ -2,6 +2,7 @@
 //! serves, and of connections that rows name. Each question is asked once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::join;
@@ -18,8 +19,10 @@ use crate::ids::{DatasourceId, GatewayId};
 /// What Fabric says to the identity.
 #[derive(Debug, Default)]
 pub(super) struct Connections {
-    /// `None`: it says nothing of that one.
-    pub(super) known: BTreeMap<DatasourceId, Option<Connection>>,
+    /// All on which it has a role, where that was asked.
+    pub(super) listed: Arc<BTreeMap<DatasourceId, Connection>>,
+    /// Those that were asked for by themselves. `None`: Fabric says nothing of that one.
+    pub(super) asked: BTreeMap<DatasourceId, Option<Connection>>,
     /// Gateways on virtual networks, by name; an empty name where only a connection tells of the gateway.
     pub(super) networks: BTreeMap<GatewayId, String>,
     /// Members of gateways that must be sealed for one by one; `None`: the identity may not list them.
@@ -44,14 +47,7 @@ impl Connections {
         } else {
             let _ = fabric.signer().token().await;
         }
-        let named = rows.iter().filter_map(|row| match row {
-            Selector::Connection(id) => Some(id.clone()),
-            Selector::Dataset { .. }
-            | Selector::Warehouse(_)
-            | Selector::All
-            | Selector::Gateway { .. }
-            | Selector::Mapped(_) => None,
-        });
+        let named = rows.iter().filter_map(Selector::connection).cloned();
         connections.ask(fabric, named.collect()).await?;
         Ok(connections)
     }
@@ -72,8 +68,9 @@ impl Connections {
         for gateway in gateways.into_iter().filter(|gateway| gateway.kind == NetworkKind::VirtualNetwork) {
             self.networks.insert(gateway.id, gateway.name.unwrap_or_default());
         }
-        let on_networks = self.known.values().flatten().filter(|connection| is_on_network(connection));
-        for gateway in on_networks.filter_map(|connection| connection.gateway.clone()) {
+        let on_networks = self.shown().filter(|connection| is_on_network(connection));
+        let on_networks: Vec<GatewayId> = on_networks.filter_map(|connection| connection.gateway.clone()).collect();
+        for gateway in on_networks {
             self.networks.entry(gateway).or_default();
         }
         Ok(())
@@ -82,10 +79,10 @@ impl Connections {
     /// Asks for those that have not been asked for. The list leaves out what the identity sees as a gateway's administrator
     /// only, so what it lacks is asked for one by one.
     pub(super) async fn read(&mut self, fabric: &Fabric, mut sources: BTreeSet<DatasourceId>) -> Result<(), Error> {
-        sources.retain(|source| !self.known.contains_key(source));
+        sources.retain(|source| !self.has(source));
         if sources.len() * fabric.askers() >= LIST_FROM {
             self.list(fabric).await?;
-            sources.retain(|source| !self.known.contains_key(source));
+            sources.retain(|source| !self.has(source));
         }
         self.ask(fabric, sources).await
     }
@@ -97,7 +94,17 @@ impl Connections {
     }
 
     pub(super) fn get(&self, source: &DatasourceId) -> Option<&Connection> {
-        self.known.get(source)?.as_ref()
+        self.asked.get(source).map_or_else(|| self.listed.get(source), Option::as_ref)
+    }
+
+    /// Every connection that Fabric shows.
+    pub(super) fn shown(&self) -> impl Iterator<Item = &Connection> {
+        let listed = self.listed.values().filter(|connection| !self.asked.contains_key(&connection.id));
+        self.asked.values().flatten().chain(listed)
+    }
+
+    fn has(&self, source: &DatasourceId) -> bool {
+        self.asked.contains_key(source) || self.listed.contains_key(source)
     }
 
     async fn list(&mut self, fabric: &Fabric) -> Result<(), Error> {
@@ -106,7 +113,7 @@ impl Connections {
         }
         self.is_listed = true;
         match fabric.connections().await {
-            Ok(all) => self.known.extend(all.into_iter().map(|connection| (connection.id.clone(), Some(connection)))),
+            Ok(all) => self.listed = all,
             Err(error) if is_closed(&error) => self.is_closed = true,
             // Whatever else it has against the list: each connection may still be asked for by itself.
             Err(error) if is_refusal(&error) => {}
@@ -117,7 +124,7 @@ impl Connections {
 
     async fn ask(&mut self, fabric: &Fabric, sources: BTreeSet<DatasourceId>) -> Result<(), Error> {
         if self.is_closed {
-            self.known.extend(sources.into_iter().map(|source| (source, None)));
+            self.asked.extend(sources.into_iter().map(|source| (source, None)));
             return Ok(());
         }
         let is_forbidden = AtomicBool::new(false);
@@ -134,7 +141,7 @@ impl Connections {
         if is_forbidden.into_inner() {
             self.list(fabric).await?;
         }
-        self.known.extend(asked);
+        self.asked.extend(asked);
         Ok(())
     }
 }

@@ -212,8 +212,8 @@ pub(super) fn credential_kind<'a>(candidate: &'a Candidate, connections: &'a Con
 /// over, for that would not help.
 fn is_behind_hidden_gateway(walk: &Walk, connections: &Connections, candidate: &Candidate) -> bool {
     let needs_gateway = |dataset: &DatasetRef| {
-        let mut known = walk.datasets.get(&dataset.group).and_then(Option::as_ref).into_iter().flatten();
-        known.any(|known| known.id == dataset.id && known.needs_gateway)
+        let known = walk.datasets.get(&dataset.group).and_then(Option::as_deref);
+        known.into_iter().flatten().any(|known| known.id == dataset.id && known.needs_gateway)
     };
     let is_on_gateway = |source: &DatasetSource| {
         let administered = source.gateway.as_ref().is_some_and(|gateway| walk.gateways.contains_key(gateway));

@@ -219,8 +219,7 @@ impl Survey {
 
     /// Rows that name each connection that no dataset in sight uses.
     fn rows_of_unused(&self) -> Vec<Selector> {
-        let known = self.connections.known.values().flatten();
-        known.map(|connection| Selector::Connection(connection.id.clone())).collect()
+        self.connections.shown().map(|connection| Selector::Connection(connection.id.clone())).collect()
     }
 
     fn seen(&self, id: &TargetId, candidate: Candidate, left: Option<String>) -> SeenSource {

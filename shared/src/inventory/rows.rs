@@ -180,7 +180,7 @@ impl Matched {
             }
         };
         let named: Vec<(DatasourceId, &str)> = if connections.networks.contains_key(&id) {
-            let on_it = connections.known.values().flatten().filter(|found| found.gateway.as_ref() == Some(&id));
+            let on_it = connections.shown().filter(|found| found.gateway.as_ref() == Some(&id));
             on_it.map(|found| (found.id.clone(), found.name.as_deref().unwrap_or_default())).collect()
         } else {
             let Some(Some(sources)) = walk.gateway_sources.get(&id) else {
@@ -250,7 +250,7 @@ impl Matched {
     fn unused(&mut self, connections: &Connections, hosts: Hosts<'_>, rows: &[Selector]) {
         let covered: BTreeSet<&DatasourceId> = self.candidates.values().map(|candidate| &candidate.datasource).collect();
         let mut left = Vec::new();
-        for connection in connections.known.values().flatten().filter(|found| !covered.contains(&found.id)) {
+        for connection in connections.shown().filter(|found| !covered.contains(&found.id)) {
             let Some(source) = connection.databricks.as_ref().filter(|own| hosts.have(Some(own))) else {
                 continue;
             };
@@ -321,7 +321,7 @@ pub(super) fn candidates(
 ) -> BTreeMap<TargetId, Candidate> {
     let mut candidates = BTreeMap::new();
     // The gateway's own word comes first: it is what the write is checked against.
-    for on_gateway in walk.gateway_sources.values().flatten().flatten() {
+    for on_gateway in walk.on_gateways() {
         let Some(source) = on_gateway.databricks.as_ref().filter(|own| hosts.have(Some(own))) else { continue };
         let mut candidate = Candidate::new(Some(&on_gateway.gateway), &on_gateway.id, source);
         candidate.on_gateway = Some(on_gateway.clone());
@@ -344,11 +344,11 @@ pub(super) fn candidates(
     }
     // A connection's id is its data source's: what Power BI shows already is not taken twice.
     let shown: BTreeSet<DatasourceId> = candidates.values().map(|candidate| candidate.datasource.clone()).collect();
+    let named: BTreeSet<&DatasourceId> = rows.iter().filter_map(Selector::connection).collect();
     let is_meant = |connection: &&Connection| {
-        let named = rows.iter().any(|row| matches!(row, Selector::Connection(id) if *id == connection.id));
-        !shown.contains(&connection.id) && (named || is_on_network(connection))
+        (named.contains(&connection.id) || is_on_network(connection)) && !shown.contains(&connection.id)
     };
-    for connection in connections.known.values().flatten().filter(is_meant) {
+    for connection in connections.shown().filter(is_meant) {
         let Some(source) = connection.databricks.as_ref().filter(|own| hosts.have(Some(own))) else { continue };
         let id = TargetId::of(connection.gateway.as_ref(), &connection.id);
         candidates.insert(id, Candidate::new(connection.gateway.as_ref(), &connection.id, source));
@@ -358,8 +358,8 @@ pub(super) fn candidates(
 
 /// Every dataset whose sources were seen, in the order of their ids.
 fn seen(walk: &Walk) -> impl Iterator<Item = (DatasetRef, &Vec<crate::clients::powerbi::DatasetSource>)> {
-    let listed = walk.datasets.iter().flat_map(|(group, datasets)| datasets.iter().flatten().map(move |found| (group, found)));
-    let known: HashMap<(&GroupId, &DatasetId), &Dataset> = listed.map(|(group, found)| ((group, &found.id), found)).collect();
+    let known: HashMap<(&GroupId, &DatasetId), &Dataset> =
+        walk.listed().map(|(group, found)| ((group, &found.id), found)).collect();
     walk.sources.iter().filter_map(move |((group, id), sources)| {
         let dataset = known.get(&(group, id))?;
         let reference = DatasetRef {

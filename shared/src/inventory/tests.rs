@@ -1,6 +1,7 @@
 //! What is selected, over inventories built by hand: the walk itself is exercised against the simulated cloud.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::connections::Connections;
 use super::decide::Decided;
@@ -36,11 +37,12 @@ fn databricks(host: &str, warehouse: &str) -> DatabricksSource {
 impl World {
     fn dataset(&mut self, group: &str, name: &str, owner: &str) -> (GroupId, DatasetId) {
         let key = (GroupId::new(format!("g-{group}")), DatasetId::new(format!("d-{group}-{name}")));
-        self.walk.groups.insert(key.0.clone(), Group { id: key.0.clone(), name: group.to_owned(), is_personal: false });
-        let datasets = self.walk.datasets.entry(key.0.clone()).or_insert_with(|| Some(Vec::new()));
+        Arc::make_mut(&mut self.walk.groups)
+            .insert(key.0.clone(), Group { id: key.0.clone(), name: group.to_owned(), is_personal: false });
+        let datasets = self.walk.datasets.entry(key.0.clone()).or_insert_with(|| Some(Arc::default()));
         let configured_by = Some(owner.to_owned()).filter(|owner| !owner.is_empty());
         let dataset = Dataset { id: key.1.clone(), name: name.to_owned(), configured_by, needs_gateway: false };
-        datasets.get_or_insert_default().push(dataset);
+        Arc::make_mut(datasets.get_or_insert_default()).push(dataset);
         self.walk.sources.entry(key.clone()).or_insert_with(|| Some(Vec::new()));
         key
     }
@@ -62,7 +64,7 @@ impl World {
         let public_key = Some(GatewayKey { modulus, exponent: "AQAB".to_owned() });
         let id = GatewayId::new(id);
         self.walk.gateways.insert(id.clone(), Gateway { id: id.clone(), name: Some(name.to_owned()), public_key });
-        self.walk.gateway_sources.entry(id).or_insert_with(|| Some(Vec::new()));
+        self.walk.gateway_sources.entry(id).or_insert_with(|| Some(Arc::default()));
     }
 
     fn gateway_source(&mut self, gateway: &str, id: &str, databricks: Option<DatabricksSource>, credential: &str) {
@@ -76,7 +78,7 @@ impl World {
             privacy_level: Some("Private".to_owned()),
             single_sign_on: Some(false),
         };
-        self.walk.gateway_sources.get_mut(&gateway).unwrap().get_or_insert_default().push(source);
+        Arc::make_mut(self.walk.gateway_sources.get_mut(&gateway).unwrap().get_or_insert_default()).push(source);
     }
 
     fn connection(&mut self, id: &str, connectivity: Connectivity, credential: &str) {
@@ -92,7 +94,7 @@ impl World {
             encryption: None,
             skip_test: None,
         };
-        self.connections.known.insert(DatasourceId::new(id), Some(connection));
+        self.connections.asked.insert(DatasourceId::new(id), Some(connection));
     }
 
     fn select(&self, config: &Targets) -> Selection {
@@ -164,7 +166,7 @@ fn names_that_mean_nothing_or_several_things_are_problems_with_the_candidates() 
     let key = world.dataset("Sales", "Orders", US);
     world.bind(&key, "v1", "s1", Some(databricks(HOST, "w1")));
     let twin = Group { id: GroupId::new("g-twin"), name: "Sales".to_owned(), is_personal: false };
-    world.walk.groups.insert(twin.id.clone(), twin);
+    Arc::make_mut(&mut world.walk.groups).insert(twin.id.clone(), twin);
 
     let selection = world.select(&config(vec![
         dataset_row("Nowhere", "Orders"),
@@ -279,12 +281,12 @@ fn a_connection_reachable_both_ways_is_one_target_with_one_id() {
     // Known to Fabric alone, with and without a gateway.
     let mut world = World::default();
     world.connection("s1", Connectivity::Writable(ConnectionType::ShareableCloud), "Basic");
-    let connection = world.connections.known.get_mut(&DatasourceId::new("s1")).unwrap().as_mut().unwrap();
+    let connection = world.connections.asked.get_mut(&DatasourceId::new("s1")).unwrap().as_mut().unwrap();
     connection.databricks = Some(databricks(HOST, "w1"));
     assert_eq!(ids(&world.select(&config(vec![named.clone()]))), ["fabric:s1"]);
     let left = world.select(&config(vec![Selector::All])).left;
     assert!(left[0].reason.contains("connection: s1"), "{left:?}");
-    let connection = world.connections.known.get_mut(&DatasourceId::new("s1")).unwrap().as_mut().unwrap();
+    let connection = world.connections.asked.get_mut(&DatasourceId::new("s1")).unwrap().as_mut().unwrap();
     connection.gateway = Some(GatewayId::new("v1"));
     assert_eq!(ids(&world.select(&config(vec![named]))), ["powerbi:v1/s1"]);
 }
@@ -318,8 +320,8 @@ fn an_unknown_privacy_level_is_a_problem() {
     assert_eq!(codes(&world.select(&config)), ["privacy-level-unknown"]);
     world.connection("s1", Connectivity::Writable(ConnectionType::ShareableCloud), "Basic");
     assert!(codes(&world.select(&config)).is_empty());
-    let sources = world.walk.gateway_sources.values_mut().flatten().flatten();
-    sources.for_each(|source| source.privacy_level = None);
+    let lists = world.walk.gateway_sources.values_mut().flatten();
+    lists.flat_map(Arc::make_mut).for_each(|source| source.privacy_level = None);
     assert_eq!(codes(&world.select(&config)), ["privacy-level-unknown"]);
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::sync::Arc;
 
 use futures::future::join;
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -20,12 +21,12 @@ const CONCURRENCY: usize = 16;
 /// What the identity sees. `None` in a map: it may not see that.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
-    pub(super) groups: BTreeMap<GroupId, Group>,
-    pub(super) datasets: BTreeMap<GroupId, Option<Vec<Dataset>>>,
+    pub(super) groups: Arc<BTreeMap<GroupId, Group>>,
+    pub(super) datasets: BTreeMap<GroupId, Option<Arc<Vec<Dataset>>>>,
     pub(super) sources: BTreeMap<(GroupId, DatasetId), Option<Vec<DatasetSource>>>,
     /// On-premises gateways that the identity administers.
     pub(super) gateways: BTreeMap<GatewayId, Gateway>,
-    pub(super) gateway_sources: BTreeMap<GatewayId, Option<Vec<GatewaySource>>>,
+    pub(super) gateway_sources: BTreeMap<GatewayId, Option<Arc<Vec<GatewaySource>>>>,
 }
 
 impl Walk {
@@ -47,7 +48,7 @@ impl Walk {
 
     async fn read_datasets(&mut self, powerbi: &PowerBi, rows: &[Selector], scanned: &[ScannedGroup]) -> Result<(), Error> {
         if rows.iter().any(|row| !matches!(row, Selector::Gateway { .. } | Selector::Connection(_))) {
-            self.groups = powerbi.groups().await?.into_iter().map(|group| (group.id.clone(), group)).collect();
+            self.groups = powerbi.groups().await?;
         }
         let groups = self.wanted_groups(rows);
         self.datasets = each(groups, |group| async move { powerbi.datasets(&group).await }).await?;
@@ -90,8 +91,6 @@ impl Walk {
     }
 
     fn wanted_datasets(&self, rows: &[Selector]) -> BTreeSet<(GroupId, DatasetId)> {
-        let all =
-            self.datasets.iter().flat_map(|(group, datasets)| datasets.iter().flatten().map(move |dataset| (group, dataset)));
         let wanted = |(group, dataset): &(&GroupId, &Dataset)| {
             is_wide(rows)
                 || rows.iter().any(|row| match row {
@@ -107,7 +106,18 @@ impl Walk {
                     | Selector::Mapped(_) => false,
                 })
         };
-        all.filter(wanted).map(|(group, dataset)| (group.clone(), dataset.id.clone())).collect()
+        self.listed().filter(wanted).map(|(group, dataset)| (group.clone(), dataset.id.clone())).collect()
+    }
+
+    /// Every dataset that was listed, with its workspace.
+    pub(super) fn listed(&self) -> impl Iterator<Item = (&GroupId, &Dataset)> {
+        let lists = self.datasets.iter().filter_map(|(group, datasets)| Some((group, datasets.as_deref()?)));
+        lists.flat_map(|(group, datasets)| datasets.iter().map(move |dataset| (group, dataset)))
+    }
+
+    /// Every data source that a gateway shows.
+    pub(super) fn on_gateways(&self) -> impl Iterator<Item = &GatewaySource> {
+        self.gateway_sources.values().filter_map(Option::as_deref).flatten()
     }
 
     fn wanted_gateways(&self, hosts: Hosts<'_>, rows: &[Selector]) -> BTreeSet<GatewayId> {

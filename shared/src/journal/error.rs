@@ -117,7 +117,7 @@ fn hint(reason: &BrokenReason) -> &'static str {
         BrokenReason::Version(_) => "run the version of lakekey that wrote it, or a later one",
         BrokenReason::Name(_) => "move the object out of the journal's folder if lakekey did not put it there",
         BrokenReason::Unsigned => {
-            "if the state key was introduced just now, run `lakekey rotate --force` once: the journal so far is then trusted, and signed from there on"
+            "if the state key was introduced just now, `--force` takes the journal so far on trust, once, and signs from there on"
         }
         BrokenReason::Signature => {
             "check that `state.key` is the key the journal was signed with, else restore the state from a backup"

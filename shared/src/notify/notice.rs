@@ -148,6 +148,8 @@ impl Look<'_> {
     /// A quarantine, or a failure before anything changed. What another run will get over by itself is no trouble.
     fn trouble(&self) -> Option<Notice> {
         let (kind, problem) = match (&self.state.quarantine, &self.report.error) {
+            // The report's also says what is safe and what to run.
+            (Some(problem), Some(told)) if told.code == problem.code => (Kind::Quarantined, told),
             (Some(problem), _) => (Kind::Quarantined, problem),
             (None, Some(problem)) if self.report.phase == Phase::Quarantined => (Kind::Quarantined, problem),
             (None, Some(problem)) if self.report.outcome == MoveOutcome::Failed => (Kind::Failed, problem),

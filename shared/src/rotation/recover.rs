@@ -144,10 +144,11 @@ fn unrecognisable(state: &State, seen: &Observed, listing: &[Listed]) -> Option<
     if doubtful.is_empty() || state.open.as_ref().is_none_or(|open| open.generation.is_some()) {
         return None;
     }
+    let name = &state.open.as_ref()?.plan.credential;
     let ids = doubtful.iter().map(|id| format!("`{id}`")).collect::<Vec<_>>().join(", ");
     Some(Step::Quarantine(
         Problem::new("strays-unrecognisable", format!("an answer to a create was lost, and Databricks does not keep the lifetimes asked for, so it is not certain whose these secrets are: {ids}"))
-            .hint("delete those that nobody uses at Databricks, then run `lakekey rotate`; or run `lakekey rotate --force` to leave them as they are"),
+            .hint(format!("delete those that nobody uses at Databricks, then run `lakekey rotate {name}`; or run `lakekey rotate {name} --force` to leave them as they are")),
     ))
 }
 

@@ -4,7 +4,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::state::{Holder, State};
-use crate::ids::TargetId;
+use crate::ids::{CredentialName, TargetId};
 
 /// The next secret of a target to expire.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,4 +66,28 @@ pub fn at_stake(state: &State, now: Timestamp) -> Option<Stake> {
     let holders = state.holders.iter().filter(|(_, holder)| holder.planned && holder.spec.is_some() && lags(holder));
     let (expires_at, target) = holders.filter_map(expiry).min()?;
     Some(Stake { target, expires_at, urgency: Urgency::of(expires_at.duration_since(now)) })
+}
+
+/// A target that no row selects any more and that may hold a superseded secret, which it keeps alive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forsaken {
+    /// Which.
+    pub target: TargetId,
+    /// What it keeps alive, until when, and what ends that.
+    pub reason: String,
+}
+
+/// Targets that vanished from the selection of this credential and keep superseded secrets alive, sorted by id.
+pub fn forsaken(state: &State, name: &CredentialName) -> Vec<Forsaken> {
+    let meant = state.meant();
+    let keeps = |(id, holder): (&TargetId, &Holder)| {
+        let old = state.living().filter(|(generation, _)| Some(*generation) != meant && holder.may_hold.contains(generation));
+        let (generation, known) = old.max_by_key(|(_, known)| known.minted.expires_at.unwrap_or(Timestamp::MAX))?;
+        let until = known.minted.expires_at.map(|at| format!("until it expires at {at:.0}, ")).unwrap_or_default();
+        let reason = format!(
+            "is not selected any more and may hold generation {generation}, whose secret is kept alive {until}or until `lakekey forget {name} {id}`"
+        );
+        Some(Forsaken { target: id.clone(), reason })
+    };
+    state.holders.iter().filter(|(_, holder)| !holder.planned && holder.spec.is_some()).filter_map(keeps).collect()
 }

@@ -1,7 +1,6 @@
 //! `cargo bench --bench fleet`: how lakekey behaves at the size of a large customer, each figure beside its floor or bound.
 //! `cargo bench --bench fleet -- PART…` prints some of them: `limits`, `memory`, `many`, `restart`.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,41 +32,83 @@ fn main() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// SIGKILL in the middle of a rotation, at every third request of one, and a start anew with a state on this disk.
+/// When a run is killed: as soon as the cloud has seen so many requests, or the journal has so many entries.
+#[derive(Clone, Copy, Debug)]
+enum Moment {
+    Request(usize),
+    Entry(usize),
+}
+
+impl Moment {
+    fn has_come(self, customer: &Customer) -> bool {
+        match self {
+            Self::Request(count) => customer.cloud.requests().len() >= count,
+            Self::Entry(count) => customer.files_below("state/journal").len() >= count,
+        }
+    }
+}
+
+/// SIGKILL in the middle of a rotation, at every request and after every entry of the journal, and a start anew with a state
+/// on this disk.
 async fn after_a_kill() -> anyhow::Result<()> {
     let undisturbed = Customer::in_a_process(3, LATENCY).await?;
     undisturbed.start(&ROTATE)?.finish()?;
-    let requests = undisturbed.cloud.requests().len();
-    let (mut slowest, mut mints, mut tries, mut unfinished) = (0.0_f64, BTreeMap::new(), 0_u32, 0_u32);
-    for at in (1..requests).step_by(3) {
+    let (requests, entries) = (undisturbed.cloud.requests().len(), undisturbed.files_below("state/journal").len());
+    let moments = (1..requests).map(Moment::Request).chain((1..entries).map(Moment::Entry));
+    let mut seen = Restarts::default();
+    for moment in moments {
+        seen.add(moment).await?;
+    }
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "killed {} times on its way through {requests} requests and {entries} entries, and started anew, with a `file:` state",
+        seen.tries
+    )?;
+    writeln!(out, "  the first useful request {:.2} s after the restart (at most 1)", seen.slowest)?;
+    writeln!(out, "  {:>3} minted again although the value was in the store (at most 0)", seen.minted_twice)?;
+    writeln!(out, "  {:>3} had lost the answer to their create, and made another secret", seen.lost)?;
+    writeln!(out, "  {:>3} were not finished by the next run (at most 0)\n", seen.unfinished)?;
+    Ok(())
+}
+
+#[derive(Default)]
+struct Restarts {
+    tries: u32,
+    /// In seconds.
+    slowest: f64,
+    minted_twice: u32,
+    lost: u32,
+    unfinished: u32,
+}
+
+impl Restarts {
+    async fn add(&mut self, moment: Moment) -> anyhow::Result<()> {
         let customer = Customer::in_a_process(3, LATENCY).await?;
         let run = customer.start(&ROTATE)?;
-        while customer.cloud.requests().len() < at {
+        while !moment.has_come(&customer) {
             customer.clock.sleep(SHORT).await;
         }
         run.kill()?;
+        let kept_the_value = !customer.files_below("store").is_empty();
         let (seen, begun) = (customer.cloud.requests().len(), customer.clock.now());
         let run = customer.start(&["rotate", "--output", "json"])?;
         // A sign-in is for the sake of what follows it.
         let is_useful = |seen: &Seen| seen.service != "entra" && !seen.path.ends_with("/token");
         while !customer.cloud.requests().iter().skip(seen).any(is_useful) {
-            anyhow::ensure!(seconds(begun, &customer) < GIVE_UP, "killed at request {at}: no useful request in {GIVE_UP} s");
+            anyhow::ensure!(seconds(begun, &customer) < GIVE_UP, "killed at {moment:?}: no useful request in {GIVE_UP} s");
             customer.clock.sleep(SHORT).await;
         }
-        slowest = slowest.max(seconds(begun, &customer));
-        unfinished += u32::from(run.finish().is_err());
+        self.slowest = self.slowest.max(seconds(begun, &customer));
+        self.unfinished += u32::from(run.finish().is_err());
         let is_mint = |seen: &&Seen| seen.method == "POST" && seen.path.ends_with("/credentials/secrets");
-        *mints.entry(customer.cloud.requests().iter().filter(is_mint).count()).or_insert(0_u32) += 1;
-        tries += 1;
+        if customer.cloud.requests().iter().filter(is_mint).count() > 1 {
+            let counted = if kept_the_value { &mut self.minted_twice } else { &mut self.lost };
+            *counted += 1;
+        }
+        self.tries += 1;
+        Ok(())
     }
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "killed {tries} times on its way through {requests} requests, and started anew, with a `file:` state")?;
-    writeln!(out, "  the first useful request {slowest:.2} s after the restart (at most 1)")?;
-    for (count, rotations) in mints {
-        writeln!(out, "  {rotations:>3} rotations that took {count} secret{}", if count == 1 { "" } else { "s" })?;
-    }
-    writeln!(out, "  {unfinished} of them were not finished by the next run\n")?;
-    Ok(())
 }
 
 fn seconds(since: Timestamp, customer: &Customer) -> f64 {
@@ -78,14 +119,22 @@ fn seconds(since: Timestamp, customer: &Customer) -> f64 {
 async fn many_credentials() -> anyhow::Result<()> {
     let customer = Customer::large(1_000, 1).await?;
     customer.split(1_000)?;
-    let (before, begun) = (customer.cloud.requests().len(), customer.clock.now());
+    let (before, files, begun) = (customer.cloud.requests().len(), customer.files_below(""), customer.clock.now());
     let planned = customer.run(&["plan"]).await?;
     let seconds = customer.clock.now().duration_since(begun).as_secs_f64();
-    let count = planned["credentials"].as_array().map_or(0, Vec::len);
-    let requests = customer.cloud.requests().len() - before;
+    let plans = planned["credentials"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let clean = plans.iter().filter(|plan| plan["problems"] == serde_json::json!([]) && plan["due"] == true).count();
+    let requests = customer.cloud.requests().split_off(before);
+    let wrote = requests.iter().filter(|seen| seen.method != "GET" && !seen.path.ends_with("/token")).count();
+    let changed = customer.files_below("") != files;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "a plan of {count} credentials over HTTP on loopback")?;
-    writeln!(out, "  {seconds:.1} s (at most 2), {requests} requests\n")?;
+    writeln!(out, "a plan of {} credentials, {clean} of them due and without a problem, over HTTP on loopback", plans.len())?;
+    writeln!(out, "  {seconds:.1} s (at most 2), {} requests", requests.len())?;
+    writeln!(
+        out,
+        "  {wrote} of them write (at most 0), files {}\n",
+        if changed { "have changed, which they must not" } else { "are as before" }
+    )?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! A customer with many data sources and lakekey set up, over real sockets or in virtual time.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -136,6 +136,22 @@ impl Customer {
         let answer = stdout.text();
         anyhow::ensure!(status == ExitStatus::Done, "it did not end well: {answer}");
         serde_json::from_str(&answer).context("the answer is not JSON")
+    }
+
+    /// Every file below a part of the customer's folder, with its content.
+    pub fn files_below(&self, part: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut found = BTreeMap::new();
+        let mut folders = vec![self.folder.path().join(part)];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                match entry.path() {
+                    path if path.is_dir() => folders.push(path),
+                    // It may have been a temporary one that is gone again.
+                    path => drop(std::fs::read(&path).map(|content| found.insert(path, content))),
+                }
+            }
+        }
+        found
     }
 
     /// Starts `lakekey` with these words in a process of its own.

@@ -6,7 +6,7 @@ use super::super::{App, principal};
 use super::of;
 use crate::clients::databricks::{Databricks, ServicePrincipal};
 use crate::config::{Credential, StoreLocation};
-use crate::error::{Error, Problem};
+use crate::error::{Error, ErrorKind, Problem};
 use crate::identity::Audience;
 use crate::ids::Workspace;
 use crate::inventory::Selection;
@@ -14,9 +14,10 @@ use crate::report::{Check, SECRETS_MAX};
 use crate::rotation::event::Permission;
 use crate::rotation::next::SLOTS_USED_MAX;
 use crate::rotation::preflight::{self, Finding, Principal};
+use crate::rotation::quarantine;
 use crate::rotation::recover;
 use crate::rotation::state::State;
-use crate::stores::ValueCopy;
+use crate::stores::{StoreError, ValueCopy};
 use crate::targets::TargetKind;
 
 /// Where tenant settings are.
@@ -91,9 +92,12 @@ impl App {
             Err(error) => checks.push(Check::failed("manage-secrets", name, error.problem())),
         }
         checks.push(match state.map(|state| (state.phase(), state.quarantine)) {
-            Ok((_, Some(problem))) => Check::failed("journal", name, &problem),
+            Ok((_, Some(problem))) => Check::failed("journal", name, &quarantine::told(&credential.name, problem)),
             Ok((phase, None)) => {
                 Check::passed("journal", name, format!("whole, and the store agrees with it; {}", phase.as_str()))
+            }
+            Err(error) if error.kind() == ErrorKind::Quarantined => {
+                Check::failed("journal", name, &quarantine::told(&credential.name, error.problem().clone()))
             }
             Err(error) => Check::failed("journal", name, error.problem()),
         });
@@ -108,22 +112,26 @@ impl App {
             Err(error) => Err(error),
         };
         let store = readable.and_then(|value| storage.check_store(&credential.store).map(|()| value));
-        let told = store.map(|value| match value {
-            Some(_) => "it holds a value, and can be written".to_owned(),
-            None => "it is empty, and can be written".to_owned(),
-        });
+        let found = |is_there| if is_there { "it holds a value" } else { "it is empty" };
+        let told = store.map(|value| format!("{}{}", found(value.is_some()), writable(&credential.store)));
         let mut checks = vec![of("store", subject(&credential.store), told)];
         for place in &credential.copies {
             let outcome = match place {
-                StoreLocation::File(_) | StoreLocation::KeyVault(_) | StoreLocation::SecretsManager(_) => {
-                    storage.check_store(place).map_err(|error| error.problem().clone())
-                }
+                StoreLocation::File(_) => storage.check_store(place).map_err(|error| error.problem().clone()),
+                // What a copy in a vault holds may be anything; that it is shown says where it is and who may read there.
+                StoreLocation::KeyVault(_) | StoreLocation::SecretsManager(_) => match storage.store(place) {
+                    Ok(store) => match store.current().await {
+                        Ok(_) | Err(StoreError::Corrupt { .. }) => Ok(()),
+                        Err(error) => Err(Error::from(error).problem().clone()),
+                    },
+                    Err(error) => Err(error.problem().clone()),
+                },
                 StoreLocation::DatabricksScope { scope, key } => {
                     ValueCopy::scope(databricks.clone(), scope.clone(), key.clone()).check().await
                 }
             };
             checks.push(match outcome {
-                Ok(()) => Check::passed("copy", subject(place), "it is there, or can be made"),
+                Ok(()) => Check::passed("copy", subject(place), format!("it is there, or can be made{}", writable(place))),
                 Err(problem) => Check::failed("copy", subject(place), &problem),
             });
         }
@@ -165,6 +173,22 @@ impl App {
             Err(_) => None,
         };
         known.unwrap_or_else(|| "IDENTITY".to_owned())
+    }
+}
+
+/// What is known, without writing, of whether a place can be written.
+fn writable(place: &StoreLocation) -> &'static str {
+    match place {
+        StoreLocation::File(_) => ", and can be written",
+        StoreLocation::KeyVault(_) => {
+            "; whether it can be written shows only when a rotation does: that takes Key Vault Secrets Officer"
+        }
+        StoreLocation::SecretsManager(_) => {
+            "; whether it can be written shows only when a rotation does: that takes secretsmanager:PutSecretValue and UpdateSecretVersionStage"
+        }
+        StoreLocation::DatabricksScope { .. } => {
+            "; whether it can be written shows only when a rotation does: that takes WRITE on the scope"
+        }
     }
 }
 

@@ -144,7 +144,7 @@ impl Scanner {
             clock.sleep(pause).await;
             self.looks.take().await;
             // Never from a memo: it is asked until the answer is another.
-            let state: ScanRow = self.powerbi.clone().sharing(None).get(WHAT, &path, None).await?;
+            let state: ScanRow = self.powerbi.get_anew(WHAT, &path, None).await?;
             match state.status.as_deref() {
                 Some("Succeeded") => return Ok(()),
                 Some("Failed") => return Err(failed(WHAT, &place, state.error)),

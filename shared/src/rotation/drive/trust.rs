@@ -82,11 +82,11 @@ fn not_this_journal(place: &str, none_yet: bool) -> Error {
             "journal-missing",
             format!("the value in {place} was written under a journal that is not in this state"),
         )
-        .hint("point `state` at the journal's place, or restore it; if it is lost, `lakekey rotate --force` starts a new one that adopts the stored secret, and leaves every other secret alone as foreign"),
+        .hint("point `state` at the journal's place, or restore it"),
         false => Error::quarantined(
             "journal-mismatch",
             format!("the value in {place} was written after journal entries that this journal does not have: it was rewritten, cut off or replaced"),
         )
-        .hint("restore the state from a backup that is at least as new as the store; nothing was changed or deleted; `lakekey history --verify` shows what there is"),
+        .hint("restore the state from a backup that is at least as new as the store; `lakekey history --verify` shows what there is"),
     }
 }

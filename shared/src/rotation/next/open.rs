@@ -82,11 +82,11 @@ pub(super) fn continue_open(scene: Scene<'_>) -> Step {
 }
 
 fn value_lost(open: &Open, generation: Generation, known: &GenerationState) -> Step {
-    let secret_id = &known.minted.secret_id;
+    let (secret_id, name) = (&known.minted.secret_id, &open.plan.credential);
     if open.promoted || open.plan.kind == PlanKind::Rollback {
         return Step::Settle(Some(
             Problem::new("value-lost", format!("the value of generation {generation} is in no slot of the store"))
-                .hint("restore the store's files, or run `lakekey rotate --force` to mint and send a new secret"),
+                .hint(format!("restore the store's files, or run `lakekey rotate {name} --force` to mint and send a new secret")),
         ));
     }
     if known.sent {
@@ -95,7 +95,9 @@ fn value_lost(open: &Open, generation: Generation, known: &GenerationState) -> S
                 "value-lost",
                 format!("the value of generation {generation} (secret `{secret_id}`) is in no slot of the store, but targets may hold it"),
             )
-            .hint("every target still holds a live secret; restore the store's slot and run `lakekey rotate`, or run `lakekey rotate --force` to go on with a new secret"),
+            .hint(format!(
+                "restore the store's slot and run `lakekey rotate {name}`, or run `lakekey rotate {name} --force` to go on with a new secret"
+            )),
         );
     }
     Step::Condemn { secret_id: secret_id.clone(), reason: Condemnation::ValueLost }
