@@ -70,6 +70,8 @@ pub struct Observed {
     pub listing: Option<Vec<Listed>>,
     /// Secrets whose values are at hand in slots or as the store's current value.
     pub values: BTreeSet<SecretId>,
+    /// The account that the principal's current value names: other programs that rotate it may ask for that.
+    pub account_id: Option<String>,
     /// A generation that signed in, and when.
     pub signs_in: Option<(Generation, Timestamp)>,
     /// A generation that was definitely refused.

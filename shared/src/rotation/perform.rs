@@ -145,9 +145,12 @@ impl Run<'_> {
         for place in &places {
             let store = self.store(place)?;
             values.extend(store.staged_ids().await?);
+            let Some(current) = store.current().await? else { continue };
+            if current.client_id == self.ports.principal.application_id {
+                self.seen.account_id = current.account_id;
+            }
             // Only a generation of ours counts: somebody else's value in the store is not a staged secret.
-            let current = store.current().await?.and_then(|value| value.secret_id);
-            values.extend(current.filter(|id| self.state.generation_of(id).is_some()));
+            values.extend(current.secret_id.filter(|id| self.state.generation_of(id).is_some()));
         }
         self.seen.values = values;
         self.seen.listing = Some(listing);
