@@ -1,6 +1,6 @@
 //! State and stores in the clouds: whole rotations over the real parts, and what happens where these refuse or are out of reach.
 
-mod aws;
+pub mod aws;
 mod azure;
 
 use futures::TryStreamExt;

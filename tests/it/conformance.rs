@@ -1,4 +1,5 @@
-//! One suite that every store must pass and one for every place of a journal, on disk, in memory and on the real parts.
+//! What every store and every place of a journal must do, whoever plays it; and that the parts agree on how a service answers.
 
 mod journals;
+mod secrets;
 mod stores;

@@ -135,7 +135,7 @@ pub fn assert_no_leak(bench: &Bench, when: &str) {
 }
 
 /// Whether every point is tried.
-fn all() -> bool {
+pub fn all() -> bool {
     #[expect(clippy::disallowed_methods, reason = "a switch of the tests themselves")]
     std::env::var("LAKEKEY_EVERY_CRASH").is_ok()
 }

@@ -2,8 +2,11 @@
 //! Secrets Manager leads.
 
 mod cargo;
+mod crashes;
 mod events;
-mod secrets;
+mod refusals;
+mod scene;
+pub mod secrets;
 mod steps;
 
 use std::path::{Path, PathBuf};

@@ -97,6 +97,8 @@ async fn a_copy_that_cannot_be_written_stops_nothing_but_gates_the_retirement() 
     assert_eq!((status, &last["retired"]), (0, &json!([first["secret_id"]])), "{last:#}");
 }
 
+const ACCOUNT: &str = "7a3a0000-0000-4000-8000-000000000000";
+
 /// A value in the plain shape that other programs keep, of a secret that a person made.
 fn moved_from_elsewhere(bench: &Bench) -> String {
     put_by_hand(bench, bench.cloud.person_mints(&bench.cloud.cast().principal.application_id, days(90)).unwrap())
@@ -109,7 +111,7 @@ fn put_by_hand(bench: &Bench, (id, value): (String, String)) -> String {
         "clientSecret": value,
         "oauthSecretId": id,
         "servicePrincipalId": principal.id.to_string(),
-        "accountId": "7a3a0000-0000-4000-8000-000000000000",
+        "accountId": ACCOUNT,
     });
     std::fs::create_dir(bench.folder.path().join("store")).unwrap();
     std::fs::write(bench.folder.path().join("store/sales-bi.json"), json.to_string()).unwrap();
@@ -129,6 +131,7 @@ async fn a_value_moved_from_elsewhere_becomes_generation_1_and_is_retired_in_its
 
     assert!(format!("{}", plan["steps"]).contains(&adopted), "{plan:#}");
     assert_eq!((status, first["outcome"].as_str(), first["generation"].as_u64()), (0, Some("rotated"), Some(2)), "{first:#}");
+    assert_eq!(store(&bench)["accountId"], ACCOUNT, "whatever rotates it next may ask for it");
     let (_, now) = bench.one(&["status"]).await;
     let role = |id: &str| now["secrets"].as_array().unwrap().iter().find(|secret| secret["id"] == id).unwrap()["role"].clone();
     assert_eq!((role(&adopted), role(&foreign[0])), (json!("previous"), json!("foreign")), "{now:#}");

@@ -1,6 +1,9 @@
 //! What has triggered the function. The triggers are told apart by what only one of them has, never by which type happens to
 //! fit; an event of no known kind is named by its keys and their types, and nothing of its content is repeated.
 
+#[cfg(test)]
+mod fixtures;
+
 use lakekey_core::error::Error;
 use serde_json::{Map, Value};
 

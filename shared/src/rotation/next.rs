@@ -72,6 +72,8 @@ pub struct Observed {
     pub values: BTreeSet<SecretId>,
     /// Which generation's value the store has as its current one.
     pub stored: Option<Generation>,
+    /// The account that the principal's current value names: other programs that rotate it may ask for that.
+    pub account_id: Option<String>,
     /// A generation that signed in, and when.
     pub signs_in: Option<(Generation, Timestamp)>,
     /// A generation that was definitely refused.

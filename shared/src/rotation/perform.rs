@@ -148,10 +148,13 @@ impl Run<'_> {
         for place in &places {
             let store = self.store(place)?;
             values.extend(store.staged_ids().await?);
+            let Some(current) = store.current().await? else { continue };
+            if current.client_id == self.ports.principal.application_id {
+                self.seen.account_id = current.account_id;
+            }
             // Only a generation of ours counts: somebody else's value in the store is not a staged secret.
-            let current = store.current().await?.and_then(|value| value.secret_id);
-            let generation = current.as_ref().and_then(|id| self.state.generation_of(id));
-            values.extend(current.filter(|_| generation.is_some()));
+            let generation = current.secret_id.as_ref().and_then(|id| self.state.generation_of(id));
+            values.extend(current.secret_id.filter(|_| generation.is_some()));
             if home.as_ref() == Some(place) {
                 stored = generation;
             }

@@ -8,7 +8,7 @@ use super::{assert_state_is_discreet, customer, survives_crashes};
 use crate::support::{Bench, days, minutes};
 
 /// State on S3, store and copy in Secrets Manager.
-async fn bench() -> Bench {
+pub async fn bench() -> Bench {
     let (moto, mut bench) = (Moto::shared(), customer());
     let bucket = moto.bucket().await.unwrap();
     bench.environment.extend(moto.environment());

@@ -1,160 +1,30 @@
-//! Whole rotations that Secrets Manager leads, step by step, over a strict fake of it: steps that are repeated, cut off, out of
-//! order, foreign, abandoned.
+//! Whole rotations that Secrets Manager leads, step by step, over a strict fake of it: steps that are repeated, late, out of order,
+//! foreign, abandoned. `crashes.rs` has those that are cut off.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::time::Duration;
 
-use lakekey_aws::error_type;
-use lakekey_core::app::{App, StepOrder, Surroundings};
-use lakekey_core::command::{Command, Progress};
-use lakekey_core::config::env_vars::Environment;
-use lakekey_core::config::{Config, ConfigSource};
+use jiff::SignedDuration;
+use lakekey_core::app::StepOrder;
+use lakekey_core::command::Progress;
 use lakekey_core::error::Error;
-use lakekey_core::http::transport::Transport;
-use lakekey_core::random::Random;
-use lakekey_core::report::MoveReport;
-use lakekey_core::rotation::next::next;
-use lakekey_core::runner;
-use lakekey_core::storage::Places;
+use lakekey_core::work::{Message, WorkQueue};
 use lakekey_sim::Fleet;
 use serde_json::{Value, json};
-use tokio::sync::Notify;
 
-use super::secrets::{ARN, Carrier, NAME, Secrets};
-use crate::support::{Bench, InProcess, days, hours, minutes};
+use super::scene::{NEXT_TOKEN, STEPS, Scene, TOKEN, kind, order, schedule_in};
+use super::secrets::ARN;
+use crate::belt::Belt;
+use crate::support::{days, hours, minutes};
 
-const TOKEN: &str = "8f14e45f-ceea-467f-a834-1d9b0a2c3d4e";
-const STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finishSecret"];
-
-/// A customer whose secret AWS rotates by lakekey.
-struct Scene {
-    bench: Bench,
-    secrets: Secrets,
-}
-
-impl Scene {
-    /// With generation 1 everywhere, and AWS about to rotate.
-    async fn rotating(targets: u16) -> Self {
-        let scene = Self::new(targets);
-        scene.schedule().await;
-        scene.secrets.set_rotation(Some(true));
-        scene.secrets.begin_rotation(TOKEN);
-        scene
-    }
-
-    fn new(targets: u16) -> Self {
-        let mut bench = Bench::new(&Fleet::new(targets.into(), 5));
-        bench.credential()["store"] = json!(format!("awssm:{NAME}"));
-        let aws = [("AWS_REGION", "eu-central-1"), ("AWS_ACCESS_KEY_ID", "AKIA"), ("AWS_SECRET_ACCESS_KEY", "key")];
-        bench.environment.extend(aws.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        Self { bench, secrets: Secrets::default() }
-    }
-
-    /// A process of its own, which falls silent after so many requests.
-    fn process(&self, left: Option<u32>) -> (App, Arc<Notify>) {
-        self.bench.write_config();
-        let environment: Environment = self.bench.environment.iter().cloned().collect();
-        let source = ConfigSource::Flag("lakekey.yaml".to_owned());
-        let config = Config::load(&source, &environment, self.bench.folder.path()).unwrap();
-        let silent = Arc::new(Notify::new());
-        let inner = InProcess(self.bench.cloud.clone());
-        let carrier = Carrier { inner, secrets: self.secrets.clone(), left: Mutex::new(left), silent: Arc::clone(&silent) };
-        let (transport, clock, random) = (Arc::new(carrier) as Arc<dyn Transport>, self.bench.clock.clone(), Random::system());
-        let storage = Arc::new(Places::new(&config, &environment, &transport, &clock).unwrap());
-        let runner = runner::id(&environment, &random);
-        let surroundings = Surroundings { transport, storage, clock, random, environment, runner, decide: next, sign_ins: None };
-        (App::new(config, surroundings).unwrap(), silent)
-    }
-
-    async fn step(&self, step: &str) -> Result<MoveReport, Error> {
-        self.ask(order(step)).await
-    }
-
-    async fn ask(&self, order: StepOrder) -> Result<MoveReport, Error> {
-        let (app, _) = self.process(None);
-        Box::pin(app.step(&order, &Progress::none())).await
-    }
-
-    /// A step whose process dies at its request of this number; whether it came to that.
-    async fn dies(&self, step: &str, request: u32) -> bool {
-        let (app, silent) = self.process(Some(request));
-        let (order, progress) = (order(step), Progress::none());
-        tokio::select! {
-            biased;
-            () = silent.notified() => true,
-            _ = app.step(&order, &progress) => false,
-        }
-    }
-
-    /// What the schedule's event does.
-    async fn schedule(&self) -> Value {
-        let rotate = Command::Rotate { names: Vec::new(), force: false };
-        let outcome = self.process(None).0.run(rotate, &Progress::none()).await.unwrap();
-        let lakekey_core::command::Outcome::Moved(report) = outcome else { panic!("no report") };
-        json!(report)["credentials"][0].clone()
-    }
-
-    /// The id of the secret that the version with a label holds.
-    fn holds(&self, label: &str) -> Option<String> {
-        let (_, value) = self.secrets.labelled(label)?;
-        let value: Value = serde_json::from_str(&value?).unwrap();
-        Some(value["oauthSecretId"].as_str().unwrap().to_owned())
-    }
-
-    fn all_hold(&self, secret_id: &str) -> bool {
-        self.bench.targets().iter().all(|source| source.secret_id.as_deref() == Some(secret_id))
-    }
-}
-
-fn order(step: &str) -> StepOrder {
-    StepOrder { step: step.to_owned(), secret_id: ARN.to_owned(), token: TOKEN.to_owned(), rotation_token: None }
-}
-
-fn kind(answer: Result<MoveReport, Error>) -> String {
-    error_type(&answer.expect_err("a refusal"))
-}
-
-#[tokio::test(start_paused = true)]
-async fn each_step_may_die_and_be_asked_for_again_and_the_old_secret_lives_until_grace_has_passed() {
-    for request in [1, 6, 11, 17] {
-        let scene = Scene::rotating(12).await;
-        let first = scene.holds("AWSCURRENT").unwrap();
-        let mut died = 0;
-        for step in STEPS {
-            died += u32::from(Box::pin(scene.dies(step, request)).await);
-            scene.bench.assert_no_outage();
-            for _ in 0..2 {
-                scene.step(step).await.unwrap_or_else(|error| panic!("{step} after a death at {request}: {error:?}"));
-            }
-            let incoming = scene.holds("AWSPENDING").unwrap();
-            assert_ne!(incoming, first);
-            assert_eq!(scene.all_hold(&incoming), step != "createSecret", "{step}");
-            assert_eq!(scene.holds("AWSCURRENT").unwrap() == incoming, step == "finishSecret", "{step}");
-            // The schedule comes in between and leaves it alone.
-            let report = scene.schedule().await;
-            assert_eq!(scene.holds("AWSCURRENT").unwrap() == incoming, step == "finishSecret", "{step}: {report:#}");
-            assert!(scene.bench.living().contains(&first), "{step}");
-        }
-        assert!(died >= 2, "deaths at {request}");
-        scene.secrets.assert_proper();
-        assert_eq!(scene.secrets.labelled("AWSCURRENT").unwrap().0, TOKEN, "the version that AWS made is the current one");
-        let second = scene.holds("AWSCURRENT").unwrap();
-        // Before grace has passed the old one lives, after it the schedule retires it.
-        scene.bench.pass(hours(23));
-        scene.schedule().await;
-        assert!(scene.bench.living().contains(&first), "{request}");
-        scene.bench.pass(hours(3));
-        let report = scene.schedule().await;
-        assert_eq!(report["retired"], json!([first]), "{report:#}");
-        scene.bench.assert_all_hold(&second);
-        // AWS may rotate again.
-        scene.secrets.begin_rotation("c9f0f895-fb98-4b91-9f6d-0a1b2c3d4e5f");
-    }
+fn few() -> Fleet {
+    Fleet::new(3, 5)
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_secrets_manager_abandons_the_schedule_finishes_and_unblocks_the_next_rotation() {
     for last in 0..STEPS.len() - 1 {
-        let scene = Scene::rotating(3).await;
+        let scene = Scene::rotating(&few()).await;
         for step in &STEPS[..=last] {
             scene.step(step).await.unwrap();
         }
@@ -171,17 +41,14 @@ async fn what_secrets_manager_abandons_the_schedule_finishes_and_unblocks_the_ne
             scene.step(step).await.unwrap();
         }
         scene.secrets.assert_proper();
-        scene.secrets.begin_rotation("c9f0f895-fb98-4b91-9f6d-0a1b2c3d4e5f");
+        scene.secrets.begin_rotation(NEXT_TOKEN);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_step_that_is_not_due_is_refused_and_changes_nothing() {
-    let scene = Scene::rotating(2).await;
+    let scene = Scene::rotating(&few()).await;
     let minted = scene.bench.living().len();
-    for step in &STEPS[1..] {
-        assert_eq!(kind(scene.step(step).await), "Lakekey.Permanent.step-too-early", "{step} before createSecret");
-    }
     let other = |change: fn(&mut StepOrder)| {
         let mut order = order("createSecret");
         change(&mut order);
@@ -212,7 +79,7 @@ async fn a_step_that_is_not_due_is_refused_and_changes_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pending_value_of_somebody_else_is_not_sent_anywhere() {
-    let scene = Scene::rotating(2).await;
+    let scene = Scene::rotating(&few()).await;
     scene.step("createSecret").await.unwrap();
     let (_, own) = scene.secrets.labelled("AWSPENDING").unwrap();
     let mut value: Value = serde_json::from_str(&own.unwrap()).unwrap();
@@ -234,7 +101,7 @@ async fn a_pending_value_of_somebody_else_is_not_sent_anywhere() {
 
 #[tokio::test(start_paused = true)]
 async fn a_rotation_that_is_only_tried_out_tests_the_secret_that_is_current() {
-    let scene = Scene::rotating(2).await;
+    let scene = Scene::rotating(&few()).await;
     let (_, current) = scene.secrets.labelled("AWSCURRENT").unwrap();
     scene.secrets.tamper(TOKEN, current);
     let before = scene.bench.living();
@@ -247,9 +114,156 @@ async fn a_rotation_that_is_only_tried_out_tests_the_secret_that_is_current() {
 
 #[tokio::test(start_paused = true)]
 async fn a_throttled_step_is_worth_asking_again() {
-    let scene = Scene::rotating(2).await;
-    scene.secrets.throttle(1_000);
-    assert_eq!(kind(scene.step("createSecret").await), "Lakekey.Retryable.throttled");
-    scene.secrets.throttle(0);
+    let scene = Scene::rotating(&few()).await;
+    for step in STEPS {
+        scene.secrets.throttle(1_000);
+        assert_eq!(kind(scene.step(step).await), "Lakekey.Retryable.throttled", "{step}");
+        scene.secrets.throttle(0);
+        scene.step(step).await.unwrap();
+    }
+    scene.bench.assert_all_hold(&scene.holds("AWSCURRENT").unwrap());
+    scene.secrets.assert_proper();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sandbox_frozen_between_two_steps_goes_on_with_tokens_that_have_ended_meanwhile() {
+    // An hour is a token's life; after two hours the schedule would finish what nobody asks for any more.
+    for (asleep, meanwhile) in [(minutes(90), false), (hours(5), false), (hours(5), true)] {
+        let scene = Scene::rotating(&few()).await;
+        let first = scene.holds("AWSCURRENT").unwrap();
+        let sandbox = scene.sandbox();
+        let ask = async |step: &str| Box::pin(sandbox.step(&order(step), &Progress::none())).await;
+        ask("createSecret").await.unwrap();
+        ask("setSecret").await.unwrap();
+        scene.bench.pass(asleep);
+        if meanwhile {
+            scene.schedule().await;
+        }
+        for step in ["testSecret", "finishSecret", "testSecret"] {
+            ask(step).await.unwrap_or_else(|error| panic!("{step} after {asleep:?}: {error:?}"));
+        }
+        let second = scene.holds("AWSCURRENT").unwrap();
+        assert_ne!(second, first);
+        scene.bench.assert_all_hold(&second);
+        assert!(scene.bench.living().contains(&first), "{asleep:?}");
+        scene.secrets.assert_proper();
+        scene.bench.pass(hours(26));
+        assert_eq!(schedule_in(&sandbox).await["retired"], json!([first]), "{asleep:?}");
+    }
+}
+
+/// A function without a work queue.
+struct NoQueue;
+
+#[async_trait::async_trait]
+impl WorkQueue for NoQueue {
+    async fn send(&self, _: &Message, _: Duration) -> Result<(), Error> {
+        Err(Error::failed("queue-missing", "no work queue is set up"))
+    }
+}
+
+/// A rotation of a medium fleet at services so slow that no invocation has the time for all of it.
+async fn slow() -> Scene {
+    let scene = Scene::rotating(&Fleet::medium(5)).await;
     scene.step("createSecret").await.unwrap();
+    scene.bench.cloud.configure(|settings| settings.latency = LATENCY);
+    scene
+}
+
+/// Asks for `setSecret` until it is done: how often that was. What an invocation leaves to the queue is worked off before the next.
+async fn set_within(scene: &Scene, queue: &Arc<dyn WorkQueue>, belt: &Arc<Belt>) -> usize {
+    let incoming = scene.holds("AWSPENDING").unwrap();
+    let moved = || scene.bench.targets().iter().filter(|source| source.secret_id.as_ref() == Some(&incoming)).count();
+    let invocation = || {
+        let ends = scene.bench.clock.now().saturating_add(LASTS).unwrap();
+        (scene.sandbox().within(ends, Arc::clone(queue)), ends)
+    };
+    for asked in 1..40 {
+        let before = moved();
+        let (sandbox, ends) = invocation();
+        let answer = Box::pin(sandbox.step(&order("setSecret"), &Progress::none())).await;
+        assert!(scene.bench.clock.now() < ends, "it answers before it is ended");
+        assert!(moved() >= before);
+        scene.bench.assert_no_outage();
+        if answer.is_ok() {
+            assert!(scene.all_hold(&incoming));
+            return asked;
+        }
+        assert!(kind(answer).starts_with("Lakekey.Retryable."));
+        for _ in 0..4 {
+            let Some(text) = belt.take(&scene.bench) else { break };
+            invocation().0.work(&text).await.unwrap();
+        }
+    }
+    panic!("it does not get on: {} have moved", moved());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_set_secret_without_the_time_for_every_target_fails_retryably_and_keeps_its_progress() {
+    for has_queue in [false, true] {
+        let scene = slow().await;
+        let belt = Belt::new(&scene.bench);
+        let queue: Arc<dyn WorkQueue> = if has_queue { belt.clone() } else { Arc::new(NoQueue) };
+        let asked = set_within(&scene, &queue, &belt).await;
+        assert!(asked > 1, "with a queue: {has_queue}; it had to be asked for more than once");
+        for step in ["testSecret", "finishSecret"] {
+            scene.step(step).await.unwrap();
+        }
+        assert_eq!(scene.secrets.labelled("AWSCURRENT").unwrap().0, TOKEN);
+        scene.secrets.assert_proper();
+    }
+}
+
+const LATENCY: Duration = Duration::from_millis(1_500);
+const LASTS: SignedDuration = SignedDuration::from_secs(40);
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_in_the_shape_of_awss_own_type_is_taken_over_and_can_be_given_back() {
+    const ACCOUNT: &str = "7a3a0000-0000-4000-8000-000000000000";
+    // Of one data source alone: another that may hold what is taken over would keep it alive.
+    let mut scene = Scene::new(&Fleet { decoys: false, ..Fleet::small(3) });
+    let source = scene.bench.gateway_source();
+    scene.bench.select_source(&source);
+    let principal = scene.bench.cloud.cast().principal.clone();
+    let (id, secret) = scene.bench.cloud.person_mints(&principal.application_id, days(90)).unwrap();
+    let of_aws = json!({
+        "accountId": ACCOUNT, "servicePrincipalId": principal.id.to_string(), "clientId": principal.application_id,
+        "clientSecret": secret, "oauthSecretId": id,
+    });
+    scene.secrets.put_by_hand(of_aws.to_string());
+    scene.secrets.set_rotation(Some(true));
+    scene.secrets.begin_rotation(TOKEN);
+    // What it has taken over moves the targets to a secret of its own, which AWS leads.
+    for step in STEPS {
+        scene.step(step).await.unwrap();
+    }
+    let (token, value) = scene.secrets.labelled("AWSCURRENT").unwrap();
+    let value: Value = serde_json::from_str(&value.unwrap()).unwrap();
+    assert_eq!(token, TOKEN);
+    let second = value["oauthSecretId"].as_str().unwrap();
+    assert_ne!(second, id);
+    assert_eq!(scene.bench.source(&source.id).secret_id.as_deref(), Some(second));
+    // All that AWS's own rotation reads, under its names.
+    for key in ["accountId", "servicePrincipalId", "clientId"] {
+        assert_eq!(value[key], of_aws[key], "{key}");
+    }
+    assert_eq!(value["clientSecret"], json!(scene.bench.cloud.minted_values()[second]));
+    scene.bench.pass(hours(26));
+    let report = scene.schedule().await;
+    assert_eq!(report["retired"], json!([id]), "what was taken over is retired in its turn: {report:#}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_pending_version_is_filled_once_and_only_by_create_secret() {
+    let scene = Scene::rotating(&few()).await;
+    assert_eq!(scene.secrets.labelled("AWSPENDING"), Some((TOKEN.to_owned(), None)));
+    for step in &STEPS[1..] {
+        assert_eq!(kind(scene.step(step).await), "Lakekey.Permanent.step-too-early", "{step}");
+    }
+    scene.step("createSecret").await.unwrap();
+    let filled = scene.secrets.labelled("AWSPENDING");
+    assert!(filled.as_ref().is_some_and(|(_, value)| value.is_some()));
+    scene.step("createSecret").await.unwrap();
+    assert_eq!(scene.secrets.labelled("AWSPENDING"), filled);
+    scene.secrets.assert_proper();
 }

@@ -17,6 +17,7 @@ use axum::extract::{Path as Segment, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use jiff::Timestamp;
 use lakekey_core::clock::Clock;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -51,6 +52,8 @@ struct Seen {
     /// What it did that no runtime may do.
     offences: Vec<String>,
     lines: Vec<String>,
+    /// When the process first asked for an event.
+    ready: Option<Timestamp>,
 }
 
 #[derive(Clone)]
@@ -72,6 +75,7 @@ pub struct Lambda {
     outside: Outside,
     asked: u32,
     clock: Clock,
+    begun: Timestamp,
 }
 
 impl Lambda {
@@ -85,6 +89,8 @@ impl Lambda {
         let address = listener.local_addr()?;
         let server = tokio::spawn(async move { drop(axum::serve(listener, router(service)).await) });
         let outside = Outside::watched().await?;
+        let clock = Clock::wall();
+        let begun = clock.now();
         let mut process = Command::new(program)
             .current_dir(folder)
             .env_clear()
@@ -114,7 +120,7 @@ impl Lambda {
                 held(&lines).lines.push(line);
             }
         });
-        Ok(Self { seen, events: sender, idle, process, server, reader, outside, asked: 0, clock: Clock::wall() })
+        Ok(Self { seen, events: sender, idle, process, server, reader, outside, asked: 0, clock, begun })
     }
 
     /// Sends an event and waits for its answer, which the function has ten minutes for.
@@ -145,6 +151,13 @@ impl Lambda {
     /// Waits until the process has asked for an event that is not there.
     pub async fn idle(&self) {
         tokio::time::timeout(PATIENCE, self.idle.notified()).await.expect("the process asks for the next event");
+    }
+
+    /// How long it took from the start of the process until it asked for its first event.
+    pub async fn init_ms(&self) -> f64 {
+        self.idle().await;
+        let ready = held(&self.seen).ready.unwrap_or(self.begun);
+        ready.duration_since(self.begun).as_secs_f64() * 1_000.0
     }
 
     /// Stops the process where it is, as the platform does between two events, for as long as `meanwhile` takes.
@@ -248,6 +261,8 @@ impl Service {
 }
 
 async fn next(State(service): State<Service>) -> Response {
+    let now = Clock::wall().now();
+    held(&service.seen).ready.get_or_insert(now);
     if held(&service.seen).under_way.is_some() {
         return service.offends("the next event was asked for before the last one was answered");
     }

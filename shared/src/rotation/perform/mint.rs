@@ -57,12 +57,13 @@ impl Run<'_> {
     async fn stage(&mut self, attempt: u32, lifetime_s: u64, secret: NewSecret) -> Result<(), Error> {
         let Some(plan) = self.state.open.as_ref().map(|open| open.plan.clone()) else { return Ok(()) };
         let generation = self.state.next_generation();
+        let account = self.ports.credential.account.as_ref().map(|account| account.id.to_string());
         let value = StoredCredential {
             client_id: plan.application_id,
             client_secret: secret.value,
             secret_id: secret.info.id.clone(),
             service_principal_id: plan.service_principal_id,
-            account_id: self.ports.credential.account.as_ref().map(|account| account.id.to_string()),
+            account_id: account.or_else(|| self.seen.account_id.clone()),
             host: plan.workspace,
             generation,
             created_at: secret.info.created_at,
