@@ -15,9 +15,17 @@ use crate::secret::Secret;
 /// Hands out tokens for the hosts of `broker:`; clones share their tokens.
 #[derive(Clone)]
 pub struct Broker {
-    rows: Vec<BrokerRow>,
+    rows: Vec<Row>,
     identities: Identities,
     clock: Clock,
+}
+
+/// A host, and who signs in to it.
+#[derive(Clone)]
+struct Row {
+    row: BrokerRow,
+    /// Made once, for programs ask often; `None` where this identity can't sign in there, which is told when it is asked for.
+    signer: Option<Signer>,
 }
 
 /// A token that a program is given.
@@ -34,23 +42,35 @@ pub struct Handout {
 impl Broker {
     /// A broker for these hosts.
     pub fn new(rows: Vec<BrokerRow>, identities: Identities, clock: Clock) -> Self {
+        let prepared = |row: BrokerRow| {
+            let signer = identities.signer(&row.identity, &Audience::Databricks(row.workspace.clone())).ok();
+            Row { row, signer }
+        };
+        let rows = rows.into_iter().map(prepared).collect();
         Self { rows, identities, clock }
     }
 
     /// The hosts that it hands out tokens for, in the order of the config.
     pub fn hosts(&self) -> impl Iterator<Item = &Workspace> {
-        self.rows.iter().map(|row| &row.workspace)
+        self.rows.iter().map(|row| &row.row.workspace)
     }
 
     /// Who signs in to a host.
     pub fn identity(&self, host: &Workspace) -> Result<&IdentityName, Error> {
-        let row = self.rows.iter().find(|row| row.workspace == *host).ok_or_else(|| not_brokered(host))?;
-        Ok(&row.identity)
+        self.row(host).map(|row| &row.row.identity)
+    }
+
+    fn row(&self, host: &Workspace) -> Result<&Row, Error> {
+        self.rows.iter().find(|row| row.row.workspace == *host).ok_or_else(|| not_brokered(host))
     }
 
     /// A token for a host of `broker:`, good for at least a minute.
     pub async fn token(&self, host: &Workspace) -> Result<Handout, Error> {
-        self.token_as(self.identity(host)?, host).await
+        let Row { row, signer } = self.row(host)?;
+        match signer {
+            Some(signer) => self.handout(signer).await,
+            None => self.token_as(&row.identity, host).await,
+        }
     }
 
     /// A token of this identity, whatever `broker:` says: for whoever has the config, and so its secrets.

@@ -136,7 +136,8 @@ fn of_move(credential: &CredentialMove) -> ExitStatus {
         | MoveOutcome::Reapplied
         | MoveOutcome::RolledBack
         | MoveOutcome::Revoked
-        | MoveOutcome::Unchanged => (false, false),
+        // A revoke that has cut targets off is done, and says so.
+        | MoveOutcome::Unchanged => (credential.error.is_some(), false),
     };
     of(incomplete || unfinished(credential.phase) || credential.targets.iter().any(behind), failed)
 }

@@ -184,7 +184,7 @@ impl Identities {
         loop {
             let held: Vec<(Door, Held)> = self.slots().iter().map(|(door, held)| (door.clone(), held.clone())).collect();
             let renewals = held.iter().map(|((_, audience), (identity, slot))| async move {
-                slot.keep(clock, fetch::fetch(self, identity, audience)).await;
+                slot.keep(clock, || fetch::fetch(self, identity, audience)).await;
             });
             futures::stream::iter(renewals).buffer_unordered(KEEP_AT_ONCE).collect::<Vec<()>>().await;
             clock.sleep(KEEP_PAUSE).await;
@@ -258,7 +258,7 @@ impl Signer {
         match &self.0 {
             Kind::Fixed { token } => Ok(Issued { value: token.clone(), expires_at: None }),
             Kind::Cached { identities, identity, audience, slot } => {
-                let fetch = fetch::fetch(identities, identity, audience);
+                let fetch = || fetch::fetch(identities, identity, audience);
                 let token = slot.token(identities.0.http.clock(), identities.renewal(), fetch).await?;
                 let expires_at = token.life.map(|life| life.expires_here());
                 Ok(Issued { value: token.value, expires_at })
@@ -282,7 +282,7 @@ impl Signer {
         match &self.0 {
             Kind::Fixed { .. } => Ok(()),
             Kind::Cached { identities, identity, audience, slot } => {
-                slot.reload(rejected, identities.0.http.clock(), fetch::fetch(identities, identity, audience)).await
+                slot.reload(rejected, identities.0.http.clock(), || fetch::fetch(identities, identity, audience)).await
             }
         }
     }

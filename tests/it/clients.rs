@@ -6,7 +6,8 @@ use std::process::Stdio;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use serde_json::json;
+use lakekey_sim::Settings;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -65,15 +66,9 @@ impl Client {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn real_clients_do_not_notice_that_tokens_expire_and_secrets_are_rotated_and_revoked() {
-    let (python, go) = (python(), go());
-    let town = Town::with(|settings| settings.token_life = TOKEN_LIFE).await;
+    let (python, go) = (python("python"), go());
+    let town = rotated(|_| ()).await;
     let cast = town.served.cloud.cast().clone();
-    // The clients are the very principal whose secret is rotated.
-    town.change_config(|config| {
-        config["identities"]["sales"] = json!({ "credential": "sales-bi" });
-        config["broker"][0]["identity"] = json!("sales");
-    });
-    assert_eq!(town.one(&["rotate"]).await.0, 0);
     let exec = |words: &[&str]| town.command(&[&["exec", "--"], words].concat());
     let script = |name: &str| sources().join("python").join(name).display().to_string();
     let (python, go) = (python.to_str().unwrap(), go.to_str().unwrap());
@@ -83,19 +78,73 @@ async fn real_clients_do_not_notice_that_tokens_expire_and_secrets_are_rotated_a
         Client::start("the SQL connector", &mut exec(&[python, &script("connector.py"), &cast.warehouses[0][0], SECONDS])),
         Client::start(
             "the SDK for Python over `auth token`",
-            Command::new(python)
+            elsewhere(&town, python)
                 .args([&script("sdk.py"), SECONDS])
-                .current_dir(town.folder.path())
-                .env_clear()
-                .envs(town.environment().iter().cloned())
-                .env("DATABRICKS_HOST", &town.served.cloud.addresses().databricks[0])
                 .env("DATABRICKS_AUTH_TYPE", "databricks-cli")
                 .env("DATABRICKS_CLI_PATH", binary()),
         ),
     ];
+    // Hourly work is not what this is about.
+    let mut server = town.start(&["serve", "--listen", "127.0.0.1:0", "--schedule", "0 0 1 1 *"]);
+    let ready = BufReader::new(server.stdout.take().unwrap()).lines().next_line().await.unwrap().unwrap();
+    let ready: Value = serde_json::from_str(&ready).unwrap();
+    clients.push(Client::start(
+        "the SDK for Python over `serve`",
+        elsewhere(&town, python)
+            .args([&script("sdk.py"), SECONDS])
+            .env("DATABRICKS_AUTH_TYPE", "metadata-service")
+            .env("DATABRICKS_METADATA_SERVICE_URL", ready["metadata_service_url"].as_str().unwrap()),
+    ));
+    assert_unnoticed(&town, clients).await;
+}
+
+/// A program that lakekey does not start.
+fn elsewhere(town: &Town, program: &str) -> Command {
+    let mut command = Command::new(program);
+    command
+        .current_dir(town.folder.path())
+        .env_clear()
+        .envs(town.environment().iter().cloned())
+        .env("DATABRICKS_HOST", &town.served.cloud.addresses().databricks[0]);
+    command
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dbt_does_not_notice_either() {
+    let python = python("dbt");
+    // It asks as fast as it is answered.
+    let town = rotated(|settings| settings.latency = Duration::from_millis(250)).await;
+    let project = town.folder.path().join("project");
+    copy(&sources().join("dbt"), &project);
+    let (script, arguments) = (project.join("run_dbt.py"), format!("{{ seconds: {SECONDS} }}"));
+    let words = [python.to_str().unwrap(), script.to_str().unwrap(), "--quiet", "run-operation", "ask", "--args", &arguments];
+    let mut command = town.command(&[&["exec", "--"], words.as_slice()].concat());
+    command.env("HOME", town.folder.path()).env("DBT_PROJECT_DIR", &project).env("DBT_PROFILES_DIR", &project);
+    command.env("WAREHOUSE", &town.served.cloud.cast().warehouses[0][0]);
+    assert_unnoticed(&town, vec![Client::start("dbt", &mut command)]).await;
+}
+
+/// A customer after a first rotation, whose local programs are the very principal whose secret is rotated.
+async fn rotated(change: impl FnOnce(&mut Settings)) -> Town {
+    let town = Town::with(|settings| {
+        settings.token_life = TOKEN_LIFE;
+        change(settings);
+    })
+    .await;
+    town.change_config(|config| {
+        config["identities"]["sales"] = json!({ "credential": "sales-bi" });
+        config["broker"][0]["identity"] = json!("sales");
+    });
+    assert_eq!(town.one(&["rotate"]).await.0, 0);
+    town
+}
+
+/// The clients go on while their tokens expire and the secret behind them is rotated and revoked: no call fails.
+async fn assert_unnoticed(town: &Town, mut clients: Vec<Client>) {
+    let principal = town.served.cloud.cast().principal.application_id.clone();
     for client in &mut clients {
         let answer = client.first().await;
-        assert!(answer.starts_with(&cast.principal.application_id), "{}: {answer}", client.name);
+        assert!(answer.starts_with(&principal), "{}: {answer}", client.name);
     }
     let before = town.living();
     let (status, revoked) = town.one(&["revoke", "--yes"]).await;
@@ -115,7 +164,7 @@ async fn real_clients_do_not_notice_that_tokens_expire_and_secrets_are_rotated_a
 
 #[tokio::test]
 async fn two_families_of_credentials_in_the_environment_are_no_trouble_under_exec() {
-    let python = python();
+    let (python, go) = (python("python"), go());
     let mut town = Town::new().await;
     for (name, value) in [
         ("DATABRICKS_TOKEN", "dapi-stale"),
@@ -128,14 +177,16 @@ async fn two_families_of_credentials_in_the_environment_are_no_trouble_under_exe
         town.set(name, value);
     }
     let shows = "from databricks.sdk import WorkspaceClient; print(WorkspaceClient().current_user.me().user_name)";
-    let output = town.command(&["exec", "--", python.to_str().unwrap(), "-c", shows]).output().await.unwrap();
     let admin = &town.served.cloud.cast().admin.client_id;
-    assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), admin, "{}", String::from_utf8_lossy(&output.stderr));
+    for words in [[python.to_str().unwrap(), "-c", shows].as_slice(), &[go.to_str().unwrap(), "1"]] {
+        let output = town.command(&[&["exec", "--"], words].concat()).output().await.unwrap();
+        assert_eq!(String::from_utf8(output.stdout).unwrap().trim(), admin, "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 #[tokio::test]
 async fn a_host_that_is_not_brokered_is_refused_to_a_real_client_too() {
-    let python = python();
+    let python = python("python");
     let town = Town::new().await;
     let other = &town.served.cloud.addresses().databricks[1];
     let asks = format!("from databricks.sdk import WorkspaceClient; WorkspaceClient(host='{other}').current_user.me()");
@@ -145,24 +196,32 @@ async fn a_host_that_is_not_brokered_is_refused_to_a_real_client_too() {
     assert_eq!(status, 0);
 }
 
-/// The Python that has the clients, installed once for each list of them.
-fn python() -> PathBuf {
-    static PYTHON: OnceLock<PathBuf> = OnceLock::new();
-    let install = || {
-        let requirements = sources().join("python/requirements.txt");
-        let folder = parts().join("clients-python");
-        let (stamp, python) = (folder.join("installed.txt"), folder.join("bin/python3"));
-        let wanted = std::fs::read(&requirements).unwrap();
-        let _lock = locked("clients-python.lock");
-        if std::fs::read(&stamp).ok().as_ref() != Some(&wanted) {
-            run(std::process::Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder));
-            let mut pip = std::process::Command::new(&python);
-            run(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&requirements));
-            std::fs::write(&stamp, wanted).unwrap();
+/// A Python that has the clients of this folder, installed once for each list of them.
+fn python(name: &str) -> PathBuf {
+    let requirements = sources().join(name).join("requirements.txt");
+    let folder = parts().join(format!("clients-{name}"));
+    let (stamp, python) = (folder.join("installed.txt"), folder.join("bin/python3"));
+    let wanted = std::fs::read(&requirements).unwrap();
+    let _lock = locked(&format!("clients-{name}.lock"));
+    if std::fs::read(&stamp).ok().as_ref() != Some(&wanted) {
+        run(std::process::Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder));
+        let mut pip = std::process::Command::new(&python);
+        run(pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]).arg(&requirements));
+        std::fs::write(&stamp, wanted).unwrap();
+    }
+    python
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let copied = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy(&entry.path(), &copied);
+        } else {
+            std::fs::copy(entry.path(), copied).unwrap();
         }
-        python
-    };
-    PYTHON.get_or_init(install).clone()
+    }
 }
 
 /// The program in Go; the toolchain's own cache decides what is built anew.

@@ -88,6 +88,22 @@ fn every_test_that_the_documents_name_exists() {
 }
 
 #[test]
+fn every_way_to_sign_in_has_a_test_that_shows_it() {
+    let told = ways(&read("docs/tokens.md"));
+    let schema = lakekey_core::config::schema();
+    let known = schema["$defs"]["AuthName"]["oneOf"].as_array().unwrap().iter().map(|kind| kind["const"].as_str().unwrap());
+    let known: BTreeSet<&str> = known.chain(["credential"]).collect();
+    let rows = told.iter().flat_map(|(kinds, _)| kinds.iter().map(String::as_str));
+    assert_eq!(rows.collect::<BTreeSet<_>>(), known);
+    let shown: String =
+        files_below(&root().join("tests/it"), "rs").iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    for (kinds, tests) in told {
+        assert!(!tests.is_empty(), "{kinds:?}: no test is named");
+        assert!(tests.iter().all(|test| shown.contains(&format!("async fn {test}("))), "{kinds:?}: {tests:?}");
+    }
+}
+
+#[test]
 fn a_missing_code_a_dead_code_and_a_dead_link_would_show() {
     let reference =
         "| `not-a-row-yet` |\n## Error codes\n| code | meaning |\n| `slots-full` | x |\n| `gone` | y |\n## After\n| `no` |\n";
@@ -95,6 +111,9 @@ fn a_missing_code_a_dead_code_and_a_dead_link_would_show() {
     assert_eq!(links("see [a](b.md#c), [web](https://example.com) and `[x](y)`"), ["b.md#c"]);
     assert_eq!(anchors("# One `two`, three\n```\n# no\n```\n"), ["one-two-three".to_owned()].into());
     assert_eq!(sentences("`a_lost_answer_shows`, `service_principal`, a_b_c_d"), ["a_lost_answer_shows"]);
+    let row =
+        "## Ways to sign in\n| `auth` | by |\n|---|---|\n| `a`, `b: NAME` | x `it_is_shown_here` |\n## After\n| `c` | no |\n";
+    assert_eq!(ways(row), [(vec!["a".to_owned(), "b".to_owned()], vec!["it_is_shown_here".to_owned()])]);
     assert_eq!(fenced("```yaml\na: 1\n```\n```console\nb\n```\n", "yaml"), ["a: 1\n"]);
 }
 
@@ -119,6 +138,18 @@ fn documented(reference: &str) -> BTreeSet<String> {
         reference.lines().skip_while(|line| *line != "## Error codes").skip(1).take_while(|line| !line.starts_with("## "));
     let cells = section.filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
     cells.map(|(code, _)| code.to_owned()).collect()
+}
+
+/// The kinds of sign-in of each row of their table, and the tests that it names.
+fn ways(text: &str) -> Vec<(Vec<String>, Vec<String>)> {
+    let section =
+        text.lines().skip_while(|line| *line != "## Ways to sign in").skip(1).take_while(|line| !line.starts_with("## "));
+    let rows = section.filter_map(|line| line.strip_prefix("| ")?.split_once(" | ")).skip(1);
+    rows.map(|(kinds, rest)| {
+        let kinds = kinds.split('`').skip(1).step_by(2).map(|kind| kind.split(':').next().unwrap().to_owned());
+        (kinds.collect(), sentences(rest))
+    })
+    .collect()
 }
 
 /// The blocks of one language.

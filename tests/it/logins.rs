@@ -100,6 +100,14 @@ async fn a_person_signs_in_with_a_browser_once_and_has_tokens_until_they_sign_ou
         }
         assert_token(&town, identity, &[]).await;
     }
+    // The SQL connector's names mean the same people.
+    town.change_config(|config| {
+        config["identities"]["me"]["auth"] = "databricks-oauth".into();
+        config["identities"]["me-entra"]["auth"] = "azure-oauth".into();
+    });
+    for identity in ["me", "me-entra"] {
+        assert_token(&town, identity, &[]).await;
+    }
     let said = format!("{:?}", town.served.cloud.requests());
     assert!(!said.contains("code_verifier"), "verifiers travel in bodies");
     let (status, answer) = town.run(&["logout"]).await;
@@ -155,6 +163,55 @@ async fn a_code_is_entered_elsewhere() {
     // Databricks has no such sign-in.
     let (status, answer) = town.run(&["login", "--identity", "me", "--device-code"]).await;
     assert_eq!((status, answer["error"]["code"].as_str()), (2, Some("no-device-code")), "{answer}");
+}
+
+#[tokio::test]
+async fn where_nobody_sees_a_browser_there_is_a_code() {
+    let town = town().await;
+    // No display, no terminal: the identity that would have a browser gets a code.
+    let (child, line) = begun(&town, &["--identity", "me-entra"], "enter the code").await;
+    assert!(town.served.cloud.person_enters_code(line.rsplit(' ').next().unwrap(), true));
+    let (status, answer) = ended(child).await;
+    assert_eq!((status, answer["user"].as_str()), (0, Some("ada@contoso.example")), "{answer}");
+    assert_token(&town, "me-entra", &[]).await;
+}
+
+#[tokio::test]
+async fn a_code_that_its_service_has_given_up_is_no_sign_in() {
+    let town = town().await;
+    let (child, _) = begun(&town, &["--identity", "me-code"], "enter the code").await;
+    town.served.cloud.device_codes_expire();
+    let (status, answer) = ended(child).await;
+    assert_eq!((status, answer["error"]["code"].as_str()), (1, Some("login-timeout")), "{answer}");
+    assert_login_needed(&town, "me-code").await;
+}
+
+#[tokio::test]
+async fn an_application_that_is_registered_as_a_single_page_one_signs_people_in() {
+    let town = town().await;
+    let application = "5f3c2a1b-0000-4000-8000-0000000005fa";
+    town.served.cloud.register_single_page_app(application);
+    town.change_config(|config| config["identities"]["me-entra"]["client_id"] = application.into());
+    signed_in(&town, "me-entra").await;
+    for _ in 0..2 {
+        assert_token(&town, "me-entra", &["--force-refresh"]).await;
+    }
+    let refused = town.served.cloud.requests().into_iter().filter(|seen| seen.path.ends_with("/token") && seen.status == 400);
+    assert_eq!(refused.count(), 5, "each is asked without `Origin` first: five are redeemed in all");
+}
+
+#[tokio::test]
+async fn a_sign_in_at_entra_serves_power_bi_and_fabric_too() {
+    let town = town().await;
+    signed_in(&town, "me-entra").await;
+    town.change_config(|config| config["credentials"]["sales-bi"]["targets"]["identity"] = "me-entra".into());
+    let (_, report) = town.run(&["doctor"]).await;
+    let checks = report["checks"].as_array().unwrap();
+    let of_person =
+        |check: &&Value| check["check"] == "sign-in" && check["subject"].as_str().unwrap().starts_with("identity me-entra");
+    let sign_ins: Vec<&Value> = checks.iter().filter(of_person).collect();
+    assert!(!sign_ins.is_empty(), "{report:#}");
+    assert!(sign_ins.iter().all(|check| check["ok"] == true), "{sign_ins:#?}");
 }
 
 fn pending(town: &Town) -> usize {

@@ -1,13 +1,9 @@
-//! Real parts: other people's programs that play the clouds on loopback. Each is started once, on a free port, by whichever
-//! test needs it first, and ends with this process: it watches a pipe that only we hold. `cargo xtask parts` installs them.
+//! Real parts: other people's programs that play the clouds on loopback, for tests whose own time stands still.
 
 pub mod azure;
-pub mod moto;
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -18,8 +14,8 @@ use lakekey_core::config::env_vars::Environment;
 use lakekey_core::http::reqwest_transport::ReqwestTransport;
 use lakekey_core::http::transport::{Transport, TransportError};
 use lakekey_core::storage::Places;
+use lakekey_parts::in_real_time;
 use serde_json::{Value, json};
-use tokio::runtime::Runtime;
 use url::Url;
 
 /// Places as production opens them, with these variables and no others.
@@ -52,25 +48,7 @@ fn small_config(endpoints: &Value) -> Config {
     Config::of_document("config", document, &Environment::default(), Path::new("/")).unwrap()
 }
 
-/// Where a part was installed.
-fn installed(name: &str) -> PathBuf {
-    let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_owned();
-    let folder = target.join("parts").join(name);
-    assert!(folder.join("installed.txt").exists(), "{} is not there: run `cargo xtask parts` first", folder.display());
-    folder
-}
-
-/// Starts a part that prints its port once it is ready. It ends when its stdin does, so the child is kept for as long as we live.
-fn started(command: &mut Command) -> (Child, u16) {
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let port = line.trim().parse().unwrap_or_else(|_| panic!("{command:?} did not come up: {line:?}"));
-    (child, port)
-}
-
-/// Carries requests to parts by real time. A test's own time stands still meanwhile: tokio does not advance a paused clock
-/// while a blocking thread is at work.
+/// Carries requests to parts by real time. Nobody else is spoken to.
 pub struct RealTime;
 
 impl RealTime {
@@ -117,25 +95,10 @@ impl RealTime {
         request.body(Bytes::new()).unwrap()
     }
 
-    /// Does something at the parts by real time.
-    pub async fn at<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
-        tokio::task::spawn_blocking(|| Self::runtime().block_on(work)).await.unwrap()
-    }
-
-    /// Sends one request of the test's own.
-    pub async fn send_once(request: http::Request<Bytes>) -> http::Response<Bytes> {
-        Self.send(request, Duration::from_secs(30)).await.unwrap()
-    }
-
     /// A transport for each port with roots of its own.
     fn trusted() -> &'static Mutex<HashMap<Option<u16>, Arc<ReqwestTransport>>> {
         static TRUSTED: OnceLock<Mutex<HashMap<Option<u16>, Arc<ReqwestTransport>>>> = OnceLock::new();
         TRUSTED.get_or_init(Mutex::default)
-    }
-
-    fn runtime() -> &'static Runtime {
-        static RUNTIME: OnceLock<Runtime> = OnceLock::new();
-        RUNTIME.get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap())
     }
 }
 
@@ -144,12 +107,14 @@ impl Transport for RealTime {
     async fn send(&self, request: http::Request<Bytes>, timeout: Duration) -> Result<http::Response<Bytes>, TransportError> {
         static PLAIN: OnceLock<Arc<ReqwestTransport>> = OnceLock::new();
         let request = if request.uri().host() == Some(IMDS) { Self::at_platform(&request) } else { request };
+        let host = request.uri().host().unwrap_or_default();
+        assert!(["127.0.0.1", "localhost"].contains(&host), "a test has sent a request to {host}, which is not of this machine");
         let trusted = Self::trusted().lock().unwrap().get(&request.uri().port_u16()).cloned();
         let transport = trusted.unwrap_or_else(|| {
             Arc::clone(PLAIN.get_or_init(|| Arc::new(ReqwestTransport::new(&Environment::default()).unwrap())))
         });
         // The parts tell the time of day, which is not the test's own.
-        Self::at(async move { transport.send(request, timeout).await }).await.map(|mut answer| {
+        in_real_time(async move { transport.send(request, timeout).await }).await.map(|mut answer| {
             answer.headers_mut().remove("date");
             answer
         })

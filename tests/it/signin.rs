@@ -84,9 +84,9 @@ impl Visitor {
         Ok(Databricks::new(http, self.workspace(), signer).me().await?.user_name)
     }
 
-    /// Power BI and Fabric take its tokens too.
+    /// Every other service that lakekey signs in to takes its tokens too.
     async fn assert_entra(&self) {
-        for audience in [Audience::PowerBi, Audience::Fabric] {
+        for audience in [Audience::PowerBi, Audience::Fabric, Audience::Arm, Audience::KeyVault, Audience::Storage] {
             let issued = self.signer(&audience).issued().await.unwrap();
             let left = issued.expires_at.unwrap().duration_since(self.bench.clock.now());
             assert!(left > SignedDuration::from_mins(1), "{audience} {left:?}");

@@ -223,6 +223,52 @@ async fn a_command_finds_its_way_to_tokens_in_its_environment_and_no_other_sign_
 }
 
 #[tokio::test]
+async fn a_command_does_not_inherit_what_lakekey_signs_in_with() {
+    let mut town = Town::new().await;
+    town.set("MY_OIDC", "foreign-token");
+    town.set("AZURE_CLIENT_SECRET", "of-another-program");
+    town.change_config(|config| config["identities"]["ci"] = json!({ "auth": "env-oidc", "oidc_token_env": "MY_OIDC" }));
+    let secrets = town.environment().to_vec();
+    let output = exec(&town, &["/usr/bin/env"]).await;
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stdout).unwrap();
+    let config = std::fs::read_to_string(town.folder.path().join("lakekey.yaml")).unwrap();
+    let referred = |name: &str| config.contains(&format!("env:{name}")) || name == "MY_OIDC";
+    assert!(secrets.iter().filter(|(name, _)| referred(name)).count() >= 3, "{config}");
+    for (name, value) in secrets.iter().filter(|(name, _)| referred(name)) {
+        assert!(!said.contains(name) && !said.contains(value), "{name}: {said}");
+    }
+    // What is nobody's but the command's own is left to it.
+    assert!(said.contains("AZURE_CLIENT_SECRET=of-another-program"), "{said}");
+}
+
+#[tokio::test]
+async fn a_token_is_kept_for_the_next_call_and_a_corrupt_one_costs_a_fetch() {
+    let mut town = Town::new().await;
+    let folder = town.folder.path().join("kept");
+    town.set("LAKEKEY_SIGN_INS", folder.to_str().unwrap());
+    let workspace = host(&town, 0);
+    let asked = |town: &Town| town.served.cloud.requests().len();
+    let token = async |words: &[&str]| {
+        let (status, answer) = town.run(&[&["token", "--host", &workspace], words].concat()).await;
+        assert_eq!(status, 0, "{answer}");
+        answer["access_token"].as_str().unwrap().to_owned()
+    };
+    let first = token(&[]).await;
+    assert_eq!((token(&[]).await, asked(&town)), (first.clone(), 1), "the second call sends nothing");
+    assert_ne!(token(&["--force-refresh"]).await, first);
+    for bytes in [&b"{\"version\":1,\"ke"[..], b"", b"\xff\xfe"] {
+        let before = asked(&town);
+        for entry in std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            std::fs::write(entry, bytes).unwrap();
+        }
+        assert!(opens(&town, &token(&[]).await).await);
+        assert!(asked(&town) > before, "{bytes:?}");
+        token(&[]).await;
+    }
+}
+
+#[tokio::test]
 async fn the_exit_status_of_a_command_is_that_of_exec() {
     let town = Town::new().await;
     for (script, code) in [("exit 0", 0), ("exit 7", 7), ("exit 255", 255), ("kill -TERM $$", 128 + 15)] {
@@ -274,6 +320,10 @@ async fn no_token_is_in_a_process_list_a_log_or_an_error() {
         assert!(!text.contains(segment) && !text.contains("eyJ"), "{what}: {text}");
     }
     assert!(!env.contains("eyJ"), "{env}");
+    // Of the token that is printed, nothing is logged.
+    let printed = town.start_plainly(&["-vvv", "token", "--host", &host(&town, 0)]).wait_with_output().await.unwrap();
+    assert!(String::from_utf8(printed.stdout).unwrap().contains("eyJ"));
+    assert!(!String::from_utf8(printed.stderr).unwrap().contains("eyJ"));
 }
 
 #[tokio::test(start_paused = true)]

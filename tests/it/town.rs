@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lakekey_core::clock::Clock;
+use lakekey_parts::Outside;
 use lakekey_sim::{Fleet, Served, Settings, serve, sim_line};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -19,6 +20,7 @@ pub struct Town {
     pub served: Served,
     pub folder: TempDir,
     environment: Vec<(String, String)>,
+    outside: Outside,
 }
 
 impl Town {
@@ -41,18 +43,21 @@ impl Town {
         let line = sim_line(&served, folder.path()).unwrap();
         let environment = line["env"].as_object().unwrap();
         let environment = environment.iter().map(|(name, value)| (name.clone(), value.as_str().unwrap().to_owned())).collect();
-        let town = Self { served, folder, environment };
+        let town = Self { served, folder, environment, outside: Outside::watched().await.unwrap() };
         town.change_config(|config| {
             config["credentials"]["sales-bi"]["copies"] = serde_json::json!(["databricks:powerbi/sales-bi"]);
         });
         town
     }
 
+    pub fn config(&self) -> Value {
+        serde_saphyr::from_str(&std::fs::read_to_string(self.folder.path().join("lakekey.yaml")).unwrap()).unwrap()
+    }
+
     pub fn change_config(&self, change: impl FnOnce(&mut Value)) {
-        let path = self.folder.path().join("lakekey.yaml");
-        let mut config: Value = serde_saphyr::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        let mut config = self.config();
         change(&mut config);
-        std::fs::write(path, config.to_string()).unwrap();
+        std::fs::write(self.folder.path().join("lakekey.yaml"), config.to_string()).unwrap();
     }
 
     /// What the config's references read.
@@ -84,7 +89,8 @@ impl Town {
     /// The binary with these arguments, where the config is.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
-        command.args(arguments).current_dir(self.folder.path()).env_clear().envs(self.environment.iter().cloned());
+        let variables = self.environment.iter().cloned();
+        command.args(arguments).current_dir(self.folder.path()).env_clear().envs(self.outside.environment()).envs(variables);
         command
     }
 
@@ -141,6 +147,14 @@ impl Town {
         assert_eq!(targets.len(), 3);
         for source in targets {
             assert_eq!((source.secret_id.as_deref(), source.connects), (Some(secret_id), true), "{source:?}");
+        }
+    }
+}
+
+impl Drop for Town {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            assert_eq!(self.outside.reached_for(), Vec::<String>::new(), "the program spoke to somebody outside of this machine");
         }
     }
 }

@@ -23,7 +23,7 @@ struct Tasks {
 enum Task {
     /// Run every check that a change must pass
     Verify(verify::VerifyArgs),
-    /// Install what the tests run beside them: moto
+    /// Install what the tests run beside them: moto, cargo-lambda, Azurite
     Parts,
     /// Rotate twice against a simulated cloud on this machine
     Demo(demo::DemoArgs),

@@ -4,6 +4,7 @@
 //! Who may ask: whoever knows the segment, from this machine, not through a proxy and not from a web page. A page that
 //! points its own name at loopback (DNS rebinding) sends that name as `Host`, and browsers say `Origin` or `Sec-Fetch-Site`.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -33,8 +34,8 @@ pub struct TokenService {
 }
 
 #[derive(Serialize)]
-struct TokenBody {
-    access_token: String,
+struct TokenBody<'a> {
+    access_token: &'a str,
     token_type: &'static str,
     /// Seconds since 1970.
     expires_on: i64,
@@ -93,25 +94,27 @@ async fn token(
         // As for any path that is none; the path is not repeated, for it may be nearly right.
         return Err(guard::no_such_call(Uri::from_static("/api/token")).await);
     }
-    let host = asked_host(&headers)?;
+    let host = asked_host(&service.broker, &headers)?;
     let handout = service.broker.token(&host).await?;
-    let body = TokenBody {
-        access_token: handout.token.reveal().to_owned(),
-        token_type: "Bearer",
-        expires_on: handout.expires_at.as_second(),
-    };
+    let body =
+        TokenBody { access_token: handout.token.reveal(), token_type: "Bearer", expires_on: handout.expires_at.as_second() };
     Ok(Json(body).into_response())
 }
 
 /// The host of the SDKs' own headers.
-fn asked_host(headers: &HeaderMap) -> Result<Workspace, Refusal> {
+fn asked_host<'a>(broker: &'a Broker, headers: &HeaderMap) -> Result<Cow<'a, Workspace>, Refusal> {
     let value = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
     if value(VERSION_HEADER) != Some(VERSION) {
         let problem = Problem::new("metadata-version", format!("the header `{VERSION_HEADER}` is not `{VERSION}`"))
             .hint("ask as the Databricks SDKs do; other versions of that protocol are not known");
         return Err(Refusal::new(StatusCode::BAD_REQUEST, problem));
     }
-    value(HOST_HEADER).and_then(|host| Workspace::parse(host).ok()).ok_or_else(|| {
+    let asked = value(HOST_HEADER);
+    // As `exec` and most people write it; other spellings of the same host are parsed.
+    if let Some(known) = broker.hosts().find(|known| asked == Some(known.base())) {
+        return Ok(Cow::Borrowed(known));
+    }
+    asked.and_then(|host| Workspace::parse(host).ok()).map(Cow::Owned).ok_or_else(|| {
         let problem = Problem::new("metadata-host", format!("the header `{HOST_HEADER}` names no workspace"))
             .hint("set it to the workspace, such as `https://HOST`");
         Refusal::new(StatusCode::BAD_REQUEST, problem)

@@ -321,9 +321,10 @@ fn with_stake(ports: &Ports, state: &State, mut problem: Problem) -> Problem {
     problem
 }
 
-/// Targets that did not take the new secret before the old ones went.
+/// Targets that did not take the new secret before the old ones went, whichever run tried.
 fn cut_off(run: &Run<'_>) -> Option<Problem> {
-    let behind = targets(run).into_iter().filter(|target| target.outcome != TargetOutcome::Updated).count();
+    let lacks_it = |holder: &&Holder| holder.planned && holder.confirmed != run.state.current && holder.failures.is_some();
+    let behind = run.state.holders.values().filter(lacks_it).count();
     (behind > 0).then(|| {
         Problem::new(
             "cut-off",

@@ -8,7 +8,7 @@ mod notify;
 mod targets;
 mod timing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use url::Url;
@@ -40,6 +40,7 @@ pub(super) fn resolve(document: &Document, tree: &Node, context: Context<'_>, pr
         state: None,
         remote_state: false,
         claims: Claims::default(),
+        variables: BTreeSet::new(),
     };
     checker.version(document, place.key("version"));
     let endpoints = checker.endpoints(document.cloud, document.endpoints.as_ref(), place.key("endpoints"));
@@ -59,6 +60,7 @@ pub(super) fn resolve(document: &Document, tree: &Node, context: Context<'_>, pr
         notify,
         api,
         broker,
+        variables: checker.variables,
         digest: context.digest,
     })
 }
@@ -81,6 +83,8 @@ struct Checker<'a> {
     /// The state is meant to be in the cloud, where other runners could not read a local store.
     remote_state: bool,
     claims: Claims,
+    /// Those of every `env:` that was seen.
+    variables: BTreeSet<String>,
 }
 
 impl Checker<'_> {
@@ -217,9 +221,13 @@ impl Checker<'_> {
     fn reference(&mut self, ReferenceText(text): &ReferenceText, place: Place<'_>) -> Option<Reference> {
         match Reference::parse(text, self.base) {
             Ok(found) => {
-                if let Reference::Databricks { workspace, identity, .. } = &found {
-                    self.allowed_host(workspace, place);
-                    self.identity_name(identity.as_str(), place);
+                match &found {
+                    Reference::Databricks { workspace, identity, .. } => {
+                        self.allowed_host(workspace, place);
+                        self.identity_name(identity.as_str(), place);
+                    }
+                    Reference::Env(name) => drop(self.variables.insert(name.clone())),
+                    Reference::File(_) | Reference::Vault(_) => {}
                 }
                 Some(found)
             }

@@ -33,6 +33,8 @@ pub struct Config {
     pub api: Api,
     /// Hosts for which local programs may ask for tokens; empty is off.
     pub broker: Vec<BrokerRow>,
+    /// Environment variables that hold what the config refers to: secrets, which programs that lakekey starts need not see.
+    pub variables: BTreeSet<String>,
     /// SHA-256 of the document as read, in hex: journal entries say which config they were made under.
     pub digest: String,
 }

@@ -58,16 +58,15 @@ impl Life {
 }
 
 impl Token {
-    fn is_usable(&self, clock: &Clock) -> bool {
-        self.life.is_none_or(|life| life.left(clock) >= LEFT_MIN)
-    }
-
-    fn is_due(&self, clock: &Clock) -> bool {
-        self.life.is_some_and(|life| life.left(clock) <= life.renews_at())
+    /// Whether it is due for renewal; `None` where it may not be handed out any more.
+    fn is_due(&self, clock: &Clock) -> Option<bool> {
+        let Some(life) = self.life else { return Some(false) };
+        let left = life.left(clock);
+        (left >= LEFT_MIN).then(|| left <= life.renews_at())
     }
 }
 
-/// A fetch that has not begun: a future does nothing until it is awaited, and most are dropped unused.
+/// A fetch that has begun.
 type Fetch<'a> = BoxFuture<'a, Result<Token, Error>>;
 
 /// The place of one token.
@@ -99,8 +98,13 @@ pub(super) enum Renewal {
 }
 
 impl Slot {
-    /// The cached token, or a fetched one.
-    pub(super) async fn token(&self, clock: &Clock, renewal: Renewal, fetch: Fetch<'_>) -> Result<Token, Error> {
+    /// The cached token, or a fetched one: most calls never begin `fetch`.
+    pub(super) async fn token<'a>(
+        &self,
+        clock: &Clock,
+        renewal: Renewal,
+        fetch: impl FnOnce() -> Fetch<'a>,
+    ) -> Result<Token, Error> {
         self.wanted.store(true, Ordering::Relaxed);
         let landed = self.landed.load(Ordering::Acquire);
         if let Some((token, due)) = self.usable(clock) {
@@ -108,7 +112,7 @@ impl Slot {
                 && renewal == Renewal::ByCaller
                 && let Ok(_flight) = self.flight.try_lock()
             {
-                return self.renew(token, clock, fetch).await;
+                return self.renew(token, clock, fetch()).await;
             }
             return Ok(token);
         }
@@ -121,23 +125,28 @@ impl Slot {
         {
             return Err(failure);
         }
-        self.fetch(clock, fetch).await
+        self.fetch(clock, fetch()).await
     }
 
     /// Renews the token if it is due and was asked for since it was fetched. A failure has been logged; whoever asks next
     /// sees it if it lasts.
-    pub(super) async fn keep(&self, clock: &Clock, fetch: Fetch<'_>) {
+    pub(super) async fn keep<'a>(&self, clock: &Clock, fetch: impl FnOnce() -> Fetch<'a>) {
         let wanted = self.wanted.load(Ordering::Relaxed);
         if let Some((token, true)) = self.usable(clock)
             && wanted
             && let Ok(_flight) = self.flight.try_lock()
         {
-            drop(self.renew(token, clock, fetch).await);
+            drop(self.renew(token, clock, fetch()).await);
         }
     }
 
     /// Replaces `rejected`, unless it already was.
-    pub(super) async fn reload(&self, rejected: &Secret, clock: &Clock, fetch: Fetch<'_>) -> Result<(), Error> {
+    pub(super) async fn reload<'a>(
+        &self,
+        rejected: &Secret,
+        clock: &Clock,
+        fetch: impl FnOnce() -> Fetch<'a>,
+    ) -> Result<(), Error> {
         let landed = self.landed.load(Ordering::Acquire);
         let _flight = self.flight.lock().await;
         let replaced = {
@@ -156,7 +165,7 @@ impl Slot {
         {
             return Err(failure);
         }
-        self.fetch(clock, fetch).await.map(drop)
+        self.fetch(clock, fetch()).await.map(drop)
     }
 
     /// Renews ahead of time; while the present token works, a failure to do so is no failure.
@@ -179,7 +188,7 @@ impl Slot {
 
     async fn fetch(&self, clock: &Clock, fetch: Fetch<'_>) -> Result<Token, Error> {
         let outcome = fetch.await.and_then(|token| {
-            if token.is_usable(clock) {
+            if token.is_due(clock).is_some() {
                 return Ok(token);
             }
             Err(Error::failed("short-token", "the service issued a token that is good for less than a minute")
@@ -204,8 +213,8 @@ impl Slot {
     /// The token that may be handed out now, and whether it is due for renewal.
     fn usable(&self, clock: &Clock) -> Option<(Token, bool)> {
         let held = self.lock();
-        let token = held.token.as_ref().filter(|token| token.is_usable(clock))?;
-        let due = token.is_due(clock) && held.renew_after.is_none_or(|after| clock.now() >= after);
+        let token = held.token.as_ref()?;
+        let due = token.is_due(clock)? && held.renew_after.is_none_or(|after| clock.now() >= after);
         Some((token.clone(), due))
     }
 

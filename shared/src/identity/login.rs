@@ -7,10 +7,8 @@
 mod browser;
 mod device;
 
-use super::{Audience, Identities, PersonClient, claims};
-use crate::clients::oauth::TokenAnswer;
+use super::{Audience, Identities, claims};
 use crate::error::Error;
-use crate::http::Http;
 use crate::ids::IdentityName;
 use crate::random::Random;
 
@@ -84,17 +82,4 @@ fn declined(what: &str) -> Error {
 
 fn too_late() -> Error {
     Error::failed("login-timeout", "nobody has signed in in time").hint("run `lakekey login` again")
-}
-
-/// Redeems what the person's consent has become.
-async fn redeem(
-    http: &Http,
-    client: &PersonClient,
-    what: &'static str,
-    fields: &[(&str, &str)],
-    effect: crate::http::Effect,
-) -> Result<TokenAnswer, crate::http::HttpError> {
-    let fields = [&[("client_id", client.client_id.as_str())], fields].concat();
-    let request = crate::http::json::form(&client.token_url, &fields);
-    crate::clients::oauth::send(http, client.service, what, request, effect).await
 }

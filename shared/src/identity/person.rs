@@ -2,6 +2,7 @@
 //! code, is not done here: `lakekey login` does it and keeps the refresh token.
 
 use async_trait::async_trait;
+use http::{HeaderValue, header};
 
 use super::{Audience, Identities, fetch};
 use crate::clients::databricks::token;
@@ -9,7 +10,7 @@ use crate::clients::entra;
 use crate::clients::oauth::{self, TokenAnswer};
 use crate::config::{Auth, Identity};
 use crate::error::Error;
-use crate::http::{Http, HttpError, Service, json};
+use crate::http::{Effect, Http, HttpError, Service, json};
 use crate::ids::IdentityName;
 use crate::secret::Secret;
 
@@ -125,7 +126,7 @@ pub(super) async fn token(identities: &Identities, identity: &Identity, audience
     let Some(client) = client(identities, identity, audience).await? else {
         return Err(login(name, "no person signs in as identity"));
     };
-    let answer = redeem(&identities.0.http, &client, &refresh_token).await.map_err(|error| match is_over(&error) {
+    let answer = renew(&identities.0.http, &client, &refresh_token).await.map_err(|error| match is_over(&error) {
         true => login(name, "the sign-in has ended of identity").caused_by(error),
         false => error.into(),
     })?;
@@ -135,14 +136,37 @@ pub(super) async fn token(identities: &Identities, identity: &Identity, audience
     Ok(answer)
 }
 
-async fn redeem(http: &Http, client: &PersonClient, refresh_token: &Secret) -> Result<TokenAnswer, HttpError> {
-    let fields = [
-        ("grant_type", "refresh_token"),
-        ("client_id", client.client_id.as_str()),
-        ("refresh_token", refresh_token.reveal()),
-        ("scope", client.scopes.as_str()),
-    ];
-    oauth::token(http, client.service, "renew a person's sign-in", json::form(&client.token_url, &fields)).await
+async fn renew(http: &Http, client: &PersonClient, refresh_token: &Secret) -> Result<TokenAnswer, HttpError> {
+    let fields = [("grant_type", "refresh_token"), ("refresh_token", refresh_token.reveal()), ("scope", client.scopes.as_str())];
+    redeem(http, client, "renew a person's sign-in", &fields, Effect::Repeatable).await
+}
+
+/// Redeems what a person's consent has become: a code, a device code, a refresh token. Of an application that is registered
+/// as a single-page one Entra takes that only with an `Origin`, as a browser would send it, and of any other only without.
+pub(super) async fn redeem(
+    http: &Http,
+    client: &PersonClient,
+    what: &'static str,
+    fields: &[(&str, &str)],
+    effect: Effect,
+) -> Result<TokenAnswer, HttpError> {
+    let fields = [&[("client_id", client.client_id.as_str())], fields].concat();
+    let request = json::form(&client.token_url, &fields);
+    let outcome = oauth::send(http, client.service, what, request.clone(), effect).await;
+    if !outcome.as_ref().is_err_and(wants_origin) {
+        return outcome;
+    }
+    let mut request = request;
+    let redirect = fields.iter().find_map(|(name, value)| (*name == "redirect_uri").then_some(*value));
+    if let Ok(origin) = HeaderValue::from_str(redirect.unwrap_or(ORIGIN)) {
+        request.headers_mut().insert(header::ORIGIN, origin);
+    }
+    oauth::send(http, client.service, what, request, effect).await
+}
+
+/// databricks-sdk-py oauth.py `retrieve_token` has the same.
+fn wants_origin(error: &HttpError) -> bool {
+    error.problem().and_then(|problem| problem.message.as_deref()).is_some_and(|says| says.contains("AADSTS9002327"))
 }
 
 /// Entra and Databricks both say `invalid_grant`; Databricks may say only that the token is not valid.
@@ -154,3 +178,6 @@ fn is_over(error: &HttpError) -> bool {
 fn login(identity: &IdentityName, what: &str) -> Error {
     Error::failed("login-needed", format!("{what} `{identity}`")).hint(format!("run `lakekey login --identity {identity}`"))
 }
+
+/// Where no address is at hand that the browser came back to.
+const ORIGIN: &str = "http://localhost";

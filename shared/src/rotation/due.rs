@@ -63,13 +63,14 @@ pub fn due(state: &State, policy: &Policy, listing: Option<&[Listed]>, force: bo
     let Some((generation, known)) = state.current.and_then(|current| Some((current, state.generations.get(&current)?))) else {
         return within_window(policy, now, "no generation has been minted yet");
     };
+    let created_at = known.minted.created_at;
+    let gone = listing.is_some_and(|listing| is_current_gone(state, listing, now));
     if let Some(held) = state.held {
-        let why = format!("held at generation {} after a rollback: `lakekey rotate --force` ends that", held.generation);
+        let and = if gone { ", whose secret is no longer listed at Databricks" } else { "" };
+        let why = format!("held after a rollback at generation {}{and}: `lakekey rotate --force` ends that", held.generation);
         return no(why, None);
     }
-    let created_at = known.minted.created_at;
-    let gone = listing.is_some_and(|listing| !listing.iter().any(|listed| listed.id == known.minted.secret_id));
-    if gone && past(created_at, LISTED_AFTER) < now {
+    if gone {
         // An outage in the making: no window is waited for.
         return yes(format!("the secret of generation {generation} is no longer listed at Databricks"), Some(now));
     }
@@ -98,6 +99,15 @@ pub fn due(state: &State, policy: &Policy, listing: Option<&[Listed]>, force: bo
             Some(by_age),
         ),
     }
+}
+
+/// Whether somebody has deleted the current secret: every target that holds it is cut off.
+pub(super) fn is_current_gone(state: &State, listing: &[Listed], now: Timestamp) -> bool {
+    let current = state.current.and_then(|current| state.generations.get(&current));
+    current.is_some_and(|known| {
+        let listed = listing.iter().any(|listed| listed.id == known.minted.secret_id);
+        !listed && past(known.minted.created_at, LISTED_AFTER) < now
+    })
 }
 
 /// Whether a rotation that waited for the next chance, and then failed twice, would have no third one in time. Windows and

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 pub use drain::retire_after;
 
-use super::due::{Due, due};
+use super::due::{Due, due, is_current_gone};
 use super::event::{Condemnation, PlanKind, Turn};
 use super::led::{LedStep, Rest};
 use super::recover::{self, Listed};
@@ -70,6 +70,8 @@ pub struct Observed {
     pub listing: Option<Vec<Listed>>,
     /// Secrets whose values are at hand in slots or as the store's current value.
     pub values: BTreeSet<SecretId>,
+    /// Which generation's value the store has as its current one.
+    pub stored: Option<Generation>,
     /// A generation that signed in, and when.
     pub signs_in: Option<(Generation, Timestamp)>,
     /// A generation that was definitely refused.
@@ -190,6 +192,11 @@ pub enum Step {
         /// Which.
         generation: Generation,
     },
+    /// Make the current generation the store's current one again: a promotion that was given up has come in between.
+    PromoteAgain {
+        /// Which.
+        generation: Generation,
+    },
     /// Record that grace has passed and nothing superseded is left.
     RecordDrained,
     /// Close the plan.
@@ -305,6 +312,12 @@ fn cover_bare(state: &State, seen: &Observed, now: Timestamp) -> Option<Step> {
 }
 
 fn start(state: &State, seen: &Observed, listing: &[Listed], goal: Goal, policy: &Policy, now: Timestamp) -> Step {
+    if let (Some(generation), Some(stored)) = (state.current, seen.stored)
+        && stored != generation
+        && !matches!(goal, Goal::Step(_))
+    {
+        return Step::PromoteAgain { generation };
+    }
     match goal {
         Goal::Rollback | Goal::Revoke => Step::Done,
         Goal::Reapply { .. } if !seen.settled.is_empty() => Step::Done,
@@ -328,11 +341,27 @@ fn start(state: &State, seen: &Observed, listing: &[Listed], goal: Goal, policy:
             ),
             None => Step::Plan { kind: PlanKind::Rotate, reason: "Secrets Manager asked for it".to_owned(), refresh: false },
         },
-        // An interrupted reapply was not what was asked for; a rotation was, and one in a run is enough.
-        Goal::Rotate { .. } if seen.settled.iter().any(|(kind, _)| *kind != PlanKind::Reapply) => Step::Done,
+        // An interrupted reapply was not what was asked for; a rotation was, and one in a run is enough, if its secret lives.
+        Goal::Rotate { .. } if seen.settled.iter().any(|(kind, _)| *kind != PlanKind::Reapply) => {
+            let failed = seen.settled.iter().any(|(_, problem)| problem.is_some());
+            match !failed && state.held.is_none() && is_current_gone(state, listing, now) {
+                true => Step::Plan {
+                    kind: PlanKind::Rotate,
+                    reason: due(state, policy, Some(listing), false, now).reason,
+                    refresh: false,
+                },
+                false => Step::Done,
+            }
+        }
         Goal::Rotate { force } => match due(state, policy, Some(listing), force, now) {
             Due { due: true, reason, .. } => Step::Plan { kind: PlanKind::Rotate, reason, refresh: false },
-            Due { due: false, .. } => join(state, seen, now),
+            // Nobody has asked for a rotation, but an outage is no rest.
+            Due { due: false, reason, .. } => match state.held {
+                Some(_) if is_current_gone(state, listing, now) => Step::Stop(
+                    Problem::new("held-secret-gone", reason).hint("targets that hold it are cut off until a new one is sent"),
+                ),
+                Some(_) | None => join(state, seen, now),
+            },
         },
     }
 }
@@ -353,14 +382,15 @@ fn join(state: &State, seen: &Observed, now: Timestamp) -> Step {
     }
 }
 
-/// Targets that are selected but not known to have been sent the current generation. Parked ones wait for a rotation.
+/// Targets that are selected but not known to hold the current generation: new ones, those that failed, and those that a plan
+/// which was given up has left with another. Parked ones wait for a rotation.
 pub fn lacking(state: &State, current: Generation, selected: &BTreeSet<TargetId>, now: Timestamp) -> BTreeSet<TargetId> {
     let lacks_it = |id: &&TargetId| match state.holders.get(*id) {
         None => true,
         Some(holder) if !holder.planned => may_send(holder, current, now),
         Some(holder) => {
-            let failed = holder.failures.as_ref().is_some_and(|failures| !failures.parked);
-            failed && holder.confirmed != Some(current) && may_send(holder, current, now)
+            let parked = holder.failures.as_ref().is_some_and(|failures| failures.parked);
+            !parked && holder.confirmed != Some(current) && may_send(holder, current, now)
         }
     };
     selected.iter().filter(lacks_it).cloned().collect()

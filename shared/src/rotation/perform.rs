@@ -55,6 +55,7 @@ impl Run<'_> {
             }
             Step::RecordDrained => self.record(Event::Drained).await.map(drop),
             Step::Promote { generation } => self.promote(generation).await,
+            Step::PromoteAgain { generation } => self.promote_again(generation).await,
             Step::Settle(problem) => {
                 let kind = self.state.open.as_ref().map_or(PlanKind::Rotate, |open| open.plan.kind);
                 let quarantined = self.state.quarantine.is_some();
@@ -141,14 +142,21 @@ impl Run<'_> {
         let listing = preflight::list(self.ports.databricks(), &self.ports.principal).await?;
         let mut places: BTreeSet<Place> = self.state.living().map(|(_, known)| known.minted.store.clone()).collect();
         places.extend(self.state.open.as_ref().map(|open| open.plan.store.clone()));
-        let mut values = BTreeSet::new();
+        let home = self.state.current.and_then(|current| self.state.generations.get(&current));
+        let home = home.map(|known| known.minted.store.clone());
+        let (mut values, mut stored) = (BTreeSet::new(), None);
         for place in &places {
             let store = self.store(place)?;
             values.extend(store.staged_ids().await?);
             // Only a generation of ours counts: somebody else's value in the store is not a staged secret.
             let current = store.current().await?.and_then(|value| value.secret_id);
-            values.extend(current.filter(|id| self.state.generation_of(id).is_some()));
+            let generation = current.as_ref().and_then(|id| self.state.generation_of(id));
+            values.extend(current.filter(|_| generation.is_some()));
+            if home.as_ref() == Some(place) {
+                stored = generation;
+            }
         }
+        self.seen.stored = stored;
         self.seen.values = values;
         self.seen.listing = Some(listing);
         Ok(())
@@ -354,6 +362,7 @@ impl Run<'_> {
         self.say(format!("making generation {generation} current in {}", store.place()), 0, 0);
         self.still_leased()?;
         store.promote(&value).await?;
+        self.seen.stored = Some(generation);
         self.record(Event::Promoted { generation }).await.map(drop)
     }
 
@@ -364,7 +373,9 @@ impl Run<'_> {
         let place = self.state.generations.get(&generation).map(|known| known.minted.store.clone());
         let store = self.store(&place.unwrap_or_else(|| Place::from(&self.ports.credential.store)))?;
         self.still_leased()?;
-        store.promote(&value).await.map_err(Error::from)
+        store.promote(&value).await?;
+        self.seen.stored = Some(generation);
+        Ok(())
     }
 
     /// The value of the generation that the open rotation moves targets to.

@@ -5,19 +5,27 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use axum::Router;
 use axum::routing::get;
 use lakekey_bench::be_lakekey_if_asked;
 use lakekey_cli::CliSurroundings;
+use lakekey_core::app::{App, Surroundings};
 use lakekey_core::clock::Clock;
 use lakekey_core::config::env_vars::Environment;
+use lakekey_core::config::{Config, ConfigSource};
+use lakekey_core::http::reqwest_transport::ReqwestTransport;
+use lakekey_core::http::transport::Transport;
+use lakekey_core::ids::Workspace;
 use lakekey_core::random::Random;
-use lakekey_sim::{Fleet, Settings, serve, sim_line};
+use lakekey_core::rotation::next::next;
+use lakekey_core::runner;
+use lakekey_core::storage::Places;
+use lakekey_sim::{Cloud, Fleet, Settings, serve, sim_line};
 use serde_json::Value;
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -37,16 +45,16 @@ fn main() -> anyhow::Result<ExitCode> {
         .collect();
     environment.push(("LAKEKEY_SIGN_INS".to_owned(), folder.path().join("sign-ins").display().to_string()));
     over_loopback(folder.path(), &environment, &host, &served.cloud)?;
+    misses(folder.path(), &environment, &host, &served.cloud)?;
     starts(folder.path(), &environment, &host)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Requests a second and the slowest of a hundred, for the token and for the constant.
-fn over_loopback(folder: &Path, environment: &[(String, String)], host: &str, cloud: &lakekey_sim::Cloud) -> anyhow::Result<()> {
+fn over_loopback(folder: &Path, environment: &[(String, String)], host: &str, cloud: &Cloud) -> anyhow::Result<()> {
     let token = lakekey_serves(folder, environment)?;
     let constant = constant_is_served()?;
     let headers = format!("x-databricks-metadata-version: 1\r\nx-databricks-host: {host}\r\n");
-    let issued = || cloud.requests().iter().filter(|seen| seen.path.ends_with("/token")).count();
     let mut figures = Vec::new();
     // Alternating, so that whatever else the machine does strikes both.
     for _ in 0..ROUNDS {
@@ -65,8 +73,41 @@ fn over_loopback(folder: &Path, environment: &[(String, String)], host: &str, cl
         constant.p99_ms,
         token.per_second / constant.per_second,
         token.p99_ms - constant.p99_ms,
-        issued(),
+        issued(cloud),
     ))
+}
+
+/// So many programs that ask at once a broker that has no token yet.
+fn misses(folder: &Path, environment: &[(String, String)], host: &str, cloud: &Cloud) -> anyhow::Result<()> {
+    let environment: Environment = environment.iter().cloned().collect();
+    let source = ConfigSource::Flag("lakekey.yaml".to_owned());
+    let config = Config::load(&source, &environment, folder).map_err(|problems| anyhow!("{problems:?}"))?;
+    let transport: Arc<dyn Transport> = Arc::new(ReqwestTransport::new(&environment)?);
+    let clock = Clock::wall();
+    let storage = Arc::new(Places::new(&config, &environment, &transport, &clock)?);
+    let random = Random::system();
+    let runner = runner::id(&environment, &random);
+    let surroundings =
+        Surroundings { transport, storage, clock: clock.clone(), random, environment, sign_ins: None, runner, decide: next };
+    let broker = App::new(config, surroundings)?.broker();
+    let workspace = Workspace::parse(host).map_err(|why| anyhow!(why))?;
+    let (before, begun) = (issued(cloud), clock.now());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let asked = runtime.block_on(futures::future::join_all((0..MISSES).map(|_| broker.token(&workspace))));
+    let took = clock.now().duration_since(begun);
+    for token in asked {
+        token?;
+    }
+    let upstream = issued(cloud) - before;
+    say(&format!(
+        "{MISSES} misses   {upstream} request upstream (1 is wanted), all answered in {:.1} ms\n",
+        took.as_secs_f64() * 1_000.0
+    ))
+}
+
+/// Tokens that the workspaces were asked for.
+fn issued(cloud: &Cloud) -> usize {
+    cloud.requests().iter().filter(|seen| seen.path.ends_with("/token")).count()
 }
 
 struct Load {
@@ -224,3 +265,4 @@ const WHILE: Duration = Duration::from_secs(2);
 /// About what the body of a token has.
 const CONSTANT_BYTES: usize = 600;
 const STARTS: usize = 41;
+const MISSES: usize = 10_000;

@@ -1,16 +1,16 @@
 //! S3 and Secrets Manager, played by moto.
 
 use lakekey_core::random::Random;
+use lakekey_parts::{Moto, SECRET_ACCESS_KEY, SESSION_TOKEN};
 use serde_json::json;
 
 use super::{assert_state_is_discreet, customer, survives_crashes};
-use crate::parts::moto::{Moto, SECRET_ACCESS_KEY, SESSION_TOKEN};
 use crate::support::{Bench, days, minutes};
 
 /// State on S3, store and copy in Secrets Manager.
 async fn bench() -> Bench {
     let (moto, mut bench) = (Moto::shared(), customer());
-    let bucket = moto.bucket().await;
+    let bucket = moto.bucket().await.unwrap();
     bench.environment.extend(moto.environment());
     bench.config["state"] = json!(format!("s3://{bucket}/lakekey"));
     let name = format!("lakekey/{}", Random::system().nonce());
@@ -65,10 +65,10 @@ async fn the_config_itself_and_a_secret_it_refers_to_may_be_at_aws() {
     let secret =
         bench.config["credentials"]["sales-bi"]["store"].as_str().unwrap().trim_start_matches("awssm:").to_owned() + "-admin";
     let value = bench.environment.iter().find(|(name, _)| name == "ADMIN_SECRET").unwrap().1.clone();
-    Moto::shared().put_secret(&secret, &json!({ "client secret": value }).to_string()).await;
+    Moto::shared().put_secret(&secret, &json!({ "client secret": value }).to_string()).await.unwrap();
     bench.environment.retain(|(name, _)| name != "ADMIN_SECRET");
     bench.config["identities"]["dbx-admin"]["client_secret"] = json!(format!("awssm:{secret}#client secret"));
-    Moto::shared().put_object(&bucket, "config/lakekey.yaml", bench.config.to_string()).await;
+    Moto::shared().put_object(&bucket, "config/lakekey.yaml", bench.config.to_string()).await.unwrap();
 
     let ran = bench.run(&["rotate", "--output", "json", "--config", &format!("s3://{bucket}/config/lakekey.yaml")]).await;
     assert_eq!(ran.status, 0, "{ran:?}");

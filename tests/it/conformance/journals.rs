@@ -8,11 +8,11 @@ use lakekey_core::ids::{CredentialName, RunnerId};
 use lakekey_core::journal::{self, Journal, JournalError, names};
 use lakekey_core::random::Random;
 use lakekey_core::storage::Storage;
+use lakekey_parts::Moto;
 use object_store::ObjectStore;
 use serde::{Deserialize, Serialize};
 
 use crate::parts::azure::InAzure;
-use crate::parts::moto::Moto;
 use crate::parts::places;
 
 /// Something to record.
@@ -97,7 +97,7 @@ async fn a_folder_is_a_place_for_journals() {
 #[tokio::test]
 async fn a_bucket_on_s3_is_a_place_for_journals() {
     let moto = Moto::shared();
-    let bucket = moto.bucket().await;
+    let bucket = moto.bucket().await.unwrap();
     is_a_place_for_journals(&state(&moto.environment(), &format!("s3://{bucket}/team a/lakekey")).await).await;
     lets_one_of_many_win(&state(&moto.environment(), &format!("s3://{bucket}")).await).await;
 }

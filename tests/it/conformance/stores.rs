@@ -10,10 +10,10 @@ use lakekey_core::random::Random;
 use lakekey_core::storage::Storage;
 use lakekey_core::stores::memory::MemoryStore;
 use lakekey_core::stores::{SecretStore, StoreError};
+use lakekey_parts::Moto;
 use serde_json::json;
 
 use crate::parts::azure::InAzure;
-use crate::parts::moto::Moto;
 use crate::parts::places;
 
 /// A value whose secret is `secret` and whose secret id is `id`, written when the journal's head was `head`.

@@ -1,47 +1,16 @@
 //! Each trigger's event through the built function, and what is no event of it.
 
 use lakekey_core::clock::Clock;
-use lakekey_core::random::Random;
+use lakekey_parts::{Answer, Lambda, Moto};
 use serde_json::{Value, json};
 
-use super::platform::{Answer, Lambda};
-use crate::parts::moto::Moto;
+use super::{KEY, bootstrap, call, drive, gateway_call, record, schedule, town};
 use crate::town::Town;
 
-const KEY: &str = "reader-key-0123456789abcdef";
-
 async fn deployed() -> (Town, Lambda) {
-    let (mut town, moto) = (Town::new().await, Moto::shared());
-    let bucket = moto.bucket().await;
-    town.change_config(|config| {
-        config["api"] = json!({ "keys": { "reader": "env:READER" } });
-        config["state"] = json!(format!("s3://{bucket}/lakekey"));
-        config["credentials"]["sales-bi"]["store"] = json!(format!("awssm:lakekey/{}", Random::system().nonce()));
-    });
-    for (name, value) in moto.environment() {
-        town.set(&name, &value);
-    }
-    town.set("READER", KEY);
-    town.set("LAKEKEY_CONFIG", "lakekey.yaml");
-    let lambda = Lambda::start(town.folder.path(), town.environment()).await;
+    let town = town().await;
+    let lambda = Lambda::start(bootstrap(), town.folder.path(), town.environment()).await.unwrap();
     (town, lambda)
-}
-
-fn schedule() -> Value {
-    json!({ "lakekey": "schedule", "execution": "e-1", "scheduled": "2026-03-02T08:00:00Z", "attempt": "1" })
-}
-
-/// A call through a Function URL, as AWS documents it.
-fn call(method: &str, path: &str) -> Value {
-    json!({
-        "version": "2.0", "routeKey": "$default", "rawPath": path, "rawQueryString": "",
-        "headers": { "x-lakekey-key": KEY, "host": "abc.lambda-url.eu-central-1.on.aws" },
-        "requestContext": {
-            "accountId": "123456789012", "stage": "$default", "requestId": "r", "time": "12/Mar/2020:19:03:58 +0000",
-            "http": { "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "203.0.113.7", "userAgent": "curl" },
-        },
-        "isBase64Encoded": false,
-    })
 }
 
 fn refused(answer: Answer) -> (String, String) {
@@ -85,9 +54,7 @@ async fn http_calls_are_answered_by_the_same_api() {
     let list = lambda.invoke(&call("GET", "/api/credentials")).await.unwrap();
     let body: Value = serde_json::from_str(list["body"].as_str().unwrap()).unwrap();
     assert_eq!((&list["statusCode"], &body[0]["name"]), (&json!(200), &json!("sales-bi")), "{list}");
-    let mut behind_a_stage = call("GET", "/prod/api/credentials/sales-bi");
-    behind_a_stage["requestContext"]["stage"] = json!("prod");
-    assert_eq!(lambda.invoke(&behind_a_stage).await.unwrap()["statusCode"], 200);
+    assert_eq!(lambda.invoke(&gateway_call("GET", "/api/credentials/sales-bi")).await.unwrap()["statusCode"], 200);
     let mut without_key = call("GET", "/api/credentials");
     without_key["headers"] = json!({});
     let refused = lambda.invoke(&without_key).await.unwrap();
@@ -103,15 +70,7 @@ async fn http_calls_are_answered_by_the_same_api() {
 #[tokio::test]
 async fn a_poison_record_keeps_none_of_its_neighbours_from_being_worked_off() {
     let (town, mut lambda) = deployed().await;
-    let record = |id: &str, body: &str| {
-        json!({
-            "messageId": id, "receiptHandle": "AQEB", "body": body, "attributes": { "ApproximateReceiveCount": "1" },
-            "messageAttributes": {}, "eventSource": "aws:sqs", "eventSourceARN": "arn:aws:sqs:eu-central-1:123456789012:lakekey",
-            "awsRegion": "eu-central-1",
-        })
-    };
-    let message = json!({ "v": 1, "do": "drive", "credential": "sales-bi" }).to_string();
-    let batch = json!({ "Records": [record("poison", "dose-secret {"), record("good", &message), record("empty", "")] });
+    let batch = json!({ "Records": [record("poison", "dose-secret {"), record("good", &drive()), record("empty", "")] });
     let answer = lambda.invoke(&batch).await.unwrap();
     let failed: Vec<&Value> =
         answer["batchItemFailures"].as_array().unwrap().iter().map(|item| &item["itemIdentifier"]).collect();
@@ -180,8 +139,8 @@ async fn a_broken_config_ends_the_process_before_any_event_and_says_why() {
     let mut town = Town::new().await;
     town.set("LAKEKEY_CONFIG", "lakekey.yaml");
     town.change_config(|config| config["credentials"]["sales-bi"]["rotate_evry"] = json!("7d"));
-    let lambda = Lambda::start(town.folder.path(), town.environment()).await;
-    let (status, lines) = lambda.ended().await;
+    let lambda = Lambda::start(bootstrap(), town.folder.path(), town.environment()).await.unwrap();
+    let (status, lines) = lambda.ended().await.unwrap();
     assert_eq!(status, 2, "{lines:#?}");
     assert!(
         lines.iter().any(|line| line["level"] == "ERROR" && line["message"].as_str().unwrap().contains("rotate_evry")),
@@ -193,8 +152,8 @@ async fn a_broken_config_ends_the_process_before_any_event_and_says_why() {
 async fn state_and_stores_on_the_functions_own_disk_are_refused() {
     let mut town = Town::new().await;
     town.set("LAKEKEY_CONFIG", "lakekey.yaml");
-    let lambda = Lambda::start(town.folder.path(), town.environment()).await;
-    let (status, lines) = lambda.ended().await;
+    let lambda = Lambda::start(bootstrap(), town.folder.path(), town.environment()).await.unwrap();
+    let (status, lines) = lambda.ended().await.unwrap();
     assert_eq!((status, &lines[0]["code"]), (2, &json!("file-on-platform")), "{lines:#?}");
 }
 
@@ -202,18 +161,17 @@ async fn state_and_stores_on_the_functions_own_disk_are_refused() {
 async fn an_order_of_the_api_is_queued_and_worked_off_by_its_message() {
     let (mut town, lambda) = deployed().await;
     drop(lambda);
-    let queue = Moto::shared().queue().await;
+    let queue = Moto::shared().queue().await.unwrap();
     town.set("LAKEKEY_QUEUE_URL", &queue);
     town.set("OPERATOR", KEY);
     town.change_config(|config| config["api"] = json!({ "keys": { "operator": "env:OPERATOR" } }));
-    let mut lambda = Lambda::start(town.folder.path(), town.environment()).await;
+    let mut lambda = Lambda::start(bootstrap(), town.folder.path(), town.environment()).await.unwrap();
     let mut rotate = call("POST", "/api/credentials/sales-bi/rotate");
     rotate["body"] = json!(r#"{"reason":"a test"}"#);
     let accepted = lambda.invoke(&rotate).await.unwrap();
     assert_eq!(accepted["statusCode"], 202, "{accepted}");
-    let message = Moto::shared().message(&queue).await;
-    let record = json!({ "eventSource": "aws:sqs", "messageId": "m-1", "body": message });
-    let answer = lambda.invoke(&json!({ "Records": [record] })).await.unwrap();
+    let message = Moto::shared().message(&queue).await.unwrap();
+    let answer = lambda.invoke(&json!({ "Records": [record("m-1", &message)] })).await.unwrap();
     assert_eq!(answer["batchItemFailures"], json!([]), "{}", lambda.said());
     let operation = lambda.invoke(&call("GET", accepted["headers"]["location"].as_str().unwrap())).await.unwrap();
     let operation: Value = serde_json::from_str(operation["body"].as_str().unwrap()).unwrap();

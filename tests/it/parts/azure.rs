@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use lakekey_core::storage::Places;
+<<<<<<< HEAD
+use lakekey_parts::{Azurite, Identity, KeyVault, Trust, in_real_time};
+=======
 use lakekey_parts::{Azurite, Door, Identity, KeyVault, Trust};
+>>>>>>> azure
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -22,8 +26,13 @@ pub struct InAzure {
 
 impl InAzure {
     pub async fn open() -> Self {
+<<<<<<< HEAD
+        let this = in_real_time(Self::start()).await;
+        RealTime::trust(this.storage.blob(), this.storage.roots());
+=======
         let this = RealTime::at(Self::start()).await;
         RealTime::trust(this.blob.address(), this.storage.roots());
+>>>>>>> azure
         RealTime::trust(this.vault.address(), &this.trust.roots);
         RealTime::give_identity(&this.identity.environment());
         this
@@ -54,7 +63,7 @@ impl InAzure {
     pub async fn state(&self, container: &str, path: &str) -> String {
         let container = format!("lakekey-{container}");
         let (storage, name) = (Arc::clone(&self.storage), container.clone());
-        RealTime::at(async move { storage.create_container(&name).await }).await.unwrap();
+        in_real_time(async move { storage.create_container(&name).await }).await.unwrap();
         format!("az://{}/{container}/{path}", self.storage.account())
     }
 }

@@ -207,7 +207,7 @@ fn free_ports() -> anyhow::Result<[u16; 3]> {
 }
 
 /// Its program, installed when it is missing; one test at a time, whichever process it is in.
-fn installed() -> anyhow::Result<PathBuf> {
+pub(crate) fn installed() -> anyhow::Result<PathBuf> {
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("this crate is in tests/")?;

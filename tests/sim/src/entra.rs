@@ -56,7 +56,7 @@ fn token(world: &mut World, call: &Call, tenant: &str, key: &str) -> Answer {
     if tenant != world.entra.tenant && tenant != "organizations" {
         return Err(refusal(400, "invalid_request", 90_002, &format!("Tenant '{tenant}' not found.")));
     }
-    if let Some(answer) = people::token(world, Door::Entra, &form) {
+    if let Some(answer) = people::token(world, Door::Entra, call, &form) {
         return answer;
     }
     if tenant == "organizations" || field("grant_type")? != "client_credentials" {
@@ -115,4 +115,11 @@ pub(crate) fn refusal(status: u16, error: &str, code: u32, text: &str) -> Reply 
     Reply::json(status, &body)
 }
 
-pub(crate) const AUDIENCES: [&str; 4] = [DATABRICKS_AUDIENCE, POWERBI_AUDIENCE, FABRIC_AUDIENCE, trust::MANAGEMENT];
+pub(crate) const AUDIENCES: [&str; 6] = [
+    DATABRICKS_AUDIENCE,
+    POWERBI_AUDIENCE,
+    FABRIC_AUDIENCE,
+    trust::MANAGEMENT,
+    "https://vault.azure.net",
+    "https://storage.azure.com",
+];

@@ -6,7 +6,8 @@ use crate::cloud::Cloud;
 use crate::databricks::{Level, Who, mint};
 use crate::fleet::Cast;
 use crate::history::Happened;
-use crate::powerbi::{Credential, Details};
+use crate::powerbi::{Credential, Details, Source, Use};
+use crate::truth::SourceTruth;
 
 impl Cloud {
     pub fn cast(&self) -> &Cast {
@@ -52,6 +53,35 @@ impl Cloud {
             }
         }
         true
+    }
+
+    /// A person makes a copy of a dataset, with a data source of its own whose secret was entered wrongly.
+    pub fn person_adds_source_like(&self, source_id: &str) -> Option<SourceTruth> {
+        let mut world = self.lock();
+        let like = world.bi.sources.get(source_id)?.clone();
+        let mut dataset = world
+            .bi
+            .datasets
+            .values()
+            .find(|dataset| dataset.uses.iter().any(|used| used.source.as_deref() == Some(source_id)))?
+            .clone();
+        let id = world.rng.uuid().to_string();
+        let gateway = if like.home.is_cloud() { world.rng.uuid().to_string() } else { like.gateway.clone() };
+        let name = format!("{} (copy)", like.name);
+        let credential = match &like.credential {
+            Credential::Basic { username, .. } => {
+                Credential::Basic { username: username.clone(), password: "wrongly entered".to_owned() }
+            }
+            other => other.clone(),
+        };
+        let source =
+            Source { id: id.clone(), gateway, name, credential, writes: 0, written_at: None, replaces: None, ..like.clone() };
+        dataset.id = world.rng.uuid().to_string();
+        dataset.uses = vec![Use { details: like.details, source: Some(id.clone()) }];
+        world.bi.sources.insert(id.clone(), source);
+        world.bi.datasets.insert(dataset.id.clone(), dataset);
+        drop(world);
+        self.sources().into_iter().find(|source| source.id == id)
     }
 
     /// A person enters a credential in the portal, live or not.

@@ -1,7 +1,7 @@
 //! People who sign in: authorization codes with PKCE, device codes and refresh tokens, at a workspace, at the account and at
 //! Entra (facts §5.4, §5.5). The person is always the same; what they do in front of a browser is decided by hand.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -58,6 +58,8 @@ pub(crate) struct People {
     refresh_tokens: BTreeMap<String, Consent>,
     /// The person closes the page of the browser with "no".
     declines: bool,
+    /// Public clients of the tenant's own that are registered as single-page applications.
+    single_page: BTreeSet<String>,
 }
 
 /// `GET …/authorize`: the person says yes or no at once, and the browser is sent back.
@@ -66,7 +68,7 @@ pub(crate) fn authorize(world: &mut World, door: Door, call: &Call) -> Answer {
     let field = |name: &str| call.asked(name).filter(|value| !value.is_empty());
     let client_id = field("client_id").ok_or_else(|| page("client_id is missing"))?;
     let redirect = field("redirect_uri").ok_or_else(|| page("redirect_uri is missing"))?;
-    if !may_redirect(door, client_id, redirect) {
+    if !may_redirect(world, door, client_id, redirect) {
         return Err(page("AADSTS50011: the redirect URI does not match those of the application"));
     }
     let state = field("state").ok_or_else(|| page("state is missing"))?.to_owned();
@@ -97,7 +99,7 @@ pub(crate) fn device_code(world: &mut World, call: &Call) -> Answer {
     let field = |name: &str| form.get(name).filter(|value| !value.is_empty());
     let client_id = field("client_id").ok_or_else(|| refusal("invalid_request", 900_144, "client_id is missing"))?;
     let scope = field("scope").ok_or_else(|| refusal("invalid_request", 900_144, "scope is missing"))?;
-    if !ENTRA_CLIENTS.contains(&client_id.as_str()) {
+    if !is_registered(world, client_id) {
         return Err(refusal("unauthorized_client", 700_016, "Application was not found in the directory"));
     }
     let (device_code, user_code) = (world.rng.hex(2), world.rng.hex(1)[..9].to_uppercase());
@@ -118,12 +120,33 @@ pub(crate) fn device_code(world: &mut World, call: &Call) -> Answer {
 }
 
 /// The grants of people at a token endpoint; `None` for any other.
-pub(crate) fn token(world: &mut World, door: Door, form: &BTreeMap<String, String>) -> Option<Answer> {
+pub(crate) fn token(world: &mut World, door: Door, call: &Call, form: &BTreeMap<String, String>) -> Option<Answer> {
+    if let Err(refused) = check_origin(world, door, call, form) {
+        return Some(Err(refused));
+    }
     match form.get("grant_type").map(String::as_str) {
         Some("authorization_code") => Some(redeem_code(world, door, form)),
         Some("refresh_token") => Some(redeem_refresh_token(world, door, form)),
         Some("urn:ietf:params:oauth:grant-type:device_code") if door == Door::Entra => Some(redeem_device(world, form)),
         _ => None,
+    }
+}
+
+/// Entra lets a browser redeem for single-page applications, and for no others.
+fn check_origin(world: &World, door: Door, call: &Call, form: &BTreeMap<String, String>) -> Result<(), Reply> {
+    let Some(client_id) = form.get("client_id").filter(|_| door == Door::Entra) else { return Ok(()) };
+    let by_browser = call.header("origin").is_some();
+    match world.people.single_page.contains(client_id) {
+        true if !by_browser => {
+            let text =
+                "Tokens issued for the 'Single-Page Application' client-type may only be redeemed via cross-origin requests.";
+            Err(refusal("invalid_request", 9_002_327, text))
+        }
+        false if by_browser => {
+            let text = "Cross-origin token redemption is permitted only for the 'Single-Page Application' client-type or 'Native' client-type with origin registered in AllowedOriginForNativeAppCorsRequestInOAuthToken allow list.";
+            Err(refusal("invalid_request", 9_002_326, text))
+        }
+        true | false => Ok(()),
     }
 }
 
@@ -240,16 +263,20 @@ fn api_scope(words: &[&str]) -> Result<String, Reply> {
 }
 
 /// Which addresses an application has registered.
-fn may_redirect(door: Door, client_id: &str, redirect: &str) -> bool {
+fn may_redirect(world: &World, door: Door, client_id: &str, redirect: &str) -> bool {
     let url = Url::parse(redirect).ok().filter(|url| url.scheme() == "http" && url.host_str() == Some("localhost"));
     let port = url.filter(|_| !redirect.ends_with('/')).and_then(|url| url.port());
     match (door, client_id, port) {
         (Door::Workspace(_) | Door::Account, "databricks-cli", Some(port)) => (8_020..=8_040).contains(&port),
         (Door::Entra, CONNECTOR, port) => port == Some(8_030),
         // Of a native app any port will do.
-        (Door::Entra, client_id, Some(_)) => ENTRA_CLIENTS.contains(&client_id),
+        (Door::Entra, client_id, Some(_)) => is_registered(world, client_id),
         _ => false,
     }
+}
+
+fn is_registered(world: &World, client_id: &str) -> bool {
+    ENTRA_CLIENTS.contains(&client_id) || world.people.single_page.contains(client_id)
 }
 
 fn refusal(error: &str, code: u32, text: &str) -> Reply {
@@ -267,6 +294,18 @@ impl Cloud {
     /// From now on the person says no in the browser, or yes again.
     pub fn person_declines(&self, declines: bool) {
         self.lock().people.declines = declines;
+    }
+
+    /// The tenant's admin registers a public client as a single-page application.
+    pub fn register_single_page_app(&self, client_id: &str) {
+        self.lock().people.single_page.insert(client_id.to_owned());
+    }
+
+    /// Entra gives up every device code that still waits.
+    pub fn device_codes_expire(&self) {
+        let mut world = self.lock();
+        let now = world.now;
+        world.people.devices.values_mut().for_each(|device| device.expires = now);
     }
 
     /// Somebody ends every session of the person.

@@ -33,6 +33,8 @@ pub struct Counts {
     pub log_lines: u64,
     /// Messages sent between invocations.
     pub messages: u64,
+    /// Waves that were sent out in slices.
+    pub sent_out: u64,
 }
 
 impl Counts {
@@ -63,6 +65,7 @@ impl Counts {
         self.deleted += other.deleted;
         self.log_lines += other.log_lines;
         self.messages += other.messages;
+        self.sent_out += other.sent_out;
         for (kind, count) in &other.faults {
             *self.faults.entry(kind.clone()).or_default() += count;
         }

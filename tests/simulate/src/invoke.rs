@@ -11,6 +11,7 @@ use lakekey_core::error::Error;
 use lakekey_core::ids::RunnerId;
 use lakekey_core::random::Random;
 use lakekey_core::report::MoveReport;
+use lakekey_core::work::Message;
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::broken;
@@ -76,7 +77,11 @@ pub async fn invoke(stage: &Stage, start: Start) -> Finished {
     let number = universe.next_process();
     let clock = universe.clock.skewed(SignedDuration::from_millis(start.skew_ms));
     let process = Process::new(start.runner.clone(), clock.clone());
-    let process = Arc::new(process.fated(start.crash, start.freeze, start.meanwhile));
+    let slice = start.message.as_deref().and_then(|text| match Message::parse(text) {
+        Ok(Message::Slice(slice)) => Some(slice.epoch),
+        Ok(Message::Drive { .. }) | Err(_) => None,
+    });
+    let process = Arc::new(process.fated(start.crash, start.freeze, start.meanwhile).working(slice));
     let who = start.runner.as_str();
     universe.trace(who, || format!("starts {:?}, crash {:?}, freeze {:?}", start.ask, start.crash, start.freeze));
     let surroundings = Surroundings {

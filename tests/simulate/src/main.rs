@@ -255,6 +255,7 @@ fn text(came: &Came) -> String {
     line("secrets deleted", counts.deleted.to_string());
     line("lines logged", counts.log_lines.to_string());
     line("messages", counts.messages.to_string());
+    line("waves sent out", counts.sent_out.to_string());
     line("virtual days", (counts.virtual_s / 86_400).to_string());
     line("took", format!("{:.1} s", came.took.as_secs_f64()));
     line("invariants checked", counts.checks.values().sum::<u64>().to_string());
@@ -287,6 +288,7 @@ fn json(came: &Came) -> Value {
         "deleted": counts.deleted,
         "log_lines": counts.log_lines,
         "messages": counts.messages,
+        "waves_sent_out": counts.sent_out,
         "virtual_seconds": counts.virtual_s,
         "seconds": came.took.as_secs_f64(),
         "checks": counts.checks,

@@ -59,6 +59,12 @@ pub fn act(universe: &Universe, act: Act) {
                 cloud.person_writes_credential(&source.id, &cloud.cast().principal.application_id, "no secret");
             }
         }
+        Act::AddsSource(which) => {
+            let added = source(universe, which).and_then(|source| cloud.person_adds_source_like(&source.id));
+            if let Some(added) = added {
+                universe.watch().added(added);
+            }
+        }
         Act::StopsWarehouses => {
             for warehouse in cloud.cast().warehouses.iter().flatten() {
                 cloud.stop_warehouse(warehouse);

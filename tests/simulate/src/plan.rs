@@ -1,6 +1,7 @@
 //! What happens in one seed, written out: everything that chance decides is decided here, so that a failing plan can be
 //! made smaller piece by piece and run again.
 
+mod broader;
 mod chance;
 mod wider;
 
@@ -218,11 +219,18 @@ pub enum Act {
     TakesGateway(usize),
     /// Puts a secret into a data source that is none.
     Mistypes(usize),
+    /// Adds a dataset with a data source like another one, whose secret is wrong.
+    AddsSource(usize),
 }
 
 impl Plan {
     /// The plan of a seed.
     pub fn of(seed: u64) -> Self {
+        broader::plan(seed, Self::wide(seed))
+    }
+
+    /// The plan of a seed without what `broader` adds.
+    pub fn wide(seed: u64) -> Self {
         wider::plan(seed, Self::narrow(seed))
     }
 

@@ -2,14 +2,17 @@
 //!
 //! A dying process is not asked: its effect pends for ever, and [`Incarnation`] drops the whole future.
 
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use futures::task::AtomicWaker;
+use http::Request;
 use jiff::Timestamp;
 use lakekey_core::clock::Clock;
 use lakekey_core::ids::RunnerId;
@@ -55,6 +58,10 @@ pub struct Process {
     pub clock: Clock,
     /// The end of the lease that it holds, by its own clock, and the lease's epoch.
     pub lease: Mutex<Option<(u64, Timestamp)>>,
+    /// The epoch of the slice that it works on, where it is a worker.
+    pub slice: Option<u64>,
+    /// Where it has written although its epoch was over.
+    late: Mutex<BTreeSet<String>>,
     /// The object that it put last.
     pub last_put: Mutex<Option<String>>,
     crash: Option<Crash>,
@@ -84,6 +91,8 @@ impl Process {
             runner,
             clock,
             lease: Mutex::default(),
+            slice: None,
+            late: Mutex::default(),
             last_put: Mutex::default(),
             crash: None,
             freeze: None,
@@ -100,6 +109,19 @@ impl Process {
     /// The same process, with what is to happen to it.
     pub fn fated(self, crash: Option<Crash>, freeze: Option<Freeze>, meanwhile: Option<(u64, Act)>) -> Self {
         Self { crash, freeze, meanwhile, ..self }
+    }
+
+    /// The same process, as a worker of a slice of this epoch.
+    pub fn working(self, slice: Option<u64>) -> Self {
+        Self { slice, ..self }
+    }
+
+    /// Whether a worker may still send this although its epoch is over. It looks before each place that it writes, and what it
+    /// has begun by then it ends: as many places as it writes at a time.
+    pub fn is_late(&self, request: &Request<Bytes>) -> bool {
+        let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
+        late.insert(request.uri().path().to_owned());
+        late.len() <= CONCURRENCY
     }
 
     /// What a person does right after this effect.
@@ -212,6 +234,9 @@ impl<T> Future for Incarnation<'_, T> {
         }
     }
 }
+
+/// How many places a process writes at a time: the config says so.
+pub const CONCURRENCY: usize = 4;
 
 /// Virtual time passes.
 #[expect(clippy::disallowed_methods, reason = "the simulation itself waits here")]

@@ -18,6 +18,7 @@ use tracing::subscriber::DefaultGuard;
 use crate::broken::Variant;
 use crate::people;
 use crate::plan::{Act, ConfigPlan, Edit, Plan};
+use crate::process::CONCURRENCY;
 use crate::universe::{Trouble, Universe, held};
 use crate::watch::is_covered;
 
@@ -261,6 +262,7 @@ fn document(cloud: &Cloud, plan: &ConfigPlan, edit: Option<Edit>) -> Value {
                 "select": select,
                 "take_over": edit != Some(Edit::NoTakeOver),
                 "waves": waves,
+                "concurrency": CONCURRENCY,
             },
         } },
     });

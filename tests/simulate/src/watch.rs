@@ -74,6 +74,8 @@ pub struct Watch {
     sources: BTreeMap<String, SourceTruth>,
     permissions: Vec<WarehouseTruth>,
     epoch: u64,
+    /// When the lease of each epoch ends.
+    leases: BTreeMap<u64, Timestamp>,
     person_minted: Option<Timestamp>,
     excused_mint: Option<Timestamp>,
 }
@@ -111,9 +113,15 @@ impl Watch {
             sources: cloud.sources().into_iter().map(|source| (source.id.clone(), source)).collect(),
             permissions: others(cloud, &cast.principal.application_id),
             epoch: 0,
+            leases: BTreeMap::new(),
             person_minted: None,
             excused_mint: None,
         }
+    }
+
+    /// A person has added a data source.
+    pub fn added(&mut self, source: SourceTruth) {
+        self.sources.insert(source.id.clone(), source);
     }
 
     /// Notes that a guarantee did not hold; the first one counts.
@@ -230,10 +238,10 @@ impl Watch {
         let (target, was_alive, target_id) = (known.target, known.alive, known.target_id.clone());
         let kept = known.privacy == privacy && known.sso == sso;
         let before = std::mem::replace(&mut known.secret_id, secret.map(str::to_owned));
-        if let Some(before) = before.filter(|before| Some(before.as_str()) != secret) {
+        known.alive = alive;
+        if let Some(before) = before.filter(|before| by_api && Some(before.as_str()) != secret) {
             self.left.insert(before, at);
         }
-        known.alive = alive;
         if !by_api {
             self.meddled.insert(id.to_owned());
             return;
@@ -259,8 +267,12 @@ impl Watch {
         }
         self.counts.checked("G6");
         let what = || format!("{} {}", request.method(), request.uri().path());
-        match process.held_lease() {
+        // A worker of a slice works under the lease of whoever sent the slice out.
+        let sent_out = process.slice.and_then(|epoch| Some((epoch, *self.leases.get(&epoch)?)));
+        match process.held_lease().or(sent_out) {
             None => self.broken("G6", now, format!("{} sent {} without a lease", process.runner, what())),
+            Some((epoch, _))
+                if epoch < self.epoch && sent_out.is_some_and(|(own, _)| own == epoch) && process.is_late(request) => {}
             Some((epoch, _)) if epoch < self.epoch => {
                 self.broken(
                     "G6",
@@ -296,8 +308,12 @@ impl Watch {
             "lease-taken" => {
                 self.epoch = event["epoch"].as_u64().unwrap_or_default();
                 *held(&process.lease) = until(event).map(|until| (self.epoch, until));
+                self.leases.extend(until(event).map(|until| (self.epoch, until)));
             }
-            "lease-renewed" => *held(&process.lease) = until(event).map(|until| (self.epoch, until)),
+            "lease-renewed" => {
+                *held(&process.lease) = until(event).map(|until| (self.epoch, until));
+                self.leases.extend(until(event).map(|until| (self.epoch, until)));
+            }
             "lease-released" => *held(&process.lease) = None,
             "condemned" => {
                 let id = event["secret_id"].as_str().unwrap_or_default();
@@ -310,6 +326,7 @@ impl Watch {
             "turned" => self.revokes_foreign |= event["turn"]["revoke"]["foreign"] == true,
             "planned" => self.revoking = event["kind"] == "revoke",
             "settled" => self.revoking = false,
+            "wave-started" if event["slice_size"].is_u64() => self.counts.sent_out += 1,
             "promoted" => self.counts.rotations += 1,
             "minted" => {
                 self.counts.checked("G2");

@@ -15,6 +15,11 @@ fn holds_narrow(seed: u64) {
     of(&Plan::narrow(seed));
 }
 
+/// Seeds that failed before the plans became broader.
+fn holds_wide(seed: u64) {
+    of(&Plan::wide(seed));
+}
+
 fn of(plan: &Plan) {
     let went = course::run(plan, None, false).unwrap();
     if let Some(violation) = went.violation {
@@ -69,12 +74,30 @@ fn every_crash_of_a_rotation_is_survived_by_stride() {
 
 /// Seeds that once failed, each by what was wrong.
 mod regressions {
-    use super::holds_narrow;
+    use super::{holds_narrow, holds_wide};
 
     /// Another deployment asked for the same odd lifetime hours after an answered create: its living secret was deleted.
     #[test]
     fn a_fingerprint_is_not_lakekeys_for_ever() {
         [363, 518].into_iter().for_each(holds_narrow);
+    }
+
+    /// A rollback held at a secret that a person deleted afterwards, and `rotate` had nothing to say of it.
+    #[test]
+    fn a_hold_at_a_secret_that_is_gone_is_no_rest() {
+        [1305, 1450, 2343].into_iter().for_each(holds_wide);
+    }
+
+    /// A rollback that was given up, for its secret had expired, left it in the store or in data sources.
+    #[test]
+    fn what_a_plan_that_was_given_up_has_left_is_put_back() {
+        [10138, 11070].into_iter().for_each(holds_wide);
+    }
+
+    /// A revoke was ended by another run, which said nothing of a secret that was gone, or of a target that was cut off.
+    #[test]
+    fn whoever_ends_a_revoke_says_what_it_left() {
+        [10220, 13014].into_iter().for_each(holds_wide);
     }
 
     /// A create whose answer was lost was waited for, and then minted again by the list from before the wait.

@@ -22,6 +22,7 @@ use crate::signals::Signals;
 pub(crate) async fn exec(args: &ExecArgs, session: &mut Session) -> Result<ExitStatus, Failure> {
     let config = session.config().await?;
     let surroundings = session.surroundings(&config)?;
+    let secret: Vec<String> = config.variables.iter().cloned().collect();
     let app = App::new(config, surroundings)?;
     let broker = app.broker();
     let host = host(args, session, &broker)?;
@@ -30,7 +31,7 @@ pub(crate) async fn exec(args: &ExecArgs, session: &mut Session) -> Result<ExitS
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(no_port)?;
     let address = listener.local_addr().map_err(no_port)?;
     let service = TokenService::new(broker.clone(), address, &session.random);
-    let mut command = command(args, &host, &service.url(address));
+    let mut command = command(args, &secret, &host, &service.url(address));
     // From here on signals are the command's business: nobody is to end lakekey before it.
     let signals = Signals::take()?;
     session.stop = Box::pin(std::future::pending());
@@ -60,12 +61,13 @@ fn host(args: &ExecArgs, session: &Session, broker: &Broker) -> Result<Workspace
     })
 }
 
-fn command(args: &ExecArgs, host: &Workspace, url: &str) -> Command {
+/// `secret` names what lakekey itself signs in with: the command gets tokens, and needs none of it.
+fn command(args: &ExecArgs, secret: &[String], host: &Workspace, url: &str) -> Command {
     let [program, arguments @ ..] = args.command.as_slice() else { return Command::new("") };
     let mut command = Command::new(program);
     command.args(arguments);
     // Two ways to sign in at once are an error in the SDKs, and other programs might prefer the wrong one.
-    for name in OTHER_SIGN_INS {
+    for name in OTHER_SIGN_INS.into_iter().chain(secret.iter().map(String::as_str)) {
         command.env_remove(name);
     }
     command.env(settings::DATABRICKS_HOST, host.base()).env(AUTH_TYPE, "metadata-service").env(SERVICE_URL, url);
@@ -114,8 +116,9 @@ fn lost(address: SocketAddr, error: std::io::Error) -> Error {
 
 const AUTH_TYPE: &str = "DATABRICKS_AUTH_TYPE";
 const SERVICE_URL: &str = "DATABRICKS_METADATA_SERVICE_URL";
-/// Ways to sign in to Databricks by the environment. Variables of Azure and Google are left: other programs use them too.
-const OTHER_SIGN_INS: [&str; 9] = [
+/// Ways to sign in to Databricks by the environment. Variables of Azure, GitHub and Google are left: other programs use them,
+/// such as another provider of the same `terraform`, and with `DATABRICKS_AUTH_TYPE` set the SDKs do not mind them.
+const OTHER_SIGN_INS: [&str; 11] = [
     "DATABRICKS_TOKEN",
     "DATABRICKS_USERNAME",
     "DATABRICKS_PASSWORD",
@@ -125,4 +128,6 @@ const OTHER_SIGN_INS: [&str; 9] = [
     "DATABRICKS_OIDC_TOKEN",
     "DATABRICKS_OIDC_TOKEN_ENV",
     "DATABRICKS_OIDC_TOKEN_FILEPATH",
+    "DATABRICKS_OIDC_TOKEN_FILE",
+    "DATABRICKS_GOOGLE_SERVICE_ACCOUNT",
 ];

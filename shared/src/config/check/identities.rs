@@ -197,6 +197,7 @@ impl Checker<'_> {
             let hint = "write the name of the variable, as in `oidc_token_env: MY_TOKEN`";
             self.problem(place.key("oidc_token_env").at(), "no-value", "this can't be the name of a variable", hint);
         }
+        self.variables.extend(name.clone());
         OidcToken::Env(name)
     }
 

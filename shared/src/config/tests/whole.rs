@@ -82,6 +82,9 @@ fn the_whole_config_resolves() {
     let [teams, events] = config.notify.as_slice() else { panic!() };
     assert_eq!((teams.format, events.format), (Format::Teams, Format::CloudEvents));
     assert!(teams.secret.is_none() && events.secret.is_some());
+    let variables: Vec<&str> = config.variables.iter().map(String::as_str).collect();
+    let keys = ["LAKEKEY_BREAKGLASS_KEY", "LAKEKEY_READER_KEY", "LAKEKEY_STATE_KEY"];
+    assert_eq!(variables, [&["DBX_ADMIN_SECRET"], &keys[..], &["POWERBI_ID", "TEAMS_WEBHOOK", "WEBHOOK_KEY"]].concat());
 
     let [sales, another] = config.credentials.as_slice() else { panic!() };
     assert_eq!(sales.name.as_str(), "sales-bi");
@@ -115,18 +118,22 @@ fn a_json_document_is_a_yaml_document() {
 
 #[test]
 fn the_addresses_are_those_of_the_cloud() {
-    for (cloud, entra, powerbi, scope) in [
+    for (cloud, entra, powerbi, scope, arm, keyvault) in [
         (
             "usgov",
             "https://login.microsoftonline.us/",
             "https://api.powerbigov.us/",
             "https://analysis.usgovcloudapi.net/powerbi/api/.default",
+            "https://management.core.usgovcloudapi.net//.default",
+            "https://vault.usgovcloudapi.net/.default",
         ),
         (
             "china",
             "https://login.chinacloudapi.cn/",
             "https://api.powerbi.cn/",
             "https://analysis.chinacloudapi.cn/powerbi/api/.default",
+            "https://management.core.chinacloudapi.cn//.default",
+            "https://vault.azure.cn/.default",
         ),
     ] {
         let endpoints = load(&format!("cloud: {cloud}\n{SMALL}")).unwrap().endpoints;
@@ -134,6 +141,7 @@ fn the_addresses_are_those_of_the_cloud() {
             (endpoints.entra.as_str(), endpoints.powerbi.as_str(), endpoints.powerbi_scope.as_str()),
             (entra, powerbi, scope)
         );
+        assert_eq!((endpoints.arm_scope.as_str(), endpoints.keyvault_scope.as_str()), (arm, keyvault));
     }
 }
 

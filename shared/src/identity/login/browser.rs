@@ -19,7 +19,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, oneshot};
 use url::Url;
 
-use super::{Invitation, PersonClient, Show, declined, redeem, too_late};
+use super::super::PersonClient;
+use super::super::person::redeem;
+use super::{Invitation, Show, declined, too_late};
 use crate::clients::oauth::TokenAnswer;
 use crate::error::Error;
 use crate::http::{Effect, Http, Service};

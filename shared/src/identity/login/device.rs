@@ -7,7 +7,9 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Invitation, PersonClient, Show, declined, redeem, too_late};
+use super::super::PersonClient;
+use super::super::person::redeem;
+use super::{Invitation, Show, declined, too_late};
 use crate::clients::oauth::TokenAnswer;
 use crate::error::Error;
 use crate::http::{Call, Effect, Http, json};

@@ -214,7 +214,13 @@ impl Runner {
                 assert!(!world.is_condemned(&secret_id), "deletion discipline: condemned `{secret_id}` is promoted");
                 world.stored = Some(secret_id);
                 Self::point(faults)?;
+                self.seen.stored = Some(generation);
                 self.record(world, Event::Promoted { generation })
+            }
+            Step::PromoteAgain { generation } => {
+                world.stored = Some(self.value(world, generation)?);
+                self.seen.stored = Some(generation);
+                Self::point(faults)
             }
             Step::Settle(problem) => {
                 let kind = self.state.open.as_ref().unwrap().plan.kind;
@@ -256,7 +262,8 @@ impl Runner {
         let age = if faults.chance > 0 && age > SignedDuration::ZERO { faults.dice.seconds(age.as_secs()) } else { age };
         self.seen.listing = Some(world.list(age));
         self.seen.values = world.slots.clone();
-        self.seen.values.extend(world.stored.clone().filter(|id| self.state.generation_of(id).is_some()));
+        self.seen.stored = world.stored.as_ref().and_then(|id| self.state.generation_of(id));
+        self.seen.values.extend(world.stored.clone().filter(|_| self.seen.stored.is_some()));
         Ok(())
     }
 }

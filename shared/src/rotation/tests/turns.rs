@@ -50,6 +50,31 @@ fn a_rollback_moves_everything_back_and_holds_until_force() {
 }
 
 #[test]
+fn a_hold_whose_secret_a_person_has_deleted_is_no_rest() {
+    let mut sim = moved();
+    sim.rolls_back(1);
+    let first = sim.secret(1);
+    sim.world.person_deletes(&first);
+    let ran = sim.run(ROTATE);
+    assert_eq!((ran.code(), ran.state.held), (Some("held-secret-gone"), Some(Held { generation: Generation(1) })));
+    let ran = sim.run(FORCE);
+    assert_eq!((ran.end, ran.state.held), (End::Done, None));
+    assert!(all_hold(&sim, 3));
+}
+
+#[test]
+fn a_promotion_that_lands_after_it_was_given_up_is_undone() {
+    let mut sim = moved();
+    sim.world.stored = Some(sim.secret(1));
+    let ran = sim.run(ROTATE);
+    assert_eq!((ran.end, sim.world.stored.clone(), sim.world.creates), (End::Done, Some(sim.secret(2)), 2));
+    sim.rolls_back(1);
+    sim.world.stored = Some(sim.secret(2));
+    let ran = sim.run(ROTATE);
+    assert_eq!((ran.end, sim.world.stored.clone()), (End::Done, Some(sim.secret(1))), "a hold keeps the store too");
+}
+
+#[test]
 fn a_rollback_gives_an_open_rotation_up() {
     let mut sim = Sim::rotated(&["a", "b"]);
     sim.world.site("b").manner = Manner::Refuses;

@@ -45,7 +45,7 @@ pub(super) fn token(world: &mut World, index: usize, call: &Call) -> Answer {
 /// For a principal of this workspace, or of the account.
 pub(super) fn issue(world: &mut World, index: Option<usize>, call: &Call, (aud, iss): (String, String)) -> Answer {
     let form = call.form().ok_or_else(|| refusal(400, "invalid_request", "The body must be form-encoded"))?;
-    if let Some(answer) = people::token(world, index.map_or(Door::Account, Door::Workspace), &form) {
+    if let Some(answer) = people::token(world, index.map_or(Door::Account, Door::Workspace), call, &form) {
         return answer;
     }
     let scope = form.get("scope").map_or(ALL, String::as_str).to_owned();

@@ -60,7 +60,9 @@ fn rebound(world: &mut World, caller: &str, id: String) -> String {
     if old.home == Home::ShareableCloud && old.shared_with.contains_key(caller) {
         return id;
     }
-    let same = |source: &&Source| source.owner == caller && source.replaces.as_ref() == Some(&old.id);
+    // One that has been pointed elsewhere since is no source of this dataset.
+    let same =
+        |source: &&Source| source.owner == caller && source.replaces.as_ref() == Some(&old.id) && source.details == old.details;
     if let Some(known) = world.bi.sources.values().find(same) {
         return known.id.clone();
     }

@@ -4,11 +4,13 @@
 //! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 #![expect(clippy::disallowed_methods, reason = "the platform is beside the function, and ends with its handle")]
 
-use std::path::{Path, PathBuf};
+use std::net::Ipv4Addr;
+use std::path::Path;
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path as Segment, State};
@@ -22,6 +24,8 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinHandle;
+
+use crate::outside::Outside;
 
 /// After which a test gives up on the process.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -65,21 +69,23 @@ pub struct Lambda {
     process: Child,
     server: JoinHandle<()>,
     reader: JoinHandle<()>,
+    outside: Outside,
     asked: u32,
     clock: Clock,
 }
 
 impl Lambda {
-    /// Starts the function in `folder`, with these variables besides the platform's own.
-    pub async fn start(folder: &Path, variables: &[(String, String)]) -> Self {
+    /// Starts the function `program` in `folder`, with these variables besides the platform's own.
+    pub async fn start(program: &Path, folder: &Path, variables: &[(String, String)]) -> anyhow::Result<Self> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let seen = Arc::<Mutex<Seen>>::default();
         let idle = Arc::new(Notify::new());
         let service = Service { seen: Arc::clone(&seen), events: Arc::new(receiver.into()), idle: Arc::clone(&idle) };
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let server = tokio::spawn(async move { axum::serve(listener, router(service)).await.unwrap() });
-        let mut process = Command::new(bootstrap())
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let server = tokio::spawn(async move { drop(axum::serve(listener, router(service)).await) });
+        let outside = Outside::watched().await?;
+        let mut process = Command::new(program)
             .current_dir(folder)
             .env_clear()
             .envs([
@@ -92,22 +98,23 @@ impl Lambda {
                 ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand"),
                 ("AWS_REGION", "eu-central-1"),
             ])
+            .envs(outside.environment())
             .envs(variables.iter().cloned())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .kill_on_drop(true)
             .spawn()
-            .unwrap();
-        let stdout = process.stdout.take().unwrap();
+            .with_context(|| format!("{} can't be started", program.display()))?;
+        let stdout = process.stdout.take().context("its stdout is a pipe")?;
         let lines = Arc::clone(&seen);
         let reader = tokio::spawn(async move {
             let mut reader = BufReader::new(stdout).lines();
             while let Ok(Some(line)) = reader.next_line().await {
-                lines.lock().unwrap().lines.push(line);
+                held(&lines).lines.push(line);
             }
         });
-        Self { seen, events: sender, idle, process, server, reader, asked: 0, clock: Clock::wall() }
+        Ok(Self { seen, events: sender, idle, process, server, reader, outside, asked: 0, clock: Clock::wall() })
     }
 
     /// Sends an event and waits for its answer, which the function has ten minutes for.
@@ -117,8 +124,8 @@ impl Lambda {
 
     /// As [`invoke`](Self::invoke), with so much time.
     pub async fn invoke_within(&mut self, event: &Value, time: Duration) -> Answer {
-        let now_ms = u64::try_from(self.clock.now().as_millisecond()).unwrap();
-        self.invoke_raw(event.to_string(), now_ms + u64::try_from(time.as_millis()).unwrap()).await
+        let ends = self.clock.now().as_millisecond().saturating_add(i64::try_from(time.as_millis()).unwrap_or(i64::MAX));
+        self.invoke_raw(event.to_string(), u64::try_from(ends).unwrap_or_default()).await
     }
 
     /// Any text for an event, and any deadline.
@@ -150,30 +157,50 @@ impl Lambda {
     async fn signal(&self, name: &str) {
         let id = self.process.id().expect("the process runs").to_string();
         let line = format!("kill -{name} \"$0\"");
-        assert!(Command::new("sh").args(["-c", &line, &id]).status().await.unwrap().success());
+        let status = Command::new("sh").args(["-c", &line, &id]).status().await.expect("there is a shell");
+        assert!(status.success(), "SIG{name}");
+    }
+
+    /// SIGKILL, as when the platform takes a sandbox away in the midst of an event.
+    pub async fn kill(mut self) -> anyhow::Result<()> {
+        Ok(self.process.kill().await?)
     }
 
     /// Waits for the process's own end.
-    pub async fn ended(mut self) -> (i32, Vec<Value>) {
-        let status = tokio::time::timeout(PATIENCE, self.process.wait()).await.expect("the process ends in time").unwrap();
-        tokio::time::timeout(PATIENCE, &mut self.reader).await.expect("its stdout ends too").unwrap();
-        (status.code().expect("nobody killed it"), self.lines())
+    pub async fn ended(mut self) -> anyhow::Result<(i32, Vec<Value>)> {
+        let status = tokio::time::timeout(PATIENCE, self.process.wait()).await.context("the process ends in time")??;
+        tokio::time::timeout(PATIENCE, &mut self.reader).await.context("its stdout ends too")??;
+        Ok((status.code().context("somebody killed it")?, self.lines()))
+    }
+
+    /// The most memory that the process has had resident, in MiB, as Linux counts it.
+    pub fn peak_mib(&self) -> anyhow::Result<f64> {
+        let id = self.process.id().context("the process has ended")?;
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).context("memory is measured on Linux only")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("the kernel does not tell peaks")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1_024.0)
     }
 
     /// Every line of stdout so far; each is a JSON object.
     pub fn lines(&self) -> Vec<Value> {
-        let seen = self.seen.lock().unwrap();
+        let seen = held(&self.seen);
         seen.lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("no JSON: {line}"))).collect()
     }
 
     /// All of stdout as text.
     pub fn said(&self) -> String {
-        self.seen.lock().unwrap().lines.join("\n")
+        held(&self.seen).lines.join("\n")
     }
 
-    /// The process did nothing that no runtime may do.
+    /// Whom the process wanted to speak to outside of this machine.
+    pub fn reached_for(&self) -> Vec<String> {
+        self.outside.reached_for()
+    }
+
+    /// The process did nothing that no runtime may do, and spoke to nobody outside of this machine.
     pub fn assert_proper(&self) {
-        assert_eq!(self.seen.lock().unwrap().offences, Vec::<String>::new());
+        assert_eq!(held(&self.seen).offences, Vec::<String>::new());
+        assert_eq!(self.reached_for(), Vec::<String>::new());
     }
 }
 
@@ -184,10 +211,8 @@ impl Drop for Lambda {
     }
 }
 
-/// The `bootstrap` of this very source, built once.
-fn bootstrap() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| lakekey_bench::built("lakekey-aws", "bootstrap").unwrap())
+fn held(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
+    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn router(service: Service) -> Router {
@@ -204,13 +229,13 @@ fn router(service: Service) -> Router {
 impl Service {
     fn offends(&self, what: impl Into<String>) -> Response {
         let what = what.into();
-        self.seen.lock().unwrap().offences.push(what.clone());
+        held(&self.seen).offences.push(what.clone());
         let body = json!({ "errorType": "InvalidStateTransition", "errorMessage": what });
         (StatusCode::FORBIDDEN, body.to_string()).into_response()
     }
 
     fn answered(&self, id: &str, answer: Answer) -> Response {
-        let under_way = self.seen.lock().unwrap().under_way.take();
+        let under_way = held(&self.seen).under_way.take();
         match under_way {
             Some((wanted, sender)) if wanted == id => {
                 let _ = sender.send(answer);
@@ -223,14 +248,14 @@ impl Service {
 }
 
 async fn next(State(service): State<Service>) -> Response {
-    if service.seen.lock().unwrap().under_way.is_some() {
+    if held(&service.seen).under_way.is_some() {
         return service.offends("the next event was asked for before the last one was answered");
     }
     service.idle.notify_one();
     let Some(Invocation { id, event, deadline_ms, answer }) = service.events.lock().await.recv().await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    service.seen.lock().unwrap().under_way = Some((id.clone(), answer));
+    held(&service.seen).under_way = Some((id.clone(), answer));
     let headers = [
         ("Lambda-Runtime-Aws-Request-Id", id),
         ("Lambda-Runtime-Deadline-Ms", deadline_ms.to_string()),
