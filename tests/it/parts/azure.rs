@@ -3,11 +3,7 @@
 use std::sync::Arc;
 
 use lakekey_core::storage::Places;
-<<<<<<< HEAD
-use lakekey_parts::{Azurite, Identity, KeyVault, Trust, in_real_time};
-=======
-use lakekey_parts::{Azurite, Door, Identity, KeyVault, Trust};
->>>>>>> azure
+use lakekey_parts::{Azurite, Door, Identity, KeyVault, Trust, in_real_time};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -26,13 +22,8 @@ pub struct InAzure {
 
 impl InAzure {
     pub async fn open() -> Self {
-<<<<<<< HEAD
         let this = in_real_time(Self::start()).await;
-        RealTime::trust(this.storage.blob(), this.storage.roots());
-=======
-        let this = RealTime::at(Self::start()).await;
         RealTime::trust(this.blob.address(), this.storage.roots());
->>>>>>> azure
         RealTime::trust(this.vault.address(), &this.trust.roots);
         RealTime::give_identity(&this.identity.environment());
         this
