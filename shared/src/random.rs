@@ -3,7 +3,6 @@
 use std::sync::{Arc, Mutex};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 
 /// A source of random bytes; clones share their stream.
 #[derive(Clone, Debug)]
@@ -35,7 +34,8 @@ impl Random {
     /// Fills `bytes`.
     pub fn fill(&self, bytes: &mut [u8]) {
         match &self.0 {
-            Source::System => SystemRandom::new().fill(bytes).expect("the operating system's generator answers"),
+            // Asked directly: the generator of the TLS library takes 40 ms to seed itself, and every process has to start.
+            Source::System => getrandom::fill(bytes).expect("the operating system's generator answers"),
             Source::Seeded(stream) => {
                 let mut stream = stream.lock().expect("no code panics while it holds the stream");
                 for chunk in bytes.chunks_mut(32) {

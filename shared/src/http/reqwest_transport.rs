@@ -1,6 +1,7 @@
 //! The production transport: reqwest over rustls. It follows no redirect, bounds every answer, takes the proxy from the
 //! usual variables, and trusts `SSL_CERT_FILE` besides the system's own roots.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -24,39 +25,51 @@ const SYSTEM_ROOTS: [&str; 5] = [
 ];
 
 /// Carries requests over the network.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct ReqwestTransport {
     /// As the proxy variables say.
-    outside: reqwest::Client,
+    outside: Client,
     /// Loopback and the platform's link-local addresses are spoken to directly: it may be plain HTTP, which no proxy may see.
-    near: reqwest::Client,
+    near: Client,
+}
+
+/// A client that is set up when it is first needed: reading the system's trusted roots takes longer than all else that a process
+/// does at its start.
+#[derive(Debug)]
+struct Client {
+    proxied: bool,
+    /// Trusted besides the system's own.
+    roots: Vec<reqwest::Certificate>,
+    ready: OnceLock<Result<reqwest::Client, Arc<reqwest::Error>>>,
 }
 
 impl ReqwestTransport {
     /// A transport as this environment asks for it.
     pub fn new(environment: &Environment) -> Result<Self, Error> {
-        let outside = Self::client(environment, reqwest::Client::builder())?;
-        let near = Self::client(environment, reqwest::Client::builder().no_proxy())?;
-        Ok(Self { outside, near })
+        let mut trusted = Vec::new();
+        if let Some(path) = environment.get("SSL_CERT_FILE") {
+            trusted = roots(path)?;
+            trusted.extend(SYSTEM_ROOTS.iter().find_map(|path| roots(path).ok()).unwrap_or_default());
+        }
+        let client = |proxied| Client { proxied, roots: trusted.clone(), ready: OnceLock::new() };
+        Ok(Self { outside: client(true), near: client(false) })
+    }
+}
+
+impl Client {
+    fn ready(&self) -> Result<&reqwest::Client, TransportError> {
+        let built = self.ready.get_or_init(|| self.build().map_err(Arc::new));
+        built.as_ref().map_err(|error| TransportError::NotSent(Box::new(Arc::clone(error))))
     }
 
-    fn client(environment: &Environment, builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Error> {
-        let mut builder = builder
+    fn build(&self) -> reqwest::Result<reqwest::Client> {
+        let builder = reqwest::Client::builder()
             .user_agent(concat!("lakekey/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
-            .pool_idle_timeout(IDLE_TIMEOUT);
-        if let Some(path) = environment.get("SSL_CERT_FILE") {
-            builder = builder.tls_certs_merge(roots(path)?);
-            if let Some(system) = SYSTEM_ROOTS.iter().find_map(|path| roots(path).ok()) {
-                builder = builder.tls_certs_merge(system);
-            }
-        }
-        builder.build().map_err(|error| {
-            Error::failed("transport", "the HTTPS client cannot be set up")
-                .hint("check the trusted roots of this system and the proxy variables")
-                .caused_by(error)
-        })
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .tls_certs_merge(self.roots.iter().cloned());
+        if self.proxied { builder } else { builder.no_proxy() }.build()
     }
 }
 
@@ -75,7 +88,7 @@ impl Transport for ReqwestTransport {
 impl ReqwestTransport {
     async fn exchange(&self, request: reqwest::Request, limit: usize) -> Result<http::Response<Bytes>, TransportError> {
         let client = if is_near(request.url()) { &self.near } else { &self.outside };
-        let mut answer = client.execute(request).await.map_err(classify)?;
+        let mut answer = client.ready()?.execute(request).await.map_err(classify)?;
         if answer.content_length().is_some_and(|length| length > limit as u64) {
             return Err(TransportError::TooLarge { limit });
         }

@@ -56,11 +56,7 @@ const STRIKES: [Strike; 9] = [
         phase: Some("promoted"),
         waits_for: WaitsFor::Cloud("method=POST,path=/secrets/put,do=hang-after"),
     },
-    Strike {
-        what: "a look during the grace",
-        phase: Some("draining"),
-        waits_for: WaitsFor::Cloud("method=GET,path=/credentials/secrets,do=hang"),
-    },
+    Strike { what: "the rotation is settled", phase: Some("draining"), waits_for: WaitsFor::Entry("settled") },
     Strike {
         what: "the previous secret is deleted",
         phase: Some("draining"),
@@ -72,7 +68,6 @@ const STRIKES: [Strike; 9] = [
 async fn a_handler_that_is_killed_in_every_phase_leaves_a_rotation_that_the_next_one_finishes() {
     let mut deployed = deployed(&Fleet::medium(40), Duration::from_millis(5)).await;
     deployed.config["credentials"]["sales-bi"]["copies"] = json!(["databricks:powerbi/sales-bi"]);
-    deployed.config["credentials"]["sales-bi"]["grace"] = json!("90s");
     let mut watch = Watch::new(&deployed.served.cloud);
     watch.grace = Some(GRACE);
     let mut host = deployed.start().await.unwrap();
@@ -84,9 +79,6 @@ async fn a_handler_that_is_killed_in_every_phase_leaves_a_rotation_that_the_next
     let operation = ordered(&host).await;
 
     for strike in &STRIKES {
-        if strike.phase == Some("draining") {
-            deployed.brought_to(&host, "draining").await;
-        }
         deployed.arm(strike.waits_for);
         deployed.struck(&host, strike).await;
         host.restart().await.unwrap();
@@ -205,8 +197,8 @@ impl Struck for Deployed {
     }
 }
 
-/// As the config says: longer than a lease, so that one can be killed in it.
-const GRACE: SignedDuration = SignedDuration::from_secs(90);
+/// As the deployment's config says.
+const GRACE: SignedDuration = SignedDuration::from_secs(45);
 const LOOK: Duration = Duration::from_millis(5);
 const PAUSE: Duration = Duration::from_secs(2);
 /// More than a lease takes to end, a write of the dead to land, or the grace to pass.
