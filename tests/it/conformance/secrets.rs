@@ -40,7 +40,7 @@ fn sorted(value: &Value) -> Value {
             let labelled = versions.iter().filter(|(_, labels)| **labels != json!([]));
             labelled.map(|(id, labels)| (id.clone(), sorted(labels))).collect()
         }
-        other => other.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => value.clone(),
     }
 }
 

@@ -55,7 +55,7 @@ impl CargoLambda {
             .spawn()
             .context("cargo-lambda can't be started")?;
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
-        let this = Self { port, client, outside, _process: process, package: package };
+        let this = Self { port, client, outside, _process: process, package };
         this.wait().await?;
         Ok(this)
     }

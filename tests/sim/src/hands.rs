@@ -72,7 +72,7 @@ impl Cloud {
             Credential::Basic { username, .. } => {
                 Credential::Basic { username: username.clone(), password: "wrongly entered".to_owned() }
             }
-            other => other.clone(),
+            other @ (Credential::Missing | Credential::Key(_) | Credential::OAuth2 | Credential::Windows) => other.clone(),
         };
         let source =
             Source { id: id.clone(), gateway, name, credential, writes: 0, written_at: None, replaces: None, ..like.clone() };
