@@ -1,9 +1,11 @@
 //! The production transport: reqwest over rustls. It follows no redirect, bounds every answer, takes the proxy from the
 //! usual variables, and trusts `SSL_CERT_FILE` besides the system's own roots.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use tokio::sync::OnceCell;
 
 use super::transport::{BODY_BYTES_MAX, BodyLimit, Transport, TransportError};
 use crate::config::env_vars::Environment;
@@ -23,31 +25,41 @@ const SYSTEM_ROOTS: [&str; 5] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// Carries requests over the network.
+/// Carries requests over the network. Clients are made when they are first needed: to read the system's roots takes longer than
+/// all else that a function does before its first event.
 #[derive(Clone, Debug)]
 pub struct ReqwestTransport {
+    /// Trusted besides the system's own.
+    roots: Option<Vec<reqwest::Certificate>>,
     /// As the proxy variables say.
-    outside: reqwest::Client,
+    outside: Arc<OnceCell<reqwest::Client>>,
     /// Loopback and the platform's link-local addresses are spoken to directly: it may be plain HTTP, which no proxy may see.
-    near: reqwest::Client,
+    near: Arc<OnceCell<reqwest::Client>>,
 }
 
 impl ReqwestTransport {
     /// A transport as this environment asks for it.
     pub fn new(environment: &Environment) -> Result<Self, Error> {
-        let outside = Self::client(environment, reqwest::Client::builder())?;
-        let near = Self::client(environment, reqwest::Client::builder().no_proxy())?;
-        Ok(Self { outside, near })
+        let roots = environment.get("SSL_CERT_FILE").map(roots).transpose()?;
+        Ok(Self { roots, outside: Arc::default(), near: Arc::default() })
     }
 
-    fn client(environment: &Environment, builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Error> {
+    async fn client(&self, url: &url::Url) -> Result<&reqwest::Client, TransportError> {
+        let client = match is_near(url) {
+            true => self.near.get_or_try_init(async || self.made(reqwest::Client::builder().no_proxy())).await,
+            false => self.outside.get_or_try_init(async || self.made(reqwest::Client::builder())).await,
+        };
+        client.map_err(|error| TransportError::NotSent(error.into()))
+    }
+
+    fn made(&self, builder: reqwest::ClientBuilder) -> Result<reqwest::Client, Error> {
         let mut builder = builder
             .user_agent(concat!("lakekey/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT);
-        if let Some(path) = environment.get("SSL_CERT_FILE") {
-            builder = builder.tls_certs_merge(roots(path)?);
+        if let Some(own) = &self.roots {
+            builder = builder.tls_certs_merge(own.clone());
             if let Some(system) = SYSTEM_ROOTS.iter().find_map(|path| roots(path).ok()) {
                 builder = builder.tls_certs_merge(system);
             }
@@ -74,7 +86,7 @@ impl Transport for ReqwestTransport {
 
 impl ReqwestTransport {
     async fn exchange(&self, request: reqwest::Request, limit: usize) -> Result<http::Response<Bytes>, TransportError> {
-        let client = if is_near(request.url()) { &self.near } else { &self.outside };
+        let client = self.client(request.url()).await?;
         let mut answer = client.execute(request).await.map_err(classify)?;
         if answer.content_length().is_some_and(|length| length > limit as u64) {
             return Err(TransportError::TooLarge { limit });
