@@ -7,6 +7,11 @@ Usage: run_dbt.py ARGUMENTS-OF-DBT.
 import sys
 import urllib.parse
 
+from dbt.adapters.databricks.spog import probe
+
+# It would ask at port 443 whether the workspace is one of the kind that has one address for all.
+probe.probe_host = lambda host: probe.HostMetadata(host_type=None)
+
 from databricks.sql.auth.token_federation import TokenFederationProvider
 from databricks.sql.backend.sea.utils.http_client import SeaHttpClient
 from dbt.cli.main import cli
