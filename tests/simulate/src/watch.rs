@@ -57,8 +57,6 @@ pub struct Watch {
     pub meddled: BTreeSet<String>,
     /// Sources that a person pointed elsewhere: they are no longer meant to be moved.
     pub departed: BTreeSet<String>,
-    /// Whether people have added data sources: a run that ends what was open leaves them to the next one.
-    pub grown: bool,
     /// The shortest grace of any config in use; `None` where clocks may be so wrong that it cannot be kept.
     pub grace: Option<SignedDuration>,
     /// Whether a config left out data sources: who else holds an adopted secret, lakekey cannot know then.
@@ -104,7 +102,6 @@ impl Watch {
             adopted: BTreeSet::new(),
             meddled: BTreeSet::new(),
             departed: BTreeSet::new(),
-            grown: false,
             grace: None,
             narrowed: false,
             left: BTreeMap::new(),
@@ -127,7 +124,6 @@ impl Watch {
         if self.departed.contains(like) {
             self.departed.insert(source.id.clone());
         }
-        self.grown = true;
         self.sources.insert(source.id.clone(), source);
     }
 
