@@ -317,6 +317,8 @@ fn start(state: &State, seen: &Observed, listing: &[Listed], goal: Goal, policy:
     if let (Some(generation), Some(stored)) = (state.current, seen.stored)
         && stored != generation
         && !matches!(goal, Goal::Step(_))
+        // Without its value only a rotation can help.
+        && state.generations.get(&generation).is_some_and(|known| seen.values.contains(&known.minted.secret_id))
     {
         return Step::PromoteAgain { generation };
     }

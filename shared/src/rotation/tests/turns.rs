@@ -75,6 +75,17 @@ fn a_promotion_that_lands_after_it_was_given_up_is_undone() {
 }
 
 #[test]
+fn a_current_value_that_is_lost_does_not_keep_a_rotation_from_helping() {
+    let mut sim = moved();
+    let (first, second) = (sim.secret(1), sim.secret(2));
+    sim.world.stored = Some(first);
+    sim.world.slots.remove(&second);
+    let ran = sim.run(FORCE);
+    assert_eq!((ran.end, sim.world.stored.clone()), (End::Done, Some(sim.secret(3))));
+    assert!(all_hold(&sim, 3));
+}
+
+#[test]
 fn a_rollback_gives_an_open_rotation_up() {
     let mut sim = Sim::rotated(&["a", "b"]);
     sim.world.site("b").manner = Manner::Refuses;
