@@ -159,6 +159,8 @@ pub enum Edit {
     FewerTargets,
     /// Copies where there were none, none where there were some.
     OtherCopies,
+    /// The value is kept in another place.
+    OtherStore,
     /// Waves where there was one, one where there were several.
     OtherWaves,
     /// Secrets live twice as long and are rotated half as often.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lakekey_core::command::{Command, Outcome};
+use lakekey_core::config::StoreLocation;
 use lakekey_core::error::ExitStatus;
 use lakekey_core::ids::TargetId;
 use lakekey_core::report::{MoveOutcome, Phase};
@@ -170,9 +171,10 @@ async fn at_rest(stage: &Stage, expected: Expected) {
         return check(stage, "G8", false, || "the journal cannot be read".to_owned());
     };
     let current = state.current.and_then(|current| state.generations.get(&current));
-    let Some(current) = current.map(|known| known.minted.secret_id.as_str().to_owned()) else {
+    let Some(minted) = current.map(|known| &known.minted) else {
         return check(stage, "G5", false, || "nothing is current at rest".to_owned());
     };
+    let current = minted.secret_id.as_str().to_owned();
     let secrets = cloud.secrets(&cloud.cast().principal.application_id);
     let ours: Vec<String> = {
         let watch = universe.watch();
@@ -185,7 +187,8 @@ async fn at_rest(stage: &Stage, expected: Expected) {
     let stray = ours.iter().find(|id| !known.contains(&id.as_str()));
     check(stage, "G2", stray.is_none(), || format!("at rest {stray:?} of lakekey's lives, and its generations are {known:?}"));
     check(stage, "G2", ours.contains(&current), || format!("at rest the current secret {current} is gone"));
-    let stored = universe.store(&stage.config.credentials[0].store.to_string());
+    // A store that was moved has the value of the next rotation.
+    let stored = universe.store(&StoreLocation::from(&minted.store).to_string());
     let stored = lakekey_core::stores::SecretStore::current(&stored).await.ok().flatten().and_then(|value| value.secret_id);
     check(stage, "G2", stored.as_ref().is_some_and(|id| id.as_str() == current), || {
         format!("the store has {stored:?} as its current value, not {current}")

@@ -206,6 +206,7 @@ fn document(cloud: &Cloud, plan: &ConfigPlan, edit: Option<Edit>) -> Value {
         Some(
             Edit::FewerTargets
             | Edit::OtherCopies
+            | Edit::OtherStore
             | Edit::OtherPrincipal
             | Edit::OtherWaves
             | Edit::SlowerRhythm
@@ -227,6 +228,7 @@ fn document(cloud: &Cloud, plan: &ConfigPlan, edit: Option<Edit>) -> Value {
     let waves = if waves.is_empty() { &["100%"] } else { waves };
     let slower = if edit == Some(Edit::SlowerRhythm) { 2 } else { 1 };
     let principal = if edit == Some(Edit::OtherPrincipal) { "pbi-finance" } else { &cast.principal.display_name };
+    let store = if edit == Some(Edit::OtherStore) { OTHER_STORE } else { STORE };
     let copies: &[&str] = if plan.copy != (edit == Some(Edit::OtherCopies)) {
         &["file:copy/sales-bi.json", "databricks:powerbi/sales-bi"]
     } else {
@@ -253,7 +255,7 @@ fn document(cloud: &Cloud, plan: &ConfigPlan, edit: Option<Edit>) -> Value {
             "lifetime": seconds(plan.lifetime * slower),
             "rotate_every": seconds(plan.rotate_every * slower),
             "grace": seconds(grace),
-            "store": format!("file:{STORE}"),
+            "store": format!("file:{store}"),
             "copies": copies,
             "warehouses": cast.warehouses[0],
             "verify": { "warehouse": cast.warehouses[0][0] },
@@ -286,3 +288,4 @@ fn signed(duration: Duration) -> SignedDuration {
 
 const FOLDER: &str = "/simulated";
 const STORE: &str = "store/sales-bi.json";
+const OTHER_STORE: &str = "other/sales-bi.json";

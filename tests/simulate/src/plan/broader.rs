@@ -1,7 +1,7 @@
-//! What was added last: shorter courses, so that a given time holds more of them, fleets of which a wave is sent out in slices,
-//! and data sources that people add.
+//! Shorter courses, so that a given time holds more of them, fleets of which a wave is sent out in slices, data sources that
+//! people add, and a store that moves.
 
-use super::{Act, Plan, QueuePlan};
+use super::{Act, Edit, Plan, QueuePlan};
 use crate::dice::Dice;
 
 pub(super) fn plan(seed: u64, mut plan: Plan) -> Plan {
@@ -18,6 +18,14 @@ pub(super) fn plan(seed: u64, mut plan: Plan) -> Plan {
     }
     if dice.chance(0.02) {
         send_out(dice, &mut plan);
+    }
+    // What a store holds is adopted only where it is the store from the first run on.
+    if dice.chance(0.1) && !plan.config.adopt {
+        for shift in plan.shifts.iter_mut().filter(|shift| shift.edit.is_none()) {
+            if dice.chance(0.3) {
+                shift.edit = Some(Edit::OtherStore);
+            }
+        }
     }
     plan
 }
