@@ -276,8 +276,8 @@ fn report(ports: &Ports, run: &Run<'_>, was: Was, ended: Result<Ended, Error>) -
         (Ok(Ended::Done), Some((PlanKind::Rotate, None))) => (MoveOutcome::Rotated, None),
         (Ok(Ended::Done), Some((PlanKind::Rollback, None))) => (MoveOutcome::RolledBack, None),
         (Ok(Ended::Done), Some((PlanKind::Revoke, None))) => (MoveOutcome::Revoked, cut_off(run)),
-        (Ok(Ended::Done), Some((PlanKind::Reapply | PlanKind::Join, None))) => reapplied(run),
-        (Ok(Ended::Done), None) => (MoveOutcome::Unchanged, None),
+        (Ok(Ended::Done), Some((PlanKind::Reapply | PlanKind::Join, None))) => all_reached(run, MoveOutcome::Reapplied),
+        (Ok(Ended::Done), None) => all_reached(run, MoveOutcome::Unchanged),
         (Ok(Ended::Waiting { until, why }), _) => (MoveOutcome::Incomplete, Some(waiting(until, why))),
         (Ok(Ended::Resting { until, next, .. }), _) => (MoveOutcome::Incomplete, Some(resting(until, *next))),
         (Ok(Ended::Left { at, why }), _) => (MoveOutcome::Incomplete, Some(carried_on(at, why))),
@@ -312,10 +312,11 @@ fn report(ports: &Ports, run: &Run<'_>, was: Was, ended: Result<Ended, Error>) -
     }
 }
 
-fn reapplied(run: &Run<'_>) -> (MoveOutcome, Option<Problem>) {
+/// This outcome, unless a target that the run wrote to has refused.
+fn all_reached(run: &Run<'_>, outcome: MoveOutcome) -> (MoveOutcome, Option<Problem>) {
     let failed = targets(run).into_iter().find(|target| target.outcome == TargetOutcome::Failed);
     match failed {
-        None => (MoveOutcome::Reapplied, None),
+        None => (outcome, None),
         Some(target) => (
             MoveOutcome::Incomplete,
             target.error.or_else(|| Some(Problem::new("target-failed", format!("`{}` could not be reached", target.id)))),

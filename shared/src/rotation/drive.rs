@@ -157,6 +157,8 @@ pub struct Run<'a> {
     pub state: State,
     /// What this run has seen.
     pub seen: Observed,
+    /// When the list that it has seen was asked for.
+    pub(super) listed_at: Timestamp,
     pub(super) preflight: Option<Preflight>,
     /// Secrets deleted in this run.
     pub retired: Vec<SecretId>,
@@ -245,6 +247,7 @@ impl<'a> Run<'a> {
             journal,
             state,
             seen: Observed::default(),
+            listed_at: Timestamp::MIN,
             preflight,
             retired: Vec::new(),
             touched: Vec::new(),

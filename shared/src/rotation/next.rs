@@ -293,7 +293,8 @@ pub fn next(state: &State, seen: &Observed, goal: Goal, policy: &Policy, now: Ti
 
 /// Data sources that a take-over left without a credential come before everything else. They get the incoming generation
 /// once it is verified, else the current one; what the open plan must take over again, for its dataset has become somebody
-/// else's meanwhile, is taken over first.
+/// else's meanwhile, is taken over first. Without an open plan nothing is known of owners: what was refused waits for the next
+/// plan, which looks at them.
 fn cover_bare(state: &State, seen: &Observed, now: Timestamp) -> Option<Step> {
     let fit = |generation: &Generation| {
         let refused = seen.refused.as_ref().is_some_and(|(refused, _)| refused == generation);
@@ -301,7 +302,8 @@ fn cover_bare(state: &State, seen: &Observed, now: Timestamp) -> Option<Step> {
     };
     let incoming = state.open.as_ref().and_then(|open| open.generation);
     let generation = [incoming, state.current].into_iter().flatten().find(fit)?;
-    let bare = |holder: &Holder| holder.bare && may_send(holder, generation, now);
+    let refused = |holder: &Holder| holder.failures.as_ref().is_some_and(|failures| failures.refusals > 0);
+    let bare = |holder: &Holder| holder.bare && may_send(holder, generation, now) && (state.open.is_some() || !refused(holder));
     let ready: Vec<(&TargetId, &Holder)> = state.holders.iter().filter(|(_, holder)| bare(holder)).collect();
     match (ready.is_empty(), &state.open) {
         (true, _) => None,

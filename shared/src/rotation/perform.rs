@@ -139,6 +139,7 @@ impl Run<'_> {
     }
 
     async fn look(&mut self) -> Result<(), Error> {
+        self.listed_at = self.ports.clock.now();
         let listing = preflight::list(self.ports.databricks(), &self.ports.principal).await?;
         let mut places: BTreeSet<Place> = self.state.living().map(|(_, known)| known.minted.store.clone()).collect();
         places.extend(self.state.open.as_ref().map(|open| open.plan.store.clone()));

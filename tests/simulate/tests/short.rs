@@ -74,7 +74,7 @@ fn every_crash_of_a_rotation_is_survived_by_stride() {
 
 /// Seeds that once failed, each by what was wrong.
 mod regressions {
-    use super::{holds_narrow, holds_wide};
+    use super::{holds, holds_narrow, holds_wide};
 
     /// Another deployment asked for the same odd lifetime hours after an answered create: its living secret was deleted.
     #[test]
@@ -98,6 +98,19 @@ mod regressions {
     #[test]
     fn whoever_ends_a_revoke_says_what_it_left() {
         [10220, 13014].into_iter().for_each(holds_wide);
+    }
+
+    /// A data source whose dataset a person took back after the take-over was written in vain by each run, and `rotate` said
+    /// that nothing was to be done.
+    #[test]
+    fn a_dataset_that_a_person_takes_back_is_taken_over_by_the_next_plan() {
+        holds(18_443);
+    }
+
+    /// A runner that stood still between its list and its lease minted by that list, into the last free slot.
+    #[test]
+    fn a_list_from_before_the_lease_is_not_minted_by() {
+        holds(69_193);
     }
 
     /// A create whose answer was lost was waited for, and then minted again by the list from before the wait.

@@ -30,6 +30,14 @@ impl Run<'_> {
         signed(self.ports.state_config.lease).saturating_sub(self.kept_back())
     }
 
+    /// The oldest list of secrets by which a new one may be made: a process that stood still before it took the lease, or long
+    /// after, does not know who has taken the slots since.
+    pub(in crate::rotation) fn lists_since(&self) -> Timestamp {
+        let config = &self.ports.state_config;
+        let until = self.state.lease.as_ref().map_or(Timestamp::MAX, |lease| lease.until);
+        past(until, -signed(config.lease).saturating_add(signed(config.request_timeout)))
+    }
+
     /// Before a write to a store, which is given no `not_after`: a process that stood still may have lost its lease meanwhile.
     pub(in crate::rotation) fn still_leased(&self) -> Result<(), Error> {
         if self.ports.clock.now() <= self.not_after() { Ok(()) } else { Err(superseded()) }

@@ -24,6 +24,10 @@ const STAGE_TRIES: u32 = 3;
 impl Run<'_> {
     pub(super) async fn mint(&mut self) -> Result<(), Error> {
         let Some(plan) = self.state.open.as_ref().map(|open| open.plan.clone()) else { return Ok(()) };
+        if self.listed_at < self.lists_since() {
+            self.seen.listing = None;
+            return Ok(());
+        }
         let known = self.seen.listing.iter().flatten().map(|listed| listed.id.clone()).collect();
         let attempt = self.state.attempts.last().map_or(1, |last| last.number + 1);
         let lifetime_s = plan.lifetime_s.saturating_sub(self.ports.random.between(FINGERPRINT_S.0, FINGERPRINT_S.1));

@@ -74,8 +74,13 @@ fn a_bare_source_whose_dataset_a_person_took_back_is_taken_over_before_it_is_wri
     let datasets = vec![sim.world.dataset(&TargetId::new("a")).unwrap()];
     assert_eq!(step(&state, &Observed::default()), Step::TakeOver { datasets });
     // With nothing open nobody has allowed that any more.
-    let closed = opened(&[&bared()[..], &turned_back, &[Event::Settled { problem: None }]].concat()).unwrap();
-    assert_eq!(step(&closed, &Observed::default()), to_all(1));
+    let closed = [&bared()[..], &turned_back, &[Event::Settled { problem: None }]].concat();
+    assert_eq!(step(&opened(&closed).unwrap(), &Observed::default()), to_all(1));
+    // Where the write was refused, the next plan looks at the owner first.
+    let refused = [wave(1), ended(Fate::Refused)];
+    let state = opened(&[&closed[..], &refused].concat()).unwrap();
+    let later = now() + SignedDuration::from_mins(30);
+    assert_ne!(next(&state, &seen(&state), ROTATE, &policy(), later), to_all(1));
 }
 
 #[test]
