@@ -199,9 +199,15 @@ mod tests {
     #[test]
     fn count_and_time_are_bounded() {
         let last = attempt(ATTEMPTS_MAX, Effect::Repeatable);
-        assert_eq!(decide(&last, Outcome::NotSent, &Budget::default(), 0.0), Decision::GiveUp);
+        for outcome in [Outcome::NotSent, Outcome::TokenRejected] {
+            assert_eq!(decide(&last, outcome, &Budget::default(), 0.0), Decision::GiveUp);
+            let last_but_one = attempt(ATTEMPTS_MAX - 1, Effect::Repeatable);
+            assert_ne!(decide(&last_but_one, outcome, &Budget::default(), 0.0), Decision::GiveUp);
+        }
         let late = Attempt { elapsed: BUDGET, ..attempt(2, Effect::Repeatable) };
         assert_eq!(decide(&late, answer(503, None), &Budget::default(), 0.1), Decision::GiveUp);
+        let just = Attempt { elapsed: BUDGET - Duration::from_secs(7), ..attempt(2, Effect::Repeatable) };
+        assert_eq!(decide(&just, answer(503, Some(7)), &Budget::default(), 0.0), Decision::Retry(Duration::from_secs(7)));
     }
 
     #[test]
