@@ -16,7 +16,7 @@ use tracing::{Instrument, info_span};
 
 use crate::functions::{Function, Functions};
 
-/// Made when its first call comes: with its document it takes as long as all else that a start needs.
+/// Made when its first call comes: no start needs it, nor the document that is made with it.
 pub(crate) type LazyApi = LazyLock<Router, Box<dyn FnOnce() -> Router + Send>>;
 
 struct Doors {
