@@ -4,36 +4,39 @@
 //!
 //! No header of the host is taken for a proof of anything: a client can send them too.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
 use tower::ServiceExt;
 use tracing::{Instrument, info_span};
 
 use crate::functions::{Function, Functions};
 
-#[derive(Clone)]
+/// Made when its first call comes: no start needs it, nor the document that is made with it.
+pub(crate) type LazyApi = LazyLock<Router, Box<dyn FnOnce() -> Router + Send>>;
+
 struct Doors {
-    functions: Arc<Functions>,
-    api: Router,
+    functions: Functions,
+    api: LazyApi,
 }
 
-/// Everything that the host may call.
-pub(crate) fn router(functions: Arc<Functions>, api: Router) -> Router {
-    Router::new().fallback(enter).with_state(Doors { functions, api })
+/// Everything that the host may call. `/` is where it asks whether this process is ready.
+pub(crate) fn router(functions: Functions, api: LazyApi) -> Router {
+    Router::new().route("/", get(|| async {}).fallback(enter)).fallback(enter).with_state(Arc::new(Doors { functions, api }))
 }
 
-async fn enter(State(Doors { functions, api }): State<Doors>, request: Request) -> Response {
+async fn enter(State(doors): State<Arc<Doors>>, request: Request) -> Response {
     let id = invocation(request.headers());
     let function = function(&request);
     let span = info_span!("invocation", invocation_id = id, function = function.map_or("api", Function::as_str));
     let answer = async {
         match function {
-            Some(function) => functions.invoke(function, request.into_body()).await,
-            None => api.oneshot(request).await.into_response(),
+            Some(function) => doors.functions.invoke(function, request.into_body()).await,
+            None => Router::clone(&doors.api).oneshot(request).await.into_response(),
         }
     };
     answer.instrument(span).await

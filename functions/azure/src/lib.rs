@@ -37,6 +37,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 
+use doors::LazyApi;
 pub use fatal::Fatal;
 use functions::Functions;
 
@@ -76,8 +77,8 @@ pub async fn run(environment: Environment, current_dir: &Path, clock: Clock) -> 
         }
         found => found?,
     };
-    let functions = Arc::new(Functions::new(Arc::clone(&app), Arc::clone(&queue)));
-    let api = Api::new(app, queue).router();
+    let functions = Functions::new(Arc::clone(&app), Arc::clone(&queue));
+    let api = LazyApi::new(Box::new(move || Api::new(app, queue).router()));
     let listener = TcpListener::bind(address).await.map_err(|error| settings::unusable(address, error))?;
     info!(version = env!("CARGO_PKG_VERSION"), "listening on {address}");
     let ended = axum::serve(listener, doors::router(functions, api)).await;

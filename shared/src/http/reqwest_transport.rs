@@ -38,7 +38,7 @@ pub struct ReqwestTransport {
 #[derive(Debug)]
 struct Client {
     proxied: bool,
-    /// Trusted besides the system's own.
+    /// Trusted besides the system's own, which are then read as well; without any, the platform verifier finds those.
     roots: Vec<reqwest::Certificate>,
     ready: OnceLock<Result<reqwest::Client, Arc<reqwest::Error>>>,
 }
@@ -46,11 +46,7 @@ struct Client {
 impl ReqwestTransport {
     /// A transport as this environment asks for it.
     pub fn new(environment: &Environment) -> Result<Self, Error> {
-        let mut trusted = Vec::new();
-        if let Some(path) = environment.get("SSL_CERT_FILE") {
-            trusted = roots(path)?;
-            trusted.extend(SYSTEM_ROOTS.iter().find_map(|path| roots(path).ok()).unwrap_or_default());
-        }
+        let trusted = environment.get("SSL_CERT_FILE").map(roots).transpose()?.unwrap_or_default();
         let client = |proxied| Client { proxied, roots: trusted.clone(), ready: OnceLock::new() };
         Ok(Self { outside: client(true), near: client(false) })
     }
@@ -63,12 +59,16 @@ impl Client {
     }
 
     fn build(&self) -> reqwest::Result<reqwest::Client> {
+        let system = match self.roots[..] {
+            [] => Vec::new(),
+            _ => SYSTEM_ROOTS.iter().find_map(|path| roots(path).ok()).unwrap_or_default(),
+        };
         let builder = reqwest::Client::builder()
             .user_agent(concat!("lakekey/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
-            .tls_certs_merge(self.roots.iter().cloned());
+            .tls_certs_merge(self.roots.iter().cloned().chain(system));
         if self.proxied { builder } else { builder.no_proxy() }.build()
     }
 }
