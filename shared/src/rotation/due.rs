@@ -97,7 +97,7 @@ pub fn due(state: &State, policy: &Policy, listing: Option<&[Listed]>, force: bo
     if last_chance.is_some_and(|last_chance| last_chance < by_age) {
         return no(format!("generation {generation} is fresh; it is rotated before it expires"), at);
     }
-    no(format!("generation {generation} is fresh; it reaches `rotate_every` at {by_age:.0}, less this credential's turn"), at)
+    no(format!("generation {generation} is fresh; it reaches `rotate_every`, less this credential's turn, at {by_age:.0}"), at)
 }
 
 /// Whether somebody has deleted the current secret: every target that holds it is cut off.
