@@ -50,12 +50,14 @@ impl App {
         ];
         let mut checks = Vec::new();
         for (name, reference) in references {
-            let (Some(reference), subject) = (reference, format!("api: {name}")) else { continue };
+            let Some(reference) = reference else { continue };
+            let subject = format!("api: {name}");
             checks.push(match self.secret(reference).await {
                 Ok(_) => Check::passed(CHECK, subject, format!("`{reference}` can be read")),
                 Err(error) => {
                     let Problem { message, hint, .. } = error.problem().clone();
-                    let fix = format!("{}; needed where the HTTP API is served, by no rotation", hint.unwrap_or_default());
+                    let what = hint.unwrap_or_else(|| format!("let `{reference}` have a value"));
+                    let fix = format!("{what}; needed where the HTTP API is served, by no rotation");
                     Check::warning(CHECK, subject, message, fix)
                 }
             });
