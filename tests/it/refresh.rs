@@ -56,7 +56,7 @@ async fn plan_names_the_refreshes_that_a_rotation_then_makes() {
         let step = steps.iter().find(|step| step["action"] == "refresh");
         let expected = how.map(|how| json!({ "action": "refresh", "subject": dataset.id, "detail": how }));
         assert_eq!(step, expected.as_ref(), "{plan:#}");
-        assert!(at("apply") < at("refresh").or(at("promote")) && at("refresh") < at("promote"), "{plan:#}");
+        assert!(at("apply") < at("refresh").or_else(|| at("promote")) && at("refresh") < at("promote"), "{plan:#}");
 
         let rotated = bench.rotated().await;
         assert_eq!(refreshes(&bench, &dataset).len(), usize::from(how.is_some()), "{rotated:#}");
