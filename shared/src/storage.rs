@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use object_store::path::Path as ObjectPath;
 use object_store::prefix::PrefixStore;
 use object_store::{ObjectStore, ObjectStoreExt, RetryConfig};
@@ -46,6 +47,12 @@ pub trait Storage: Send + Sync {
 
     /// The value that a reference to a vault points to, read now.
     async fn secret(&self, secret: &VaultSecret) -> Result<Secret, Error>;
+
+    /// When that value expires, where the vault was told.
+    async fn secret_expiry(&self, secret: &VaultSecret) -> Result<Option<Timestamp>, Error> {
+        let _ = secret;
+        Ok(None)
+    }
 
     /// A token that shows this process to `audience`, from the cloud that it runs in.
     async fn web_identity_token(&self, audience: &str) -> Result<Secret, Error> {
@@ -207,6 +214,13 @@ impl Storage for Places {
             Error::failed("secret-missing", format!("`{secret}` does not exist or has no value"))
                 .hint("check every part of its name, and that it has a value in text")
         })
+    }
+
+    async fn secret_expiry(&self, secret: &VaultSecret) -> Result<Option<Timestamp>, Error> {
+        match secret {
+            VaultSecret::SecretsManager { .. } => Ok(None),
+            VaultSecret::KeyVault { name, version } => Ok(self.key_vault(name)?.text_expiry(version.as_deref()).await?),
+        }
     }
 
     fn check_state(&self, location: &StateLocation) -> Result<(), Error> {

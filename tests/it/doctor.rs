@@ -147,6 +147,46 @@ async fn a_secret_that_is_missing_or_wrong_is_told_for_each_place_where_it_signs
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_signs_in_for_local_programs_is_looked_at_too() {
+    let mut bench = bench();
+    let (mine, host) = (bench.cloud.cast().principal.clone(), bench.cloud.addresses().databricks[0].clone());
+    bench.config["identities"]["programs"] =
+        json!({ "auth": "oauth-m2m", "client_id": mine.application_id, "client_secret": "env:PROGRAMS_SECRET" });
+    bench.config["broker"] = json!([{ "host": host, "identity": "programs" }]);
+    let missing = failing(&bench, "sign-in").await;
+    assert!(text(&missing, "subject").contains("identity programs"), "{missing}");
+    assert!(text(&missing, "detail").contains("PROGRAMS_SECRET"), "{missing}");
+
+    let (_, value) = bench.cloud.person_mints(&mine.application_id, days(90)).unwrap();
+    bench.environment.push(("PROGRAMS_SECRET".to_owned(), value));
+    // A new secret may take a moment to be known.
+    bench.pass(days(1));
+    let (status, checks) = doctor(&bench).await;
+    assert_eq!(status, 0, "{checks:#?}");
+    let of = |check: &&Value| text(check, "subject").starts_with("identity programs");
+    let kinds: Vec<&str> = checks.iter().filter(of).map(|check| text(check, "check")).collect();
+    assert_eq!(kinds, ["sign-in", "own-secret"], "{checks:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_of_the_api_that_this_machine_lacks_are_a_warning() {
+    let mut bench = bench();
+    bench.config["api"] =
+        json!({ "keys": { "reader": "env:READER_KEY", "operator": "env:OPERATOR_KEY" }, "webhook_secret": "env:HOOK_KEY" });
+    bench.environment.push(("READER_KEY".to_owned(), "0123456789abcdef0123456789abcdef".to_owned()));
+
+    let (status, checks) = doctor(&bench).await;
+
+    let keys: Vec<(&str, bool)> = checks
+        .iter()
+        .filter(|check| check["check"] == "api-key")
+        .map(|check| (text(check, "subject"), check["fix"].is_null()))
+        .collect();
+    assert_eq!(keys, [("api: reader", true), ("api: operator", false), ("api: webhook_secret", false)], "{checks:#?}");
+    assert_eq!(status, 0, "no rotation needs them");
+}
+
+#[tokio::test(start_paused = true)]
 async fn rights_in_power_bi_are_named_with_the_way_to_give_them() {
     let bench = bench();
     let (me, source) = (bench.me(), bench.gateway_source());

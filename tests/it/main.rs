@@ -53,3 +53,4 @@ mod targets;
 mod tokens;
 mod town;
 mod waves;
+mod when;

@@ -41,6 +41,29 @@ async fn a_refresh_is_waited_for_on_any_capacity() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn plan_names_the_refreshes_that_a_rotation_then_makes() {
+    for (refresh, how) in [("none", None), ("start", Some("its end is not waited for")), ("wait", Some("its end is waited for"))]
+    {
+        let (bench, dataset) = bench(refresh, Settings { refresh_time: minutes(1), ..Settings::default() }).await;
+        let before = bench.mark();
+
+        let (status, plan) = bench.one(&["plan"]).await;
+
+        assert_eq!(status, 0, "{plan:#}");
+        bench.assert_untouched(&before);
+        let steps = plan["steps"].as_array().unwrap();
+        let at = |action: &str| steps.iter().position(|step| step["action"] == action);
+        let step = steps.iter().find(|step| step["action"] == "refresh");
+        let expected = how.map(|how| json!({ "action": "refresh", "subject": dataset.id, "detail": how }));
+        assert_eq!(step, expected.as_ref(), "{plan:#}");
+        assert!(at("apply") < at("refresh").or_else(|| at("promote")) && at("refresh") < at("promote"), "{plan:#}");
+
+        let rotated = bench.rotated().await;
+        assert_eq!(refreshes(&bench, &dataset).len(), usize::from(how.is_some()), "{rotated:#}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_refresh_is_started_and_not_waited_for() {
     let (bench, dataset) = bench("start", Settings { refresh_time: hours(1), ..Settings::default() }).await;
     let rotated = bench.rotated().await;

@@ -95,6 +95,35 @@ async fn a_parked_target_keeps_its_secret_alive_and_is_moved_by_the_next_rotatio
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_target_that_keeps_failing_is_warned_of_louder_as_its_old_secret_nears_expiry() {
+    let (bench, generation_1, stuck) = rotated_once().await;
+    let secrets = bench.cloud.secrets(&bench.cloud.cast().principal.application_id);
+    let expires = secrets.into_iter().find(|secret| secret.id == generation_1).unwrap().expires;
+    parked(&bench, &stuck).await;
+
+    for (left, word) in [(100, "INFO"), (70, "warning: "), (23, "urgent: ")] {
+        let wait = expires.duration_since(bench.clock.now()) - SignedDuration::from_hours(left);
+        bench.pass(Duration::try_from(wait).unwrap());
+        // Whether the run has something to tell of, or nothing to do, or cannot even begin.
+        for service in [None, Some("databricks")] {
+            bench.cloud.set_faults(vec![refuses(&stuck)]);
+            if let Some(service) = service {
+                bench.cloud.set_faults(vec![Rule::always(Action::Refuse).service(service)]);
+            }
+            let ran = bench.run(&["rotate", "-v"]).await;
+            let said = ran.stderr.lines().find(|line| line.contains(word) && line.contains(&stuck.target_id));
+            assert!(said.is_some_and(|line| line.contains("holds a secret that expires")), "{left} h: {ran:?}");
+            assert_ne!(ran.status, 0, "{ran:?}");
+        }
+        let (_, now) = bench.one(&["status"]).await;
+        let reason = now["reason"].as_str().unwrap();
+        assert!(reason.contains(&stuck.target_id) && (word == "INFO" || reason.contains(word)), "{now:#}");
+    }
+    assert!(bench.living().contains(&generation_1), "it is never deleted under a target");
+    assert_eq!(holds(&bench, &stuck.id), Some(generation_1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_target_that_never_moves_blocks_no_rotation_and_its_secret_goes_when_it_has_expired() {
     let (mut bench, generation_1, stuck) = rotated_once().await;
     bench.config["credentials"]["sales-bi"]["rotate_every"] = json!("5d");

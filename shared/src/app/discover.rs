@@ -129,12 +129,8 @@ fn lists(survey: &Survey, owners: &[Owner<'_>], seen: &[SeenSource]) -> (BTreeMa
     }
     let told = [
         (contested, "several credentials could have them", "name one: `lakekey discover NAME --output csv`, or narrow `select`"),
-        (without_warehouse, "they connect to a cluster, and the list is of SQL warehouses", "select them by dataset or gateway"),
-        (
-            elsewhere,
-            "they are on no workspace of a credential that was asked for",
-            "add a credential, or `also_workspaces`, for them",
-        ),
+        (without_warehouse, "connected to a cluster, and the list is of SQL warehouses", "select them by dataset or gateway"),
+        (elsewhere, "on no workspace of a credential that was asked for", "add a credential, or `also_workspaces`, for them"),
     ];
     let problems = told.into_iter().filter(|(ids, ..)| !ids.is_empty()).map(|(ids, why, what)| unlisted(&ids, why, what));
     (rows, problems.collect())
@@ -143,7 +139,8 @@ fn lists(survey: &Survey, owners: &[Owner<'_>], seen: &[SeenSource]) -> (BTreeMa
 fn unlisted(ids: &[&TargetId], why: &str, what: &str) -> Problem {
     let named: Vec<String> = ids.iter().take(NAMED_MAX).map(|id| format!("`{id}`")).collect();
     let more = if ids.len() > NAMED_MAX { " and others" } else { "" };
-    let message = format!("{} data sources are not in the mapping list: {why} ({}{more})", ids.len(), named.join(", "));
+    let many = if ids.len() == 1 { "data source is" } else { "data sources are" };
+    let message = format!("{} {many} not in the mapping list: {why} ({}{more})", ids.len(), named.join(", "));
     Problem::new("not-in-the-list", message).hint(what)
 }
 

@@ -8,7 +8,7 @@ use futures::FutureExt;
 
 use super::{App, many_at_once};
 use crate::config::{Credential, ObjectPlace, StateLocation};
-use crate::error::Error;
+use crate::error::{Error, Problem};
 use crate::journal;
 use crate::report::{Check, DoctorReport};
 
@@ -20,6 +20,7 @@ impl App {
         let of_credentials: Vec<Vec<Check>> = many_at_once(looks.collect()).await;
         checks.extend(of_credentials.into_iter().flatten());
         checks.extend(self.check_webhooks().await);
+        checks.extend(self.check_api().await);
         DoctorReport { checks }
     }
 
@@ -33,6 +34,33 @@ impl App {
                 format!("its address is at `{}`, messages are {signed}; nothing was posted", url.host_str().unwrap_or_default())
             });
             checks.push(of("webhook", format!("notify {}", index + 1), found));
+        }
+        checks
+    }
+
+    /// Whether this machine can read what callers of the API are known by. Warnings, for no rotation needs them.
+    async fn check_api(&self) -> Vec<Check> {
+        const CHECK: &str = "api-key";
+        let api = &self.config.api;
+        let references = [
+            ("reader", &api.reader),
+            ("operator", &api.operator),
+            ("breakglass", &api.breakglass),
+            ("webhook_secret", &api.webhook_secret),
+        ];
+        let mut checks = Vec::new();
+        for (name, reference) in references {
+            let Some(reference) = reference else { continue };
+            let subject = format!("api: {name}");
+            checks.push(match self.secret(reference).await {
+                Ok(_) => Check::passed(CHECK, subject, format!("`{reference}` can be read")),
+                Err(error) => {
+                    let Problem { message, hint, .. } = error.problem().clone();
+                    let what = hint.unwrap_or_else(|| format!("let `{reference}` have a value"));
+                    let fix = format!("{what}; needed where the HTTP API is served, by no rotation");
+                    Check::warning(CHECK, subject, message, fix)
+                }
+            });
         }
         checks
     }

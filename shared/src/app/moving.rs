@@ -182,6 +182,11 @@ impl App {
             }
         };
         let current = state.and_then(|state| state.generations.get(&state.meant()?));
+        let now = self.surroundings.clock.now();
+        let error = match state {
+            Some(state) => with_stake(&credential.name, now, state, Some(problem)),
+            None => Some(problem),
+        };
         CredentialMove {
             name: credential.name.clone(),
             outcome,
@@ -194,7 +199,7 @@ impl App {
             retire_after: state
                 .filter(|state| state.is_draining())
                 .and_then(|state| retire_after(state, &policy(credential, &self.config.state))),
-            error: Some(problem),
+            error,
         }
     }
 
@@ -296,7 +301,7 @@ fn report(ports: &Ports, run: &Run<'_>, was: Was, ended: Result<Ended, Error>) -
     };
     let is_quarantined = state.quarantine.is_some() || ended.as_ref().is_err_and(|error| error.kind() == ErrorKind::Quarantined);
     let error = error.map(|problem| if is_quarantined { quarantine::told(&ports.credential.name, problem) } else { problem });
-    let error = error.map(|problem| with_stake(ports, state, problem));
+    let error = with_stake(&ports.credential.name, ports.clock.now(), state, error);
     let known = state.meant().and_then(|generation| state.generations.get(&generation));
     CredentialMove {
         name: ports.credential.name.clone(),
@@ -324,16 +329,16 @@ fn all_reached(run: &Run<'_>, outcome: MoveOutcome) -> (MoveOutcome, Option<Prob
     }
 }
 
-/// Whoever reads why it is not finished also reads what is at stake meanwhile, and how soon.
-fn with_stake(ports: &Ports, state: &State, mut problem: Problem) -> Problem {
-    let Some(stake) = at_stake(state, ports.clock.now()) else { return problem };
-    problem.message = format!("{}; {stake}", problem.message);
+/// Whoever reads why it is not finished also reads what is at stake meanwhile, and how soon. The log says so even of a run
+/// that found nothing to do: a parked target waits for a person all the same.
+fn with_stake(name: &CredentialName, now: Timestamp, state: &State, problem: Option<Problem>) -> Option<Problem> {
+    let Some(stake) = at_stake(state, now) else { return problem };
     match stake.urgency {
-        Urgency::Notice => info!(credential = %ports.credential.name, "{stake}"),
-        Urgency::Warning => warn!(credential = %ports.credential.name, "{stake}"),
-        Urgency::Urgent | Urgency::Expired => error!(credential = %ports.credential.name, "{stake}"),
+        Urgency::Notice => info!(credential = %name, "{stake}"),
+        Urgency::Warning => warn!(credential = %name, "{stake}"),
+        Urgency::Urgent | Urgency::Expired => error!(credential = %name, "{stake}"),
     }
-    problem
+    problem.map(|problem| Problem { message: format!("{}; {stake}", problem.message), ..problem })
 }
 
 /// Targets that did not take the new secret before the old ones went, whichever run tried.

@@ -48,10 +48,7 @@ impl App {
             secret_id: known.map(|known| known.minted.secret_id.clone()),
             rotated_at: state.rotated_at,
             expires_at: known.and_then(|known| known.minted.expires_at),
-            next_rotation_at: due
-                .at
-                .filter(|_| is_read)
-                .map(|at| if due.due { at } else { policy.calendar.next_turn(at).unwrap_or(at) }),
+            next_rotation_at: due.at.filter(|_| is_read),
             reason: is_read.then(|| with_stake(&state, now, reason(&state, due.reason), &forsaken)),
             targets: counts(&state),
             secrets: if is_read { secrets(&state, listing.as_deref()) } else { Vec::new() },

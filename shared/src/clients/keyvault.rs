@@ -39,6 +39,8 @@ pub struct VersionValue {
     pub version: String,
     /// What it holds.
     pub value: Secret,
+    /// When that expires, where whoever put it there has said so.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A version to write.
@@ -76,6 +78,14 @@ struct DisableWire {
 struct ValueWire {
     id: String,
     value: String,
+    #[serde(default)]
+    attributes: ValueAttributesWire,
+}
+
+#[derive(Default, Deserialize)]
+struct ValueAttributesWire {
+    /// Seconds since 1970.
+    exp: Option<i64>,
 }
 
 #[derive(Deserialize)]
@@ -111,7 +121,11 @@ impl KeyVault {
         match self.send(WHAT, json::request(Method::GET, &url), Effect::Repeatable).await {
             Ok(answer) => {
                 let wire: ValueWire = json::read(WHAT, &self.target(name), &answer)?;
-                Ok(Some(VersionValue { version: last_part(&wire.id).to_owned(), value: Secret::new(wire.value) }))
+                Ok(Some(VersionValue {
+                    version: last_part(&wire.id).to_owned(),
+                    value: Secret::new(wire.value),
+                    expires_at: wire.attributes.exp.and_then(|at| Timestamp::from_second(at).ok()),
+                }))
             }
             Err(error) if error.status() == Some(http::StatusCode::NOT_FOUND) => Ok(None),
             Err(error) => Err(error),

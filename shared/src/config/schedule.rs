@@ -201,7 +201,12 @@ impl Calendar {
         next_start(self.window.as_ref(), &self.freeze, now)
     }
 
-    /// The same, at this credential's turn in its window. An hourly timer still comes by while the window is open.
+    /// Whether a freeze, rather than the window alone, decides when that is.
+    pub fn is_frozen(&self, now: Timestamp) -> bool {
+        self.next(now) != next_start(self.window.as_ref(), &[], now)
+    }
+
+    /// The same as `next`, at this credential's turn in its window. An hourly timer still comes by while the window is open.
     pub fn next_turn(&self, now: Timestamp) -> Option<Timestamp> {
         let start = self.next(now)?;
         let Some(window) = &self.window else { return Some(start) };

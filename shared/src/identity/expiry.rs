@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::certificate::Certificate;
 use super::{Identities, claims, fetch};
+use crate::config::reference::Reference;
 use crate::config::{Auth, Proof};
 use crate::error::Error;
 use crate::ids::IdentityName;
@@ -27,6 +28,9 @@ impl Identities {
             Auth::Pat { token } => ("personal access token", claims::expiry(&fetch::read(self, token).await?), true),
             Auth::AzureApplication { proof: Proof::Certificate(reference), .. } => {
                 ("certificate", Certificate::parse(&fetch::read(self, reference).await?)?.expires(), true)
+            }
+            Auth::AzureApplication { proof: Proof::Secret(Reference::Vault(secret)), .. } => {
+                ("secret, by what its vault was told,", self.0.sources.storage.secret_expiry(secret).await?, true)
             }
             Auth::Credential { name } => {
                 let value = fetch::kept(&self.0, name).await?;

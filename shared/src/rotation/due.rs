@@ -49,7 +49,7 @@ pub struct Due {
     pub due: bool,
     /// Why, or why not.
     pub reason: String,
-    /// When the next one is due, if that is known.
+    /// When the next one starts, windows and freezes counted in, if that is known.
     pub at: Option<Timestamp>,
 }
 
@@ -92,13 +92,12 @@ pub fn due(state: &State, policy: &Policy, listing: Option<&[Listed]>, force: bo
     if by_age <= now {
         return within_window(policy, now, &format!("generation {generation}: it has reached `rotate_every`"));
     }
-    match last_chance.filter(|last_chance| *last_chance < by_age) {
-        Some(at) => no(format!("generation {generation} is fresh; it is rotated before it expires"), Some(at)),
-        None => no(
-            format!("generation {generation} is fresh; it reaches `rotate_every` at {by_age:.0}, less this credential's turn"),
-            Some(by_age),
-        ),
+    // No freeze is waited for beyond the last chance.
+    let at = policy.calendar.next_turn(by_age).into_iter().chain(last_chance).min();
+    if last_chance.is_some_and(|last_chance| last_chance < by_age) {
+        return no(format!("generation {generation} is fresh; it is rotated before it expires"), at);
     }
+    no(format!("generation {generation} is fresh; it reaches `rotate_every`, less this credential's turn, at {by_age:.0}"), at)
 }
 
 /// Whether somebody has deleted the current secret: every target that holds it is cut off.
@@ -163,7 +162,9 @@ fn within_window(policy: &Policy, now: Timestamp, reason: &str) -> Due {
     match policy.calendar.next_turn(now) {
         Some(start) if start <= now => Due { due: true, reason: reason.to_owned(), at: Some(now) },
         Some(start) => {
-            Due { due: false, reason: format!("{reason}; its turn in the next window is at {start:.0}"), at: Some(start) }
+            let until =
+                if policy.calendar.is_frozen(now) { "a freeze keeps it until" } else { "its turn in the next window is at" };
+            Due { due: false, reason: format!("{reason}; {until} {start:.0}"), at: Some(start) }
         }
         None => Due { due: false, reason: format!("{reason}, but no window ever opens"), at: None },
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 
 use super::{SecretStore, StoreError, bounded};
 use crate::clients::keyvault::{KeyVault, NewVersion, VersionInfo};
@@ -35,6 +36,12 @@ impl KeyVaultStore {
     pub async fn text(&self, version: Option<&str>) -> Result<Option<Secret>, StoreError> {
         let found = self.vault.secret(&self.name.secret, version).await.map_err(self.failed())?;
         Ok(found.map(|found| found.value).filter(|value| !value.reveal().is_empty()))
+    }
+
+    /// When that text expires, where Key Vault was told.
+    pub async fn text_expiry(&self, version: Option<&str>) -> Result<Option<Timestamp>, StoreError> {
+        let found = self.vault.secret(&self.name.secret, version).await.map_err(self.failed())?;
+        Ok(found.and_then(|found| found.expires_at))
     }
 
     fn next(&self) -> String {

@@ -126,3 +126,23 @@ async fn a_secret_that_an_identity_signs_in_with_may_be_in_key_vault() {
     let (_, plan) = bench.json(&["plan"]).await;
     assert!(plan.to_string().contains("secret-missing"), "{plan:#}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn doctor_shows_when_an_application_s_secret_in_key_vault_expires() {
+    let azure = InAzure::open().await;
+    let mut bench = bench(&azure).await;
+    let value = bench.environment.iter().find(|(name, _)| name == "POWERBI_SECRET").unwrap().1.clone();
+    bench.config["identities"]["powerbi"]["client_secret"] = json!("akv:my-vault/powerbi");
+    for (left, warned) in [(days(30), false), (days(13), true)] {
+        let ends = (bench.clock.now() + left).as_second();
+        azure.vault.put_until("powerbi", &value, ends);
+
+        let (_, report) = bench.json(&["doctor"]).await;
+
+        let is_own = |check: &&Value| check["check"] == "own-secret" && check["subject"] == "identity powerbi";
+        let own = report["checks"].as_array().unwrap().iter().find(is_own).unwrap();
+        let shown = jiff::Timestamp::from_second(ends).unwrap().to_string();
+        assert!(own["detail"].as_str().unwrap().ends_with(&shown), "{own:#}");
+        assert_eq!((&own["ok"], own["fix"].is_null()), (&json!(true), !warned), "{own:#}");
+    }
+}

@@ -94,6 +94,11 @@ impl KeyVault {
         self.vault.lock().add(name, SecretVersion::fresh(value.to_owned()))
     }
 
+    /// The same, of one that is said to expire then, in seconds since 1970.
+    pub fn put_until(&self, name: &str, value: &str, expires: i64) -> String {
+        self.vault.lock().add(name, SecretVersion { expires: Some(expires), ..SecretVersion::fresh(value.to_owned()) })
+    }
+
     /// Whether the vault is out of order.
     pub fn set_away(&self, away: bool) {
         self.vault.lock().away = away;

@@ -17,6 +17,7 @@
 //! POST   /person/set-can-use      {"warehouse","application_id"?,"on":bool}
 //! POST   /person/gateway-admin    {"gateway","identity"?,"on":bool}
 //! POST   /person/leave-group      {"group","identity"?}
+//! POST   /person/scanner          {"on":bool}: whether the tenant lets service principals use the scanner
 //! POST   /person/enter-code       {"user_code","approved":bool}, as at a device login page
 //! POST   /person/declines         {"on":bool}: in the browser, from now on
 //! POST   /person/signed-out       every session of the person ends
@@ -38,6 +39,7 @@ use serde_json::{Value, json};
 use crate::cloud::Cloud;
 use crate::databricks::Level;
 use crate::faults::Rule;
+use crate::settings::Scanner;
 use crate::wire::text;
 
 pub(crate) fn router(cloud: Cloud) -> Router {
@@ -134,6 +136,11 @@ fn act(cloud: &Cloud, what: &str, body: &Value) -> Option<bool> {
         }
         "signed-out" => {
             cloud.person_is_signed_out();
+            true
+        }
+        "scanner" => {
+            let scanner = if on()? { Scanner::Open } else { Scanner::Closed { status: 401 } };
+            cloud.configure(|settings| settings.scanner = scanner);
             true
         }
         "leave-group" => cloud.leave_group(text(body, "group")?, identity),

@@ -56,16 +56,13 @@ impl App {
                 doors.insert((targets.identity.clone(), Door::Fabric));
             }
         }
+        for row in &self.config.broker {
+            doors.insert((row.identity.clone(), Door::Workspace(row.workspace.clone())));
+        }
+        let used: BTreeSet<IdentityName> = doors.iter().map(|(identity, _)| identity.clone()).collect();
         let sign_ins = doors.into_iter().map(|(identity, door)| self.check_sign_in(identity, door).boxed());
         let mut checks: Vec<Check> = many_at_once(sign_ins.collect()).await;
-        let mut used: Vec<&IdentityName> = credentials
-            .iter()
-            .flat_map(|credential| [Some(&credential.identity), credential.targets.as_ref().map(|targets| &targets.identity)])
-            .flatten()
-            .collect();
-        used.sort();
-        used.dedup();
-        let secrets = used.into_iter().map(|identity| self.check_own_secret(identity, credentials).boxed());
+        let secrets = used.iter().map(|identity| self.check_own_secret(identity, credentials).boxed());
         checks.extend(many_at_once(secrets.collect()).await);
         checks
     }

@@ -73,6 +73,9 @@ async fn the_control_api_shows_and_moves_the_cloud() {
     assert!(call("POST", "/person/delete-secret", json!({ "id": id })).await.starts_with("HTTP/1.1 200"));
     assert!(call("POST", "/person/delete-secret", json!({ "id": id })).await.starts_with("HTTP/1.1 404"));
     assert!(call("POST", "/person/delete-secret", json!({})).await.starts_with("HTTP/1.1 400"));
+    assert!(call("POST", "/person/scanner", json!({ "on": true })).await.starts_with("HTTP/1.1 200"));
+    let scan = call("POST", "/person/scanner", json!({ "on": "yes" })).await;
+    assert!(scan.starts_with("HTTP/1.1 400"), "{scan}");
 
     assert!(call("POST", "/faults", json!([{ "service": "entra", "action": "html" }])).await.starts_with("HTTP/1.1 204"));
     let page = raw(&served.cloud.addresses().entra, "GET", "/", "").await.expect("an answer");
