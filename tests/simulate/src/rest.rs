@@ -40,7 +40,14 @@ pub async fn come_to_rest(stage: &Stage, plan: &Plan) {
     if forget_what_is_gone(stage).await && !settle(stage, "after forgetting what is gone", all).await {
         return;
     }
-    let forced = invoke(stage, Start::plain("at-rest", Ask::Force)).await;
+    let mut forced = invoke(stage, Start::plain("at-rest", Ask::Force)).await;
+    for _ in 0..WAITS_MAX {
+        if !waits_for_a_refresh(&forced) {
+            break;
+        }
+        sleep(Duration::from_secs(20 * 60)).await;
+        forced = invoke(stage, Start::plain("at-rest", Ask::Rotate)).await;
+    }
     if stage.universe.violation().is_some() {
         return;
     }
@@ -49,6 +56,12 @@ pub async fn come_to_rest(stage: &Stage, plan: &Plan) {
     if rotated && settle(stage, "after a forced rotation", Expected::All).await {
         verify_journal(stage).await;
     }
+}
+
+/// A dataset that the last plan refreshes is left until that has ended, for an hour at most.
+fn waits_for_a_refresh(finished: &Finished) -> bool {
+    let error = finished.moved().and_then(|moved| moved.error.as_ref());
+    error.is_some_and(|problem| problem.code == "waiting" && problem.message.contains("is being refreshed"))
 }
 
 /// Whether every data source must hold the current generation.
@@ -252,5 +265,7 @@ fn outcome(finished: &Finished) -> String {
 
 /// What failed canaries and rollbacks ask of a person, in one wait for rest.
 const FORCES_MAX: u32 = 3;
+/// An hour and a bit, in which a forced rotation may be left waiting.
+const WAITS_MAX: u32 = 5;
 /// Seventeen days: longer than any secret of a plan lives.
 const RUNS_MAX: u32 = 130;
