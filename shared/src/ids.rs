@@ -1,6 +1,8 @@
-//! Names and ids as types, parsed once. They are plain strings on the wire and in the journal.
+//! Names and ids as types, parsed once. They are plain strings on the wire and in the journal, and cheap to clone: the state
+//! of a rotation, which has thousands of them, is copied for each entry.
 
 use std::fmt;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -12,12 +14,12 @@ macro_rules! string_id {
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
         #[serde(transparent)]
         #[schema(value_type = String)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Wraps a value that the caller has checked or that came from the service itself.
             pub fn new(value: impl Into<String>) -> Self {
-                Self(value.into())
+                Self(Arc::from(value.into()))
             }
 
             /// The id as text.
@@ -66,14 +68,14 @@ string_id! {
 impl TargetId {
     /// The id of a target that Power BI knows by gateway and data source.
     pub fn powerbi(gateway: &GatewayId, datasource: &DatasourceId) -> Self {
-        Self(format!("powerbi:{gateway}/{datasource}"))
+        Self::new(format!("powerbi:{gateway}/{datasource}"))
     }
 
     /// The same wherever the gateway is known, be it a virtual one; else the id of a connection.
     pub fn of(gateway: Option<&GatewayId>, datasource: &DatasourceId) -> Self {
         match gateway {
             Some(gateway) => Self::powerbi(gateway, datasource),
-            None => Self(format!("fabric:{datasource}")),
+            None => Self::new(format!("fabric:{datasource}")),
         }
     }
 }

@@ -76,8 +76,8 @@ impl App {
         let state = self.last_state(credential).await?;
         let Some(open) = state.open.filter(|open| open.plan.credential == name.credential) else { return Ok(()) };
         let principal = Principal {
-            id: open.plan.service_principal_id,
-            application_id: open.plan.application_id,
+            id: open.plan.service_principal_id.clone(),
+            application_id: open.plan.application_id.clone(),
             display_name: String::new(),
         };
         let ports = self.ports(credential, principal, &Progress::none()).await?;

@@ -385,7 +385,7 @@ fn targets(run: &Run<'_>) -> Vec<TargetMove> {
     state
         .holders
         .iter()
-        .filter_map(|(id, holder)| Some((id, holder, holder.spec.as_ref()?)))
+        .filter_map(|(id, holder)| Some((id, holder, holder.spec.as_deref()?)))
         .filter(|(id, holder, _): &(_, _, &TargetSpec)| wanted(id, holder))
         .map(|(id, holder, spec)| {
             let number = state.open.as_ref().map_or(state.plans, |open| open.number);

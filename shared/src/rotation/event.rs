@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -63,7 +64,7 @@ pub enum Event {
         problem: Problem,
     },
     /// A rotation (or another move of targets) is open; its targets and stores are frozen.
-    Planned(Box<Planned>),
+    Planned(Arc<Planned>),
     /// The grants of the plan have been added.
     Granted,
     /// A create is about to be sent.
@@ -295,7 +296,7 @@ pub struct Planned {
     /// Tables that the principal must be able to read.
     pub verify_tables: Vec<String>,
     /// The targets, wave by wave.
-    pub waves: Vec<Vec<TargetSpec>>,
+    pub waves: Vec<Vec<Arc<TargetSpec>>>,
     /// Datasets to refresh when their data sources have moved.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refresh: Vec<RefreshWanted>,

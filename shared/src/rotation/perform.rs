@@ -10,6 +10,7 @@ mod slices;
 mod wave;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tracing::warn;
 
@@ -22,7 +23,7 @@ use super::{refresh, waves};
 use crate::config::{Securable, StoreLocation};
 use crate::credential::{StoredCredential, StoredValue};
 use crate::error::{Error, ErrorKind, Problem};
-use crate::ids::{Generation, SecretId};
+use crate::ids::{Generation, SecretId, TargetId};
 use crate::inventory::Selection;
 use crate::stores::ValueCopy;
 
@@ -185,12 +186,14 @@ impl Run<'_> {
         }
         let superseded = self.state.current.and_then(|current| self.state.generations.get(&current));
         let rows = credential.targets.as_ref().map_or(&[][..], |targets| &targets.refresh);
+        let refresh = match kind {
+            PlanKind::Rotate | PlanKind::Join => refresh::wanted(rows, &found.selection.targets, false),
+            PlanKind::Reapply if refresh => refresh::wanted(rows, &found.selection.targets, true),
+            PlanKind::Reapply | PlanKind::Rollback | PlanKind::Revoke => Vec::new(),
+        };
+        let targets = found.selection.targets;
         let plan = Planned {
-            refresh: match kind {
-                PlanKind::Rotate | PlanKind::Join => refresh::wanted(rows, &found.selection.targets, false),
-                PlanKind::Reapply if refresh => refresh::wanted(rows, &found.selection.targets, true),
-                PlanKind::Reapply | PlanKind::Rollback | PlanKind::Revoke => Vec::new(),
-            },
+            refresh,
             kind,
             credential: credential.name.clone(),
             workspace: credential.workspace.clone(),
@@ -212,11 +215,13 @@ impl Run<'_> {
                 .map(|grant| grant.name.clone())
                 .collect(),
             waves: match kind {
-                PlanKind::Rotate => waves::planned(&self.state, credential, found.selection.targets),
-                PlanKind::Reapply | PlanKind::Join | PlanKind::Rollback | PlanKind::Revoke => vec![found.selection.targets],
+                PlanKind::Rotate => waves::planned(&self.state, credential, targets),
+                PlanKind::Reapply | PlanKind::Join | PlanKind::Rollback | PlanKind::Revoke => {
+                    vec![targets.into_iter().map(Arc::new).collect()]
+                }
             },
         };
-        self.record(Event::Planned(Box::new(plan))).await.map(drop)
+        self.record(Event::Planned(Arc::new(plan))).await.map(drop)
     }
 
     /// What is selected now. A look that fails is for the next run to repeat: nothing is due.
@@ -242,7 +247,7 @@ impl Run<'_> {
     fn going_back(&self) -> Preflight {
         let Some(Turn::Rollback { to: Some(to), .. }) = &self.state.turn else { return Preflight::default() };
         let targets = self.state.holders.values().filter(|holder| holder.planned && holder.may_hold_other_than(*to));
-        let targets = targets.filter_map(|holder| holder.spec.clone()).collect();
+        let targets = targets.filter_map(|holder| holder.spec.as_deref().cloned()).collect();
         Preflight { selection: Selection { targets, ..Selection::default() }, ..Preflight::default() }
     }
 
@@ -259,9 +264,9 @@ impl Run<'_> {
         for problem in &found.problems {
             warn!(credential = %self.ports.credential.name, code = problem.code, "{}", problem.message);
         }
-        let planned = self.state.holders.values().filter(|holder| holder.planned).filter_map(|holder| holder.spec.as_ref());
-        let missing = planned.filter(|spec| !found.selection.targets.iter().any(|target| target.id == spec.id));
-        let missing: Vec<_> = missing.cloned().collect();
+        let planned = self.state.holders.values().filter(|holder| holder.planned).filter_map(|holder| holder.spec.as_deref());
+        let selected: BTreeSet<&TargetId> = found.selection.targets.iter().map(|target| &target.id).collect();
+        let missing: Vec<_> = planned.filter(|spec| !selected.contains(&spec.id)).cloned().collect();
         found.selection.targets.extend(missing);
         (found.problems, found.missing) = (Vec::new(), Vec::new());
         found
@@ -406,7 +411,7 @@ impl Run<'_> {
     }
 
     /// A copy by the id under which it is counted among the holders.
-    fn copy(&self, holder: &crate::ids::TargetId) -> Option<ValueCopy> {
+    fn copy(&self, holder: &TargetId) -> Option<ValueCopy> {
         let plans = self.state.open.iter().flat_map(|open| open.plan.copies.clone());
         let known = plans.chain(self.ports.credential.copies.iter().map(Place::from));
         let place = known.into_iter().find(|place| place.holder() == *holder)?;

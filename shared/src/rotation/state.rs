@@ -8,6 +8,7 @@ mod turn;
 mod wave;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -161,7 +162,7 @@ pub struct Open {
     /// Counted over the journal.
     pub number: u32,
     /// As frozen.
-    pub plan: Planned,
+    pub plan: Arc<Planned>,
     /// The targets' waves by id, with those added by take-overs.
     pub waves: Vec<Vec<TargetId>>,
     /// Whether the grants have been added.
@@ -182,7 +183,7 @@ pub struct Open {
 #[derive(Clone, Debug, Default)]
 pub struct Holder {
     /// As last read; `None` for a copy.
-    pub spec: Option<TargetSpec>,
+    pub spec: Option<Arc<TargetSpec>>,
     /// Whether the latest plan includes it.
     pub planned: bool,
     /// Generations that it may hold.

@@ -5,6 +5,7 @@
 //! its wave but across a percentage's edge.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use aws_lc_rs::digest;
 
@@ -14,20 +15,20 @@ use crate::ids::{CredentialName, TargetId};
 use crate::targets::TargetSpec;
 
 /// The waves of a rotation that is planned now. Parked targets, and those that failed last, are never canaries.
-pub fn planned(state: &State, credential: &Credential, targets: Vec<TargetSpec>) -> Vec<Vec<TargetSpec>> {
+pub fn planned(state: &State, credential: &Credential, targets: Vec<TargetSpec>) -> Vec<Vec<Arc<TargetSpec>>> {
     let sizes = credential.targets.as_ref().map_or(&[][..], |targets| &targets.waves);
     let failing = state.holders.iter().filter(|(_, holder)| holder.failures.is_some());
     let last = failing.map(|(id, _)| id.clone()).collect();
-    split(&credential.name, sizes, targets, &last)
+    split(&credential.name, sizes, targets.into_iter().map(Arc::new).collect(), &last)
 }
 
 /// Splits targets into waves. `last` go with the last one: what has failed of late proves nothing about a new secret.
 pub fn split(
     credential: &CredentialName,
     sizes: &[WaveSize],
-    mut targets: Vec<TargetSpec>,
+    mut targets: Vec<Arc<TargetSpec>>,
     last: &BTreeSet<TargetId>,
-) -> Vec<Vec<TargetSpec>> {
+) -> Vec<Vec<Arc<TargetSpec>>> {
     targets.sort_by_cached_key(|target| (last.contains(&target.id), rank(credential, &target.id), target.id.clone()));
     let total = targets.len();
     let fit = total - targets.iter().filter(|target| last.contains(&target.id)).count();

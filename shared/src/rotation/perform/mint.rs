@@ -63,12 +63,12 @@ impl Run<'_> {
         let generation = self.state.next_generation();
         let account = self.ports.credential.account.as_ref().map(|account| account.id.to_string());
         let value = StoredCredential {
-            client_id: plan.application_id,
+            client_id: plan.application_id.clone(),
             client_secret: secret.value,
             secret_id: secret.info.id.clone(),
-            service_principal_id: plan.service_principal_id,
+            service_principal_id: plan.service_principal_id.clone(),
             account_id: account.or_else(|| self.seen.account_id.clone()),
-            host: plan.workspace,
+            host: plan.workspace.clone(),
             generation,
             created_at: secret.info.created_at,
             expires_at: secret.info.expires_at,
@@ -102,7 +102,7 @@ impl Run<'_> {
             created_at: value.created_at,
             expires_at: value.expires_at,
             scopes: secret.info.scopes,
-            store: plan.store,
+            store: plan.store.clone(),
             fingerprint_shown,
         };
         self.record(Event::Minted(minted)).await.map(drop)
@@ -126,8 +126,8 @@ impl Run<'_> {
             secret_id: value.secret_id,
             created_at: value.created_at,
             expires_at: value.expires_at,
-            scopes: plan.scopes,
-            store: plan.store,
+            scopes: plan.scopes.clone(),
+            store: plan.store.clone(),
             fingerprint_shown,
         };
         self.record(Event::Minted(minted)).await.map(drop)
@@ -157,7 +157,7 @@ impl Run<'_> {
     async fn passes(&mut self, generation: Generation) -> Result<bool, Error> {
         let Some(token) = self.sign_in(generation).await? else { return Ok(false) };
         let plan = self.state.open.as_ref().map(|open| open.plan.clone());
-        let checks = plan.and_then(|plan| Some((plan.verify_warehouse?, plan.verify_tables)));
+        let checks = plan.and_then(|plan| Some((plan.verify_warehouse.clone()?, plan.verify_tables.clone())));
         if let Some((warehouse, tables)) = checks {
             let workspace = self.ports.credential.workspace.clone();
             let databricks = Databricks::new(std::sync::Arc::clone(&self.ports.http), workspace, Signer::fixed(token));

@@ -103,7 +103,7 @@ impl Run<'_> {
         }
         let of = |spec: &TargetSpec| spec.datasets.iter().any(|used| results.iter().any(|result| result.dataset == used.id));
         let planned = self.state.open.iter().flat_map(|open| open.waves.iter().flatten());
-        let users = planned.filter(|id| self.state.holders.get(*id).and_then(|holder| holder.spec.as_ref()).is_some_and(of));
+        let users = planned.filter(|id| self.state.holders.get(*id).and_then(|holder| holder.spec.as_deref()).is_some_and(of));
         let users: Vec<TargetId> = users.filter(|id| !self.touched.contains(id)).cloned().collect();
         self.touched.extend(users);
         self.record(Event::RefreshesEnded { results }).await.map(drop)

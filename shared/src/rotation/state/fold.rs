@@ -2,6 +2,7 @@
 //! secret used again, the current one condemned, two generations in flight to one place.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -168,7 +169,7 @@ impl State {
         Ok(())
     }
 
-    fn open_plan(&mut self, plan: &Planned) -> Folded {
+    fn open_plan(&mut self, plan: &Arc<Planned>) -> Folded {
         if self.open.is_some() || self.begun.is_none() {
             return Err("a plan is made while one is open, or before the first look");
         }
@@ -199,7 +200,7 @@ impl State {
             PlanKind::Reapply | PlanKind::Join | PlanKind::Rollback => {}
         }
         for spec in plan.waves.iter().flatten() {
-            self.holder_of(&spec.id).spec = Some(spec.clone());
+            self.holder_of(&spec.id).spec = Some(Arc::clone(spec));
         }
         for copy in &plan.copies {
             self.holder_of(&copy.holder());
@@ -213,7 +214,7 @@ impl State {
             sent: false,
             discarded: Vec::new(),
             left,
-            plan: plan.clone(),
+            plan: Arc::clone(plan),
         });
         Ok(())
     }

@@ -1,62 +1,85 @@
 //! What a take-over makes of the places in the plan: data sources that stay, that are replaced, that are left bare.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
-use super::State;
-use crate::ids::TargetId;
+use super::{Holder, State};
+use crate::ids::{DatasetId, TargetId};
 use crate::rotation::event::TakenOver;
 use crate::targets::{DatasetRef, TargetSpec};
 
 impl State {
+    /// Walks through the places and the waves once, however many datasets were taken over.
     pub(super) fn taken_over(&mut self, at: Timestamp, results: &[TakenOver]) {
         self.taking_over.clear();
+        let taken: BTreeSet<&DatasetId> = results.iter().map(|result| &result.dataset.id).collect();
+        let users = self.holders.iter().filter(|(_, holder)| holder.take_over().is_some_and(|dataset| taken.contains(dataset)));
+        let mut concerned: BTreeSet<TargetId> = users.map(|(id, _)| id.clone()).collect();
+        concerned.extend(results.iter().flat_map(|result| result.targets.iter().map(|spec| spec.id.clone())));
+        let mut waves = self.waves_of(&concerned);
         for result in results {
-            let users = self.holders.iter().filter(|(_, holder)| {
-                holder.spec.as_ref().is_some_and(|spec| spec.take_over.as_ref() == Some(&result.dataset.id))
-            });
-            let before: Vec<TargetId> = users.map(|(id, _)| id.clone()).collect();
+            let uses =
+                |id: &&TargetId| self.holders.get(*id).is_some_and(|holder| holder.take_over() == Some(&result.dataset.id));
+            let before: Vec<TargetId> = concerned.iter().filter(uses).cloned().collect();
             if let Some(problem) = &result.problem {
                 for id in &before {
                     self.fail(id, at, Some(problem));
                 }
                 continue;
             }
-            let wave =
-                self.open.as_ref().and_then(|open| open.waves.iter().position(|wave| wave.iter().any(|id| before.contains(id))));
+            let wave = before.iter().filter_map(|id| waves.get(id)).min().copied().unwrap_or(0);
             for id in before.iter().filter(|id| !result.targets.iter().any(|spec| spec.id == **id)) {
-                self.rebound(id, &result.dataset);
+                self.rebound(id, &result.dataset, &mut waves);
             }
             for spec in &result.targets {
-                self.join_plan(spec, wave.unwrap_or(0));
+                self.join_plan(spec, wave, &mut waves);
             }
         }
     }
 
+    /// In which of the open plan's waves these are.
+    fn waves_of(&self, targets: &BTreeSet<TargetId>) -> BTreeMap<TargetId, usize> {
+        let waves = self.open.iter().flat_map(|open| open.waves.iter().enumerate());
+        waves
+            .flat_map(|(number, wave)| wave.iter().filter(|id| targets.contains(*id)).map(move |id| (id.clone(), number)))
+            .collect()
+    }
+
     /// A take-over gave the dataset another data source. The old one stays with its other datasets, of which the next is
     /// taken over in turn; without any it leaves the plan, and what it may hold still gates.
-    fn rebound(&mut self, id: &TargetId, dataset: &DatasetRef) {
+    fn rebound(&mut self, id: &TargetId, dataset: &DatasetRef, waves: &mut BTreeMap<TargetId, usize>) {
         let Some(holder) = self.holders.get_mut(id) else { return };
         holder.failures = None;
-        let Some(spec) = &mut holder.spec else { return };
+        let Some(spec) = holder.spec.as_mut().map(Arc::make_mut) else { return };
         spec.datasets.retain(|user| user.id != dataset.id);
         spec.take_over = spec.datasets.first().map(|user| user.id.clone());
         if spec.take_over.is_none() {
             holder.planned = false;
-            for wave in self.open.iter_mut().flat_map(|open| open.waves.iter_mut()) {
+            let wave = waves.remove(id).and_then(|number| self.open.as_mut()?.waves.get_mut(number));
+            if let Some(wave) = wave {
                 wave.retain(|target| target != id);
             }
         }
     }
 
-    fn join_plan(&mut self, spec: &TargetSpec, wave: usize) {
+    fn join_plan(&mut self, spec: &TargetSpec, number: usize, waves: &mut BTreeMap<TargetId, usize>) {
         let holder = self.holder_of(&spec.id);
-        holder.spec = Some(spec.clone());
+        holder.spec = Some(Arc::new(spec.clone()));
         holder.bare = true;
-        if let Some(open) = &mut self.open
-            && !open.waves.iter().flatten().any(|id| *id == spec.id)
-            && let Some(wave) = open.waves.get_mut(wave)
+        if !waves.contains_key(&spec.id)
+            && let Some(wave) = self.open.as_mut().and_then(|open| open.waves.get_mut(number))
         {
             wave.push(spec.id.clone());
+            waves.insert(spec.id.clone(), number);
         }
+    }
+}
+
+impl Holder {
+    /// The dataset that is to be taken over before this place can be written.
+    fn take_over(&self) -> Option<&DatasetId> {
+        self.spec.as_ref()?.take_over.as_ref()
     }
 }

@@ -1,6 +1,7 @@
 //! The fold refuses what cannot follow, whoever wrote it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -26,7 +27,7 @@ pub(super) fn opened(events: &[Event]) -> Result<State, &'static str> {
     let sim = Sim::rotated(&["a"]);
     let mut state = sim.state();
     let mut seq = sim.world.journal.len() as u64;
-    let planned = Event::Planned(Box::new(plan(&sim.world, &state, PlanKind::Rotate, String::new())));
+    let planned = Event::Planned(Arc::new(plan(&sim.world, &state, PlanKind::Rotate, String::new())));
     for event in [lease(state.epoch + 1), planned].iter().chain(events) {
         seq += 1;
         state.apply(seq, now(), &RunnerId::new(ME), event).map_err(|illegal| {
@@ -167,7 +168,7 @@ fn a_later_end_of_the_same_flight_is_not_forgotten() {
 fn plans_deletes_and_beginnings_have_their_place() {
     let planned = || {
         let sim = Sim::rotated(&["a"]);
-        Event::Planned(Box::new(plan(&sim.world, &sim.state(), PlanKind::Rotate, String::new())))
+        Event::Planned(Arc::new(plan(&sim.world, &sim.state(), PlanKind::Rotate, String::new())))
     };
     refuses(&[planned()], "a plan is made while one is open, or before the first look");
     let settled = Event::Settled { problem: None };

@@ -1,6 +1,7 @@
 //! One runner: `perform` and `drive` as they are, but on the [`World`]. Dies or falls behind wherever the real one can.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -172,7 +173,7 @@ impl Runner {
             }
             Step::Plan { kind, reason, .. } => {
                 let plan = plan(world, &self.state, kind, reason);
-                self.record(world, Event::Planned(Box::new(plan)))
+                self.record(world, Event::Planned(Arc::new(plan)))
             }
             Step::Grant => self.record(world, Event::Granted),
             Step::Mint => self.mint(world, faults),
@@ -304,8 +305,8 @@ pub(super) fn plan(world: &World, state: &State, kind: PlanKind, reason: String)
     }
 }
 
-fn waves(world: &World, state: &State, kind: PlanKind) -> Vec<Vec<TargetSpec>> {
-    let selected = || world.selection.iter().map(|id| world.spec(id)).collect();
+fn waves(world: &World, state: &State, kind: PlanKind) -> Vec<Vec<Arc<TargetSpec>>> {
+    let selected = || world.selection.iter().map(|id| Arc::new(world.spec(id))).collect();
     match (kind, &state.turn) {
         (PlanKind::Rotate, _) => {
             let failing = state.holders.iter().filter(|(_, holder)| holder.failures.is_some());
@@ -318,7 +319,7 @@ fn waves(world: &World, state: &State, kind: PlanKind) -> Vec<Vec<TargetSpec>> {
         }
         (PlanKind::Join, _) => {
             let lacking = lacking(state, state.current.unwrap(), &world.selection, world.now);
-            vec![lacking.iter().map(|id| world.spec(id)).collect()]
+            vec![lacking.iter().map(|id| Arc::new(world.spec(id))).collect()]
         }
         (PlanKind::Reapply | PlanKind::Rollback | PlanKind::Revoke, _) => vec![selected()],
     }

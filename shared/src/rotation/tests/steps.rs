@@ -1,6 +1,7 @@
 //! Single decisions, where a story would hide the condition.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 
@@ -69,7 +70,7 @@ fn a_bare_source_whose_dataset_a_person_took_back_is_taken_over_before_it_is_wri
     let mut sim = Sim::rotated(&["a"]);
     sim.world.site("a").dataset = Some((DatasetId::new("sales"), By::Person));
     let again = plan(&sim.world, &sim.state(), PlanKind::Rotate, String::new());
-    let turned_back = [Event::Settled { problem: None }, Event::Planned(Box::new(again))];
+    let turned_back = [Event::Settled { problem: None }, Event::Planned(Arc::new(again))];
     let state = opened(&[&bared()[..], &turned_back].concat()).unwrap();
     let datasets = vec![sim.world.dataset(&TargetId::new("a")).unwrap()];
     assert_eq!(step(&state, &Observed::default()), Step::TakeOver { datasets });
@@ -101,9 +102,9 @@ fn grants_come_before_the_mint() {
     let mut planned = plan(&sim.world, &sim.state(), PlanKind::Rotate, String::new());
     planned.grants =
         vec![Permission::Privileges { securable: "catalog".to_owned(), name: "main".to_owned(), privileges: Vec::new() }];
-    let state = opened(&[Event::Settled { problem: None }, Event::Planned(Box::new(planned.clone()))]).unwrap();
+    let state = opened(&[Event::Settled { problem: None }, Event::Planned(Arc::new(planned.clone()))]).unwrap();
     assert_eq!(step(&state, &seen(&state)), Step::Grant);
-    let state = opened(&[Event::Settled { problem: None }, Event::Planned(Box::new(planned)), Event::Granted]).unwrap();
+    let state = opened(&[Event::Settled { problem: None }, Event::Planned(Arc::new(planned)), Event::Granted]).unwrap();
     assert_eq!(step(&state, &seen(&state)), Step::Mint);
 }
 

@@ -1,6 +1,7 @@
 //! Canaries first: who they are, when the next wave starts, and what becomes of a rotation whose canary fails.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::SignedDuration;
 
@@ -19,7 +20,7 @@ const TARGETS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 fn sizes(total: usize, sizes: &[WaveSize], last: &[&str]) -> Vec<Vec<String>> {
     let names: Vec<String> = (0..total).map(|number| format!("target-{number}")).collect();
     let world = World::new(&names.iter().map(String::as_str).collect::<Vec<_>>());
-    let targets = world.selection.iter().map(|id| world.spec(id)).collect();
+    let targets = world.selection.iter().map(|id| Arc::new(world.spec(id))).collect();
     let last = last.iter().map(|id| TargetId::new(*id)).collect();
     let waves = split(&CredentialName::new("sales-bi"), sizes, targets, &last);
     waves.into_iter().map(|wave| wave.into_iter().map(|spec| spec.id.to_string()).collect()).collect()
@@ -51,7 +52,7 @@ fn the_same_targets_are_canaries_each_time_and_a_new_target_moves_few_others() {
     assert!(early(&before).difference(&early(&after)).count() <= 1);
     let canaries = |credential: &str| {
         let world = World::new(&TARGETS);
-        let targets = world.selection.iter().map(|id| world.spec(id)).collect();
+        let targets = world.selection.iter().map(|id| Arc::new(world.spec(id))).collect();
         split(&CredentialName::new(credential), &[Count(3), Percent(100)], targets, &BTreeSet::new())[0].clone()
     };
     assert!(["one", "two", "three", "four"].iter().any(|name| canaries(name) != canaries("zero")));
@@ -72,7 +73,7 @@ fn fleet() -> (Sim, String) {
     let mut sim = Sim::rotated(&TARGETS);
     sim.world.waves = vec![Count(1), Percent(50), Percent(100)];
     sim.days(8);
-    let specs = sim.world.selection.iter().map(|id| sim.world.spec(id)).collect();
+    let specs = sim.world.selection.iter().map(|id| Arc::new(sim.world.spec(id))).collect();
     let canary = split(&CredentialName::new("sales-bi"), &sim.world.waves, specs, &BTreeSet::new())[0][0].id.to_string();
     (sim, canary)
 }
@@ -129,7 +130,7 @@ fn each_wave_begins_with_a_sign_in() {
 fn a_failed_canary_goes_back_and_quarantines_and_the_losing_generation_drains() {
     let (mut sim, canary) = fleet();
     sim.world.waves[0] = Count(2);
-    let specs = sim.world.selection.iter().map(|id| sim.world.spec(id)).collect();
+    let specs = sim.world.selection.iter().map(|id| Arc::new(sim.world.spec(id))).collect();
     let canaries = split(&CredentialName::new("sales-bi"), &sim.world.waves, specs, &BTreeSet::new())[0].clone();
     let other = canaries.iter().map(|spec| spec.id.to_string()).find(|id| *id != canary).unwrap();
     sim.world.site(&canary).manner = Manner::Refuses;
