@@ -33,7 +33,7 @@ impl App {
         let ports = self.ports(credential, found, &Progress::none()).await?;
         let mut run = Run::open_leased(&ports, Goal::Rotate { force: false }).await?;
         let now = self.surroundings.clock.now();
-        let forgotten = match run.state.holders.get(target).map(|holder| holder.in_flight) {
+        let forgotten = match run.state.place(target).map(|holder| holder.in_flight) {
             None => Err(unknown()),
             Some(Some((_, until))) if until > now => Err(in_flight(target, until)),
             Some(_) => run.forget(target.clone()).await,

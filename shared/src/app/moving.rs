@@ -1,6 +1,6 @@
 //! `rotate` and `reapply`: each credential's run, and the report of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::FutureExt;
@@ -13,7 +13,7 @@ use super::{App, few_at_once, many_at_once};
 use crate::command::Progress;
 use crate::config::Credential;
 use crate::error::{Error, ErrorKind, Problem};
-use crate::ids::{ApplicationId, CredentialName};
+use crate::ids::{ApplicationId, CredentialName, TargetId};
 use crate::journal::names;
 use crate::report::{CredentialMove, MoveOutcome, MoveReport, Phase, RefreshOutcome, TargetMove, TargetOutcome};
 use crate::rotation::drive::{Ended, Ports, Run, policy, read};
@@ -343,8 +343,9 @@ fn with_stake(name: &CredentialName, now: Timestamp, state: &State, problem: Opt
 
 /// Targets that did not take the new secret before the old ones went, whichever run tried.
 fn cut_off(run: &Run<'_>) -> Option<Problem> {
-    let lacks_it = |holder: &&Holder| holder.planned && holder.confirmed != run.state.current && holder.failures.is_some();
-    let behind = run.state.holders.values().filter(lacks_it).count();
+    let lacks_it =
+        |(_, holder): &(_, &Holder)| holder.planned && holder.confirmed != run.state.current && holder.failures.is_some();
+    let behind = run.state.places().filter(lacks_it).count();
     (behind > 0).then(|| {
         Problem::new(
             "cut-off",
@@ -378,13 +379,15 @@ fn waiting(until: &Timestamp, why: &str) -> Problem {
 /// The targets of the open plan, or those that this run sent something to, or all that were last planned.
 fn targets(run: &Run<'_>) -> Vec<TargetMove> {
     let state = &run.state;
-    let wanted = |id: &&crate::ids::TargetId, holder: &Holder| match &state.open {
-        Some(open) => open.waves.iter().flatten().any(|planned| planned == *id),
-        None => run.touched.contains(id) || holder.failures.as_ref().is_some_and(|failures| failures.parked),
+    let named: BTreeSet<&TargetId> = match &state.open {
+        Some(open) => open.waves.iter().flatten().collect(),
+        None => run.touched.iter().collect(),
+    };
+    let wanted = |id: &&TargetId, holder: &Holder| {
+        named.contains(id) || state.open.is_none() && holder.failures.as_ref().is_some_and(|failures| failures.parked)
     };
     state
-        .holders
-        .iter()
+        .places()
         .filter_map(|(id, holder)| Some((id, holder, holder.spec.as_deref()?)))
         .filter(|(id, holder, _): &(_, _, &TargetSpec)| wanted(id, holder))
         .map(|(id, holder, spec)| {

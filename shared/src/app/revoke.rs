@@ -101,6 +101,6 @@ fn cut_off(state: &State) -> Vec<(TargetId, &'static str)> {
         (None, true) => None,
     };
     let open = state.open.as_ref().filter(|open| open.plan.kind == PlanKind::Revoke);
-    let holders = state.holders.iter().filter(|_| open.is_none());
+    let holders = state.places().filter(|_| open.is_none());
     holders.filter_map(|(id, holder)| Some((id.clone(), why(holder)?))).collect()
 }

@@ -118,7 +118,8 @@ fn open_reason(open: &Open) -> String {
 }
 
 fn counts(state: &State) -> TargetCounts {
-    let planned: Vec<&Holder> = state.holders.values().filter(|holder| holder.planned && holder.spec.is_some()).collect();
+    let planned: Vec<&Holder> =
+        state.places().map(|(_, holder)| holder).filter(|holder| holder.planned && holder.spec.is_some()).collect();
     let count = |matches: &dyn Fn(&Holder) -> bool| {
         u32::try_from(planned.iter().filter(|holder| matches(holder)).count()).unwrap_or(u32::MAX)
     };

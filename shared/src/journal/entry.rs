@@ -4,6 +4,7 @@
 //! `lakekey-journal-v1`, the hash of the journal's name and the line as it would be without that field, each ended by a line feed;
 //! the name in it keeps entries from being replayed in another journal.
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::{digest, hmac};
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -106,7 +107,7 @@ pub(super) fn encode<E: Serialize>(
 /// The object that holds a line of JSON, signed where there is a key.
 pub(super) fn seal(name: &str, key: Option<&StateKey>, mut line: Vec<u8>) -> Result<Bytes, BrokenReason> {
     if let Some(key) = key {
-        let tag = hmac::sign(&key.0, &signed_bytes(name, &line));
+        let tag = signed(key, name, &[&line]).sign();
         line.pop();
         line.extend_from_slice(format!("{MAC_HEAD}{}{MAC_TAIL}", hex(tag.as_ref())).as_bytes());
     }
@@ -153,12 +154,17 @@ pub(super) fn verify(name: &str, key: Option<&StateKey>, line: &[u8], mac: &str)
     let body = line.strip_suffix(tail.as_bytes()).ok_or(BrokenReason::Signature)?;
     let tag = unhex(mac).ok_or(BrokenReason::Signature)?;
     let Some(key) = key else { return Ok(()) };
-    let message = signed_bytes(name, &[body, b"}"].concat());
-    hmac::verify(&key.0, &message, &tag).map_err(|_| BrokenReason::Signature)
+    let owed = signed(key, name, &[body, b"}"]).sign();
+    verify_slices_are_equal(owed.as_ref(), &tag).map_err(|_| BrokenReason::Signature)
 }
 
-fn signed_bytes(name: &str, line: &[u8]) -> Vec<u8> {
-    [b"lakekey-journal-v1\n", genesis(name).as_bytes(), b"\n", line, b"\n"].concat()
+/// What a signature is over; a line may have megabytes, and is not copied for it.
+fn signed(key: &StateKey, name: &str, line: &[&[u8]]) -> hmac::Context {
+    let mut context = hmac::Context::with_key(&key.0);
+    context.update(format!("lakekey-journal-v1\n{}\n", genesis(name)).as_bytes());
+    line.iter().for_each(|part| context.update(part));
+    context.update(b"\n");
+    context
 }
 
 /// What the first entry carries in place of a predecessor's hash.

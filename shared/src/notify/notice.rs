@@ -162,8 +162,7 @@ impl Look<'_> {
 
     fn parked(&self) -> Option<Notice> {
         let parked = |holder: &crate::rotation::state::Holder| holder.failures.as_ref().is_some_and(|failures| failures.parked);
-        let targets: Vec<TargetId> =
-            self.state.holders.iter().filter(|(_, holder)| parked(holder)).map(|(id, _)| id.clone()).collect();
+        let targets: Vec<TargetId> = self.state.places().filter(|(_, holder)| parked(holder)).map(|(id, _)| id.clone()).collect();
         let first = targets.first()?;
         let why = self.state.holders[first].failures.as_ref().and_then(|failures| failures.problem.clone());
         let joined = targets.iter().map(TargetId::as_str).collect::<Vec<_>>().join(" ");

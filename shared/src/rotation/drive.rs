@@ -6,7 +6,7 @@ mod leave;
 mod trust;
 mod turn;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -163,7 +163,7 @@ pub struct Run<'a> {
     /// Secrets deleted in this run.
     pub retired: Vec<SecretId>,
     /// Targets that were sent anything in this run.
-    pub touched: Vec<TargetId>,
+    pub touched: BTreeSet<TargetId>,
     /// Whether anything outside the journal was changed in this run.
     pub changed: bool,
     /// Heads of a lost journal that a person's `--force` lets this one take the place of.
@@ -250,7 +250,7 @@ impl<'a> Run<'a> {
             listed_at: Timestamp::MIN,
             preflight,
             retired: Vec::new(),
-            touched: Vec::new(),
+            touched: BTreeSet::new(),
             changed: false,
             forgiven,
             lock,

@@ -1,5 +1,7 @@
 //! What the journal records. Facts, in the order in which they became certain; never a secret value.
 
+mod wire;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use crate::targets::{DatasetRef, TargetSpec};
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "snake_case")]
+#[serde(remote = "Self", tag = "type", rename_all = "kebab-case", rename_all_fields = "snake_case")]
 pub enum Event {
     /// A runner may write to the outside until shortly before `until`.
     LeaseTaken {

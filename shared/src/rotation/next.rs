@@ -304,7 +304,7 @@ fn cover_bare(state: &State, seen: &Observed, now: Timestamp) -> Option<Step> {
     let generation = [incoming, state.current].into_iter().flatten().find(fit)?;
     let refused = |holder: &Holder| holder.failures.as_ref().is_some_and(|failures| failures.refusals > 0);
     let bare = |holder: &Holder| holder.bare && may_send(holder, generation, now) && (state.open.is_some() || !refused(holder));
-    let ready: Vec<(&TargetId, &Holder)> = state.holders.iter().filter(|(_, holder)| bare(holder)).collect();
+    let ready: Vec<(&TargetId, &Holder)> = state.places().filter(|(_, holder)| bare(holder)).collect();
     match (ready.is_empty(), &state.open) {
         (true, _) => None,
         (false, Some(_)) => Some(open::send(generation, &ready)),
@@ -391,7 +391,7 @@ fn join(state: &State, seen: &Observed, now: Timestamp) -> Step {
 /// Targets that are selected but not known to hold the current generation: new ones, those that failed, and those that a plan
 /// which was given up has left with another. Parked ones wait for a rotation.
 pub fn lacking(state: &State, current: Generation, selected: &BTreeSet<TargetId>, now: Timestamp) -> BTreeSet<TargetId> {
-    let lacks_it = |id: &&TargetId| match state.holders.get(*id) {
+    let lacks_it = |id: &&TargetId| match state.place(id) {
         None => true,
         Some(holder) if !holder.planned => may_send(holder, current, now),
         Some(holder) => {

@@ -63,7 +63,7 @@ pub fn at_stake(state: &State, now: Timestamp) -> Option<Stake> {
         let known = state.generations.get(&holder.confirmed?)?;
         Some((known.minted.expires_at?, id.clone()))
     };
-    let holders = state.holders.iter().filter(|(_, holder)| holder.planned && holder.spec.is_some() && lags(holder));
+    let holders = state.places().filter(|(_, holder)| holder.planned && holder.spec.is_some() && lags(holder));
     let (expires_at, target) = holders.filter_map(expiry).min()?;
     Some(Stake { target, expires_at, urgency: Urgency::of(expires_at.duration_since(now)) })
 }
@@ -89,5 +89,5 @@ pub fn forsaken(state: &State, name: &CredentialName) -> Vec<Forsaken> {
         );
         Some(Forsaken { target: id.clone(), reason })
     };
-    state.holders.iter().filter(|(_, holder)| !holder.planned && holder.spec.is_some()).filter_map(keeps).collect()
+    state.places().filter(|(_, holder)| !holder.planned && holder.spec.is_some()).filter_map(keeps).collect()
 }

@@ -55,8 +55,9 @@ pub struct State {
     pub open: Option<Open>,
     /// Plans made so far.
     pub plans: u32,
-    /// Every place that was ever sent a generation or is meant to be.
-    pub holders: BTreeMap<TargetId, Holder>,
+    /// Every place that was ever sent a generation or is meant to be. Shared: an entry is tried on a copy of the state, which is
+    /// made for each and must stay cheap for ten thousand places.
+    pub holders: BTreeMap<TargetId, Arc<Holder>>,
     /// The refreshes of the last plan.
     pub refreshes: BTreeMap<DatasetId, RefreshState>,
     /// Datasets whose take-over has begun and not ended.
@@ -186,6 +187,8 @@ pub struct Holder {
     pub spec: Option<Arc<TargetSpec>>,
     /// Whether the latest plan includes it.
     pub planned: bool,
+    /// In which of that plan's waves it is, where it is in one.
+    pub wave: Option<usize>,
     /// Generations that it may hold.
     pub may_hold: BTreeSet<Generation>,
     /// The generation that it was last seen to take.
@@ -243,6 +246,21 @@ pub struct IllegalEvent {
 }
 
 impl State {
+    /// Every place, by id.
+    pub fn places(&self) -> impl Iterator<Item = (&TargetId, &Holder)> {
+        self.holders.iter().map(|(id, holder)| (id, &**holder))
+    }
+
+    /// A place.
+    pub fn place(&self, id: &TargetId) -> Option<&Holder> {
+        self.holders.get(id).map(Arc::as_ref)
+    }
+
+    /// A place, to be changed.
+    pub(super) fn holder_mut(&mut self, id: &TargetId) -> Option<&mut Holder> {
+        self.holders.get_mut(id).map(Arc::make_mut)
+    }
+
     /// Generations whose secrets may live: neither condemned nor known to be deleted.
     pub fn living(&self) -> impl Iterator<Item = (Generation, &GenerationState)> {
         self.generations.iter().filter(|(_, state)| !self.condemned.contains_key(&state.minted.secret_id)).map(|(id, s)| (*id, s))
@@ -258,7 +276,7 @@ impl State {
         let may_hold = move |holder: &Holder| {
             holder.may_hold.contains(&generation) || holder.in_flight.is_some_and(|(flying, _)| flying == generation)
         };
-        self.holders.iter().filter(move |(_, holder)| may_hold(holder)).map(|(id, _)| id)
+        self.places().filter(move |(_, holder)| may_hold(holder)).map(|(id, _)| id)
     }
 
     /// The generation that targets are meant to hold: the incoming one from its first wave on.

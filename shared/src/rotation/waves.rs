@@ -17,7 +17,7 @@ use crate::targets::TargetSpec;
 /// The waves of a rotation that is planned now. Parked targets, and those that failed last, are never canaries.
 pub fn planned(state: &State, credential: &Credential, targets: Vec<TargetSpec>) -> Vec<Vec<Arc<TargetSpec>>> {
     let sizes = credential.targets.as_ref().map_or(&[][..], |targets| &targets.waves);
-    let failing = state.holders.iter().filter(|(_, holder)| holder.failures.is_some());
+    let failing = state.places().filter(|(_, holder)| holder.failures.is_some());
     let last = failing.map(|(id, _)| id.clone()).collect();
     split(&credential.name, sizes, targets.into_iter().map(Arc::new).collect(), &last)
 }

@@ -88,7 +88,7 @@ async fn ask_with_another_principal(stage: &Stage) {
 async fn forget_what_is_gone(stage: &Stage) -> bool {
     let Some(state) = folded(stage).await else { return false };
     let mut any = false;
-    let gone = state.holders.iter().filter(|(_, holder)| !holder.planned);
+    let gone = state.places().filter(|(_, holder)| !holder.planned);
     for target in gone.map(|(id, _)| id.clone()) {
         let name = stage.config.credentials[0].name.clone();
         let source = stage.universe.cloud.sources().into_iter().find(|source| source.target_id == target.as_str());
@@ -157,7 +157,7 @@ async fn settle(stage: &Stage, when: &str, expected: Expected) -> bool {
 /// Whether all that still drains is kept for places that nobody can ask any more: a target that has vanished may hold it.
 async fn is_explained(stage: &Stage) -> bool {
     let Some(state) = folded(stage).await else { return false };
-    let gone = |id: &TargetId| state.holders.get(id).is_some_and(|holder| !holder.planned);
+    let gone = |id: &TargetId| state.place(id).is_some_and(|holder| !holder.planned);
     let mut superseded = state.living().filter(|(generation, _)| Some(*generation) != state.current);
     superseded.all(|(generation, _)| state.gates(generation).next().is_some() && state.gates(generation).all(gone))
         && state.undeleted().next().is_none()

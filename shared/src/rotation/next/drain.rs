@@ -23,7 +23,7 @@ pub(super) fn send_copies(state: &State, seen: &Observed, now: Timestamp) -> Opt
     let lacks_it = |holder: &Holder| {
         holder.spec.is_none() && holder.planned && holder.confirmed != Some(current) && may_send(holder, current, now)
     };
-    let targets: Vec<TargetId> = state.holders.iter().filter(|(_, holder)| lacks_it(holder)).map(|(id, _)| id.clone()).collect();
+    let targets: Vec<TargetId> = state.places().filter(|(_, holder)| lacks_it(holder)).map(|(id, _)| id.clone()).collect();
     (!targets.is_empty()).then_some(Step::Wave { generation: current, targets })
 }
 

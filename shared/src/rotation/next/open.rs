@@ -206,7 +206,7 @@ fn apply(scene: Scene<'_>, generation: Generation, known: &GenerationState) -> O
     for wave in &open.waves {
         let pending: Vec<(&TargetId, &Holder)> = wave
             .iter()
-            .filter_map(|id| state.holders.get(id).map(|holder| (id, holder)))
+            .filter_map(|id| state.place(id).map(|holder| (id, holder)))
             .filter(|(_, holder)| !done(holder) && !given_up(state, open, holder))
             .collect();
         if pending.is_empty() {

@@ -62,7 +62,7 @@ pub(super) fn failed_canary(state: &State, open: &Open, wave: &[TargetId], now: 
             .as_ref()
             .is_some_and(|failures| failures.refusals >= CANARY_REFUSALS || past(failures.since, PARK_AFTER) <= now)
     };
-    let known = |id: &TargetId| Some((id.clone(), state.holders.get(id)?));
+    let known = |id: &TargetId| Some((id.clone(), state.place(id)?));
     let failed: Vec<(TargetId, &Holder)> = wave.iter().filter_map(known).filter(|(_, holder)| has_failed(holder)).collect();
     let (first, holder) = failed.first()?;
     let why = holder.failures.as_ref().and_then(|failures| failures.problem.as_ref());

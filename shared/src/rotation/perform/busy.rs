@@ -27,7 +27,7 @@ pub(super) struct Looks(Mutex<BTreeMap<DatasetId, Arc<OnceCell<bool>>>>);
 impl Run<'_> {
     /// Why this target is left for now.
     pub(super) async fn in_the_way(&self, targets: &PowerBiTargets, id: &TargetId, looks: &Looks) -> Option<Problem> {
-        let holder = self.state.holders.get(id)?;
+        let holder = self.state.place(id)?;
         let patient = match self.state.open.as_ref()?.plan.kind {
             PlanKind::Rotate | PlanKind::Reapply | PlanKind::Join => !holder.bare,
             // Somebody is in a hurry.

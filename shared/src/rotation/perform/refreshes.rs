@@ -7,7 +7,7 @@ use tracing::warn;
 
 use crate::clients::powerbi::{PowerBi, Refresh, RefreshKind};
 use crate::error::{Error, Problem};
-use crate::ids::{DatasetId, TargetId};
+use crate::ids::DatasetId;
 use crate::report::RefreshOutcome;
 use crate::rotation::drive::Run;
 use crate::rotation::event::{Event, RefreshAsked};
@@ -103,9 +103,8 @@ impl Run<'_> {
         }
         let of = |spec: &TargetSpec| spec.datasets.iter().any(|used| results.iter().any(|result| result.dataset == used.id));
         let planned = self.state.open.iter().flat_map(|open| open.waves.iter().flatten());
-        let users = planned.filter(|id| self.state.holders.get(*id).and_then(|holder| holder.spec.as_deref()).is_some_and(of));
-        let users: Vec<TargetId> = users.filter(|id| !self.touched.contains(id)).cloned().collect();
-        self.touched.extend(users);
+        let users = planned.filter(|id| self.state.place(id).and_then(|holder| holder.spec.as_deref()).is_some_and(of));
+        self.touched.extend(users.cloned());
         self.record(Event::RefreshesEnded { results }).await.map(drop)
     }
 

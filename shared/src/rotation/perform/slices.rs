@@ -32,7 +32,7 @@ const RACES_MAX: usize = 8;
 impl Run<'_> {
     /// Whether workers write to these places rather than this run.
     pub(super) fn is_sent_out(&self, targets: &[TargetId]) -> bool {
-        let is_target = |id: &TargetId| self.state.holders.get(id).is_some_and(|holder| holder.spec.is_some());
+        let is_target = |id: &TargetId| self.state.place(id).is_some_and(|holder| holder.spec.is_some());
         self.ports.invocation.is_some()
             && !self.is_locked()
             && self.useful() >= USEFUL_MIN

@@ -45,9 +45,7 @@ impl Run<'_> {
 
     /// Notes that the report is about these too.
     pub(super) fn touch(&mut self, targets: Vec<TargetId>) {
-        let before: BTreeSet<&TargetId> = self.touched.iter().collect();
-        let fresh: Vec<TargetId> = targets.into_iter().filter(|id| !before.contains(id)).collect();
-        self.touched.extend(fresh);
+        self.touched.extend(targets);
     }
 
     /// Writes to places, some at once, and says what became of each. An invocation that ends breaks off what is under way.
@@ -111,7 +109,7 @@ impl Run<'_> {
             let at = self.ports.clock.now();
             return WaveResult { target: id.clone(), at, fate: Fate::Busy, earlier_may_land: false, problem: Some(problem) };
         }
-        let outcome = match self.state.holders.get(id).and_then(|holder| holder.spec.as_ref()) {
+        let outcome = match self.state.place(id).and_then(|holder| holder.spec.as_ref()) {
             Some(spec) => match &self.ports.targets {
                 Some(targets) => targets.apply(spec, &value.client_id, &value.client_secret, self.not_after()).await,
                 None => Err(unreachable_now("the config no longer has a `targets` section to reach it with")),

@@ -149,7 +149,7 @@ impl State {
         }
         if let Some(wave) = self.wave.take() {
             for id in &wave.targets {
-                if let Some(holder) = self.holders.get_mut(id) {
+                if let Some(holder) = self.holder_mut(id) {
                     holder.flies(wave.generation, until);
                 }
             }
@@ -187,8 +187,10 @@ impl State {
         // These are about some targets only; the others stay as they are.
         let others = !matches!(plan.kind, PlanKind::Rollback | PlanKind::Join);
         let mut left = BTreeMap::new();
+        self.holders.values_mut().filter(|holder| holder.wave.is_some()).for_each(|holder| Arc::make_mut(holder).wave = None);
         for (id, holder) in self.holders.iter_mut().filter(|(id, _)| others || own.contains(id)) {
             // Each plan includes parked targets again and gives them a day of their own.
+            let holder = Arc::make_mut(holder);
             left.extend(holder.failures.take().map(|failures| (id.clone(), failures)));
             holder.attempts = 0;
             holder.planned = false;
@@ -199,8 +201,12 @@ impl State {
             PlanKind::Rotate | PlanKind::Revoke => self.held = None,
             PlanKind::Reapply | PlanKind::Join | PlanKind::Rollback => {}
         }
-        for spec in plan.waves.iter().flatten() {
-            self.holder_of(&spec.id).spec = Some(Arc::clone(spec));
+        for (number, wave) in plan.waves.iter().enumerate() {
+            for spec in wave {
+                let holder = self.holder_of(&spec.id);
+                holder.spec = Some(Arc::clone(spec));
+                holder.wave = Some(number);
+            }
         }
         for copy in &plan.copies {
             self.holder_of(&copy.holder());
@@ -222,7 +228,8 @@ impl State {
     /// A place in the plan. What a new one holds is not known: it gates whatever lives.
     pub(super) fn holder_of(&mut self, id: &TargetId) -> &mut Holder {
         let living: BTreeSet<Generation> = self.living().map(|(generation, _)| generation).collect();
-        let holder = self.holders.entry(id.clone()).or_insert_with(|| Holder { may_hold: living, ..Holder::default() });
+        let new = || Arc::new(Holder { may_hold: living, ..Holder::default() });
+        let holder = Arc::make_mut(self.holders.entry(id.clone()).or_insert_with(new));
         holder.planned = true;
         holder
     }
@@ -299,7 +306,7 @@ impl State {
     }
 
     pub(super) fn fail(&mut self, id: &TargetId, at: Timestamp, problem: Option<&Problem>) {
-        let Some(holder) = self.holders.get_mut(id) else { return };
+        let Some(holder) = self.holder_mut(id) else { return };
         let failures =
             holder.failures.get_or_insert(Failures { since: at, last: at, count: 0, refusals: 0, problem: None, parked: false });
         failures.count += 1;
@@ -310,7 +317,7 @@ impl State {
 
     fn park(&mut self, targets: &[TargetId]) {
         for id in targets {
-            if let Some(failures) = self.holders.get_mut(id).and_then(|holder| holder.failures.as_mut()) {
+            if let Some(failures) = self.holder_mut(id).and_then(|holder| holder.failures.as_mut()) {
                 failures.parked = true;
             }
         }

@@ -55,7 +55,7 @@ impl State {
                 if result.credential {
                     self.fail(&id, at, result.problem.as_ref());
                 }
-                if let Some(holder) = self.holders.get_mut(&id) {
+                if let Some(holder) = self.holder_mut(&id) {
                     match result.credential {
                         true => holder.done = None,
                         false => holder.failures = None,
@@ -67,7 +67,7 @@ impl State {
 
     /// Whether a refresh of a dataset that uses this target could not sign in, and none has since.
     pub(super) fn has_failed_to_refresh(&self, target: &TargetId) -> bool {
-        let spec = self.holders.get(target).and_then(|holder| holder.spec.as_ref());
+        let spec = self.place(target).and_then(|holder| holder.spec.as_ref());
         spec.iter()
             .flat_map(|spec| &spec.datasets)
             .filter_map(|dataset| self.refreshes.get(&dataset.id))
@@ -77,6 +77,6 @@ impl State {
     /// Targets that the open plan has moved.
     fn moved_by_plan(&self) -> impl Iterator<Item = (&TargetId, &Holder)> {
         let moved = self.open.as_ref().and_then(|open| Some((open.number, open.generation?)));
-        self.holders.iter().filter(move |(_, holder)| moved.is_some() && holder.done == moved)
+        self.places().filter(move |(_, holder)| moved.is_some() && holder.done == moved)
     }
 }

@@ -1,6 +1,6 @@
 //! What a take-over makes of the places in the plan: data sources that stay, that are replaced, that are left bare.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,17 +11,15 @@ use crate::rotation::event::TakenOver;
 use crate::targets::{DatasetRef, TargetSpec};
 
 impl State {
-    /// Walks through the places and the waves once, however many datasets were taken over.
+    /// Walks through the places once, however many datasets were taken over.
     pub(super) fn taken_over(&mut self, at: Timestamp, results: &[TakenOver]) {
         self.taking_over.clear();
         let taken: BTreeSet<&DatasetId> = results.iter().map(|result| &result.dataset.id).collect();
-        let users = self.holders.iter().filter(|(_, holder)| holder.take_over().is_some_and(|dataset| taken.contains(dataset)));
+        let users = self.places().filter(|(_, holder)| holder.take_over().is_some_and(|dataset| taken.contains(dataset)));
         let mut concerned: BTreeSet<TargetId> = users.map(|(id, _)| id.clone()).collect();
         concerned.extend(results.iter().flat_map(|result| result.targets.iter().map(|spec| spec.id.clone())));
-        let mut waves = self.waves_of(&concerned);
         for result in results {
-            let uses =
-                |id: &&TargetId| self.holders.get(*id).is_some_and(|holder| holder.take_over() == Some(&result.dataset.id));
+            let uses = |id: &&TargetId| self.place(id).is_some_and(|holder| holder.take_over() == Some(&result.dataset.id));
             let before: Vec<TargetId> = concerned.iter().filter(uses).cloned().collect();
             if let Some(problem) = &result.problem {
                 for id in &before {
@@ -29,50 +27,42 @@ impl State {
                 }
                 continue;
             }
-            let wave = before.iter().filter_map(|id| waves.get(id)).min().copied().unwrap_or(0);
+            let wave = before.iter().filter_map(|id| self.place(id)?.wave).min().unwrap_or(0);
             for id in before.iter().filter(|id| !result.targets.iter().any(|spec| spec.id == **id)) {
-                self.rebound(id, &result.dataset, &mut waves);
+                self.rebound(id, &result.dataset);
             }
             for spec in &result.targets {
-                self.join_plan(spec, wave, &mut waves);
+                self.join_plan(spec, wave);
             }
         }
     }
 
-    /// In which of the open plan's waves these are.
-    fn waves_of(&self, targets: &BTreeSet<TargetId>) -> BTreeMap<TargetId, usize> {
-        let waves = self.open.iter().flat_map(|open| open.waves.iter().enumerate());
-        waves
-            .flat_map(|(number, wave)| wave.iter().filter(|id| targets.contains(*id)).map(move |id| (id.clone(), number)))
-            .collect()
-    }
-
     /// A take-over gave the dataset another data source. The old one stays with its other datasets, of which the next is
     /// taken over in turn; without any it leaves the plan, and what it may hold still gates.
-    fn rebound(&mut self, id: &TargetId, dataset: &DatasetRef, waves: &mut BTreeMap<TargetId, usize>) {
-        let Some(holder) = self.holders.get_mut(id) else { return };
+    fn rebound(&mut self, id: &TargetId, dataset: &DatasetRef) {
+        let Some(holder) = self.holder_mut(id) else { return };
         holder.failures = None;
         let Some(spec) = holder.spec.as_mut().map(Arc::make_mut) else { return };
         spec.datasets.retain(|user| user.id != dataset.id);
         spec.take_over = spec.datasets.first().map(|user| user.id.clone());
         if spec.take_over.is_none() {
             holder.planned = false;
-            let wave = waves.remove(id).and_then(|number| self.open.as_mut()?.waves.get_mut(number));
+            let wave = holder.wave.take().and_then(|number| self.open.as_mut()?.waves.get_mut(number));
             if let Some(wave) = wave {
                 wave.retain(|target| target != id);
             }
         }
     }
 
-    fn join_plan(&mut self, spec: &TargetSpec, number: usize, waves: &mut BTreeMap<TargetId, usize>) {
+    fn join_plan(&mut self, spec: &TargetSpec, number: usize) {
         let holder = self.holder_of(&spec.id);
         holder.spec = Some(Arc::new(spec.clone()));
         holder.bare = true;
-        if !waves.contains_key(&spec.id)
+        if holder.wave.is_none()
             && let Some(wave) = self.open.as_mut().and_then(|open| open.waves.get_mut(number))
         {
             wave.push(spec.id.clone());
-            waves.insert(spec.id.clone(), number);
+            self.holder_of(&spec.id).wave = Some(number);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Changes of direction, and what a plan that has ended leaves behind.
 
-use super::{Held, Open, State};
+use super::{Held, Holder, Open, State};
 use crate::error::Problem;
 use crate::ids::Generation;
 use crate::rotation::event::{PlanKind, Turn};
@@ -43,9 +43,8 @@ impl State {
     /// A plan that ended before it came to a place that had failed has mended nothing there.
     fn fail_as_before(&mut self, open: &mut Open) {
         for (id, failures) in std::mem::take(&mut open.left) {
-            if let Some(holder) =
-                self.holders.get_mut(&id).filter(|holder| holder.planned && holder.failures.is_none() && holder.attempts == 0)
-            {
+            let passed = |holder: &&mut Holder| holder.planned && holder.failures.is_none() && holder.attempts == 0;
+            if let Some(holder) = self.holder_mut(&id).filter(passed) {
                 holder.failures = Some(failures);
             }
         }

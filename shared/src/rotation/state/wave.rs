@@ -3,6 +3,7 @@
 //! direction, that end, or the next lease when this one is over.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -56,7 +57,7 @@ impl State {
         }
         known.sent = true;
         for id in targets {
-            let holder = self.holders.get_mut(id).ok_or("a generation is sent to a place in no plan")?;
+            let holder = self.holder_mut(id).ok_or("a generation is sent to a place in no plan")?;
             if holder.in_flight.is_some_and(|(flying, until)| flying != generation && until > at) {
                 return Err("a generation is sent while another may still land");
             }
@@ -89,7 +90,7 @@ impl State {
         }
         let until = past(lease.until, lease.landing);
         for id in &wave.targets {
-            if let Some(holder) = self.holders.get_mut(id) {
+            if let Some(holder) = self.holder_mut(id) {
                 holder.flies(wave.generation, until);
             }
         }
@@ -101,7 +102,7 @@ impl State {
         let landing = self.landing();
         for result in results {
             let unproven = self.has_failed_to_refresh(&result.target);
-            let Some(holder) = self.holders.get_mut(&result.target) else { continue };
+            let Some(holder) = self.holders.get_mut(&result.target).map(Arc::make_mut) else { continue };
             holder.attempts += u32::from(!matches!(result.fate, Fate::NotTried | Fate::Busy));
             let busy = holder.busy.take();
             // The answer to one request says nothing of an earlier one, which may outlive its sender.

@@ -221,8 +221,9 @@ fn a_stored_secret_is_adopted_and_rotated_when_its_age_says_so() {
 #[test]
 fn a_large_idle_fleet_is_searched_once_in_as_many_hours_as_its_size_asks() {
     let fleet = |size: usize| {
-        let holder =
-            |number| (TargetId::of(None, &DatasourceId::new(format!("{number}"))), Holder { planned: true, ..Holder::default() });
+        let holder = |number| {
+            (TargetId::of(None, &DatasourceId::new(format!("{number}"))), Holder { planned: true, ..Holder::default() }.into())
+        };
         State { holders: (0..size).map(holder).collect(), ..State::default() }
     };
     let start: Timestamp = "2026-03-02T08:17:00Z".parse().unwrap();

@@ -174,7 +174,7 @@ impl Runner {
             self.seen.listing = None;
             return Ok(());
         };
-        let is_target = |id: &TargetId| self.state.holders.get(id).is_some_and(|holder| holder.spec.is_some());
+        let is_target = |id: &TargetId| self.state.place(id).is_some_and(|holder| holder.spec.is_some());
         if world.sends_out && targets.len() > 1 && self.state.open.is_some() && targets.iter().all(is_target) {
             return self.send_out(world, faults, generation, targets);
         }

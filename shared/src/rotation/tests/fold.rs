@@ -203,3 +203,19 @@ fn a_new_target_gates_all_that_lives_and_a_moved_one_only_what_it_took() {
     assert_eq!(state.gates(Generation(1)).collect::<Vec<_>>(), [&TargetId::new("b")]);
     assert_eq!(state.gates(Generation(2)).count(), 2);
 }
+
+#[test]
+fn an_event_is_read_back_as_it_was_written() {
+    let sim = Sim::rotated(&["a", "b"]);
+    let plan = plan(&sim.world, &sim.state(), PlanKind::Rotate, String::new());
+    for event in [Event::Planned(Arc::new(plan)), Event::Granted, intended(3), minted(3, 2, "s"), lease(7)] {
+        let text = serde_json::to_string(&event).unwrap();
+        assert!(text.starts_with(r#"{"type":""#), "{text}");
+        assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["type"] == "planned", matches!(event, Event::Planned(_)), "{text}");
+    }
+    for broken in ["{}", r#"{"epoch":1,"type":"granted"}"#, r#"{"type":"planned"}"#, r#"{"type":"unheard-of"}"#, "[]"] {
+        assert!(serde_json::from_str::<Event>(broken).is_err(), "{broken}");
+    }
+}

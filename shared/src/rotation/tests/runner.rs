@@ -309,7 +309,7 @@ fn waves(world: &World, state: &State, kind: PlanKind) -> Vec<Vec<Arc<TargetSpec
     let selected = || world.selection.iter().map(|id| Arc::new(world.spec(id))).collect();
     match (kind, &state.turn) {
         (PlanKind::Rotate, _) => {
-            let failing = state.holders.iter().filter(|(_, holder)| holder.failures.is_some());
+            let failing = state.places().filter(|(_, holder)| holder.failures.is_some());
             let failing = failing.map(|(id, _)| id.clone()).collect();
             waves::split(&CredentialName::new("sales-bi"), &world.waves, selected(), &failing)
         }

@@ -156,7 +156,7 @@ fn forget(world: &mut World, run: u64) {
     let gone = |(id, holder): &(&TargetId, &Holder)| {
         holder.spec.is_some() && !world.selection.contains(*id) && holder.in_flight.is_none_or(|(_, until)| until <= now)
     };
-    let target = runner.state.holders.iter().find(gone).map(|(id, _)| id.clone());
+    let target = runner.state.places().find(gone).map(|(id, _)| id.clone());
     if let Some(target) = target {
         world.sites.get_mut(&target).unwrap().holds = None;
         runner.record(world, Event::Forgotten { target }).unwrap();

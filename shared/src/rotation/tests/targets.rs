@@ -301,7 +301,7 @@ fn reapply_sends_the_current_generation_again_and_restarts_grace() {
     let ran = sim.run(Goal::Reapply { refresh: false });
     assert_eq!((ran.end, &ran.settled[..]), (End::Done, &[(PlanKind::Reapply, None)][..]));
     assert_eq!(sim.holds("a"), Some(sim.secret(2)));
-    let holder = ran.state.holders[&TargetId::new("b")].clone();
+    let holder = ran.state.place(&TargetId::new("b")).unwrap().clone();
     assert_eq!((holder.attempts, holder.failures.map(|failures| failures.parked)), (3, Some(false)));
     assert_eq!(sim.world.creates, 2);
     sim.minutes(3 * 60);

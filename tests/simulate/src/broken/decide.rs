@@ -1,5 +1,7 @@
 //! Defects of the decisions: each changes what [`next`] sees, or what it says.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use lakekey_core::ids::SecretId;
 use lakekey_core::rotation::event::{Condemnation, Turn};
@@ -55,7 +57,8 @@ fn compensates_ambiguous(state: &State, seen: &Observed, goal: Goal, policy: &Po
     let generation = state.open.as_ref().filter(|open| !open.promoted).and_then(|open| open.generation);
     let lost = |holder: &Holder| holder.in_flight.is_some_and(|(flying, _)| Some(flying) == generation);
     let incoming = generation.and_then(|generation| state.generations.get(&generation));
-    let incoming = incoming.filter(|_| state.holders.values().any(lost)).map(|known| known.minted.secret_id.clone());
+    let incoming =
+        incoming.filter(|_| state.places().any(|(_, holder)| lost(holder))).map(|known| known.minted.secret_id.clone());
     before(state, seen, incoming, || next(state, seen, goal, policy, now))
 }
 
@@ -74,7 +77,7 @@ fn pinned_by_the_dead(state: &State, seen: &Observed, goal: Goal, policy: &Polic
     let mut state = state.clone();
     let all: Vec<_> = state.generations.keys().copied().collect();
     for holder in state.holders.values_mut().filter(|holder| !holder.planned) {
-        holder.may_hold.extend(&all);
+        Arc::make_mut(holder).may_hold.extend(&all);
     }
     next(&state, seen, goal, policy, now)
 }
@@ -95,7 +98,7 @@ fn superseded(state: &State, counts_for_nothing: impl Fn(&Holder) -> bool) -> Op
         known.verified && Some(*generation) != state.current && Some(*generation) != open && state.current.is_some()
     });
     old.find(|(generation, _)| {
-        let mut holders = state.gates(*generation).filter_map(|id| state.holders.get(id));
+        let mut holders = state.gates(*generation).filter_map(|id| state.place(id));
         holders.all(&counts_for_nothing)
     })
     .map(|(_, known)| known.minted.secret_id.clone())
