@@ -53,6 +53,25 @@ async fn fails_with(bench: &Bench, code: &str) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
+async fn doctor_names_what_is_written_through_fabric_and_the_role_that_only_a_rotation_shows() {
+    for (row, check) in [("gateway", "gateway"), ("connection", "connection")] {
+        let mut bench = bench();
+        let source = if row == "gateway" { on_network(&bench) } else { bench.persons_source() };
+        bench.cloud.share_source(&source.id, &bench.me());
+        bench.own_everything();
+        bench.select(match row {
+            "gateway" => json!([{ "gateway": "vnet-gw", "datasource": source.name }]),
+            _ => json!([{ "connection": source.id }]),
+        });
+        let ran = bench.run(&["doctor", "--output", "json"]).await;
+        let report: Value = serde_json::from_str(&ran.stdout).unwrap();
+        let told = report["checks"].as_array().unwrap().iter().find(|found| found["check"] == check);
+        let told = told.unwrap_or_else(|| panic!("{row}: {report:#}"));
+        assert!(told["ok"] == true && told["detail"].as_str().is_some_and(|detail| detail.contains("Owner role")), "{told:#}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_virtual_network_source_is_moved_whichever_row_selects_it() {
     for row in ["dataset", "warehouse", "gateway", "connection"] {
         let mut bench = bench();

@@ -8,7 +8,7 @@ use crate::clients::databricks::{Databricks, ServicePrincipal};
 use crate::config::{Credential, StoreLocation};
 use crate::error::{Error, ErrorKind, Problem};
 use crate::identity::Audience;
-use crate::ids::Workspace;
+use crate::ids::{GatewayId, Workspace};
 use crate::inventory::Selection;
 use crate::report::{Check, SECRETS_MAX};
 use crate::rotation::event::Permission;
@@ -22,6 +22,9 @@ use crate::targets::TargetKind;
 
 /// Where tenant settings are.
 const TENANT_FIX: &str = "let service principals use Fabric APIs, for a group that this identity is in: Admin portal > Tenant settings > Developer settings > Service principals can call Fabric public APIs; then give the identity the Contributor role in the workspaces that `select` names";
+
+/// No read tells the role that an identity has on a connection.
+const CONNECTIONS_SEEN: &str = "the identity sees the connections in Fabric; whether it can write them shows only when a rotation does: that takes the Owner role on each (Settings > Manage connections and gateways > the connection > Manage users)";
 
 impl App {
     pub(super) async fn check_credential(&self, credential: &Credential) -> Vec<Check> {
@@ -247,14 +250,21 @@ fn of_selection(name: &str, selection: &Selection) -> Vec<Check> {
             format!("{all} data sources are selected, {cloud} of them in the cloud; {left} others are left alone (see `plan`)"),
         ));
     }
-    let has_gateway_problem = checks.iter().any(|check| check.check == "gateway");
-    let on_gateways = selection.targets.iter().filter(|target| target.kind == TargetKind::Gateway);
-    let gateways: BTreeSet<&str> =
-        on_gateways.filter_map(|target| target.gateway.as_ref()).map(|gateway| gateway.as_str()).collect();
-    if !has_gateway_problem {
-        checks.extend(gateways.into_iter().map(|gateway| {
+    if !checks.iter().any(|check| check.check == "gateway") {
+        let gateways = |kind| {
+            let targets = selection.targets.iter().filter(move |target| target.kind == kind);
+            targets.filter_map(|target| target.gateway.as_ref()).map(GatewayId::as_str).collect::<BTreeSet<&str>>()
+        };
+        checks.extend(gateways(TargetKind::Gateway).into_iter().map(|gateway| {
             Check::passed("gateway", format!("{name}: gateway {gateway}"), "the identity administers it, and its key can be used")
         }));
+        checks.extend(gateways(TargetKind::Vnet).into_iter().map(|gateway| {
+            Check::passed("gateway", format!("{name}: virtual network gateway {gateway}"), CONNECTIONS_SEEN)
+        }));
+    }
+    let connections = selection.targets.iter().filter(|target| target.kind == TargetKind::Connection).count();
+    if connections > 0 {
+        checks.push(Check::passed("connection", name, format!("{connections} are named; {CONNECTIONS_SEEN}")));
     }
     let taken: BTreeSet<&str> =
         selection.targets.iter().filter_map(|target| target.take_over.as_ref()).map(|dataset| dataset.as_str()).collect();
