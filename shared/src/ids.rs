@@ -1,25 +1,28 @@
 //! Names and ids as types, parsed once. They are plain strings on the wire and in the journal, and cheap to clone: the state
 //! of a rotation, which has thousands of them, is copied for each entry.
 
+mod shared;
+
 use std::fmt;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
+use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 macro_rules! string_id {
     ($($(#[$doc:meta])* $name:ident;)+) => {$(
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema, ToSchema)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema, ToSchema)]
         #[serde(transparent)]
         #[schema(value_type = String)]
         pub struct $name(Arc<str>);
 
         impl $name {
             /// Wraps a value that the caller has checked or that came from the service itself.
-            pub fn new(value: impl Into<String>) -> Self {
-                Self(Arc::from(value.into()))
+            pub fn new(value: impl AsRef<str>) -> Self {
+                Self(shared::shared(value.as_ref()))
             }
 
             /// The id as text.
@@ -33,7 +36,27 @@ macro_rules! string_id {
                 f.write_str(&self.0)
             }
         }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_str(SharedText).map(Self)
+            }
+        }
     )+};
+}
+
+struct SharedText;
+
+impl Visitor<'_> for SharedText {
+    type Value = Arc<str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Arc<str>, E> {
+        Ok(shared::shared(text))
+    }
 }
 
 string_id! {
@@ -63,6 +86,40 @@ string_id! {
     TargetId;
     /// One process that may hold a lease: host name, process id and a random part.
     RunnerId;
+    /// What a service says of many things alike: the name of a workspace or a dataset, an owner, a host, an HTTP path.
+    Text;
+}
+
+impl std::ops::Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        self.as_str()
+    }
+}
+
+impl PartialEq<str> for Text {
+    fn eq(&self, other: &str) -> bool {
+        self.as_str() == other
+    }
+}
+
+impl PartialEq<&str> for Text {
+    fn eq(&self, other: &&str) -> bool {
+        self.as_str() == *other
+    }
+}
+
+impl<T: AsRef<str>> From<T> for Text {
+    fn from(text: T) -> Self {
+        Self::new(text)
+    }
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::new("")
+    }
 }
 
 impl TargetId {

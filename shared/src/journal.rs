@@ -44,6 +44,13 @@ pub struct Journal<E> {
     events: PhantomData<fn(E) -> E>,
 }
 
+/// An entry that has not been appended yet.
+pub struct Prepared<E> {
+    /// The entry.
+    pub entry: Entry<E>,
+    bytes: Bytes,
+}
+
 /// What is kept of an entry that was read: its event is its reader's to fold and to forget, for journals grow for ever.
 struct Known {
     hash: String,
@@ -151,6 +158,13 @@ impl<E: Serialize + DeserializeOwned + Clone> Journal<E> {
 
     /// Appends `event` after the last entry read, or says who was first. On `Unavailable` it may still land.
     pub async fn append(&mut self, random: &Random, at: Timestamp, by: &RunnerId, event: E) -> Result<Entry<E>, JournalError> {
+        let prepared = self.prepare(random, at, by, event)?;
+        self.put(&prepared).await?;
+        Ok(prepared.entry)
+    }
+
+    /// What [`put`](Self::put) appends. Its event is as it will be read back: of a large one only that is kept.
+    pub fn prepare(&self, random: &Random, at: Timestamp, by: &RunnerId, event: E) -> Result<Prepared<E>, JournalError> {
         let seq = self.len() + 1;
         let newest = self.known.last();
         if self.key.is_none() && newest.is_some_and(|newest| newest.signed) {
@@ -161,11 +175,21 @@ impl<E: Serialize + DeserializeOwned + Clone> Journal<E> {
             false => JournalError::Broken { seq, reason },
         };
         let bytes = encode(&self.position(seq, newest), &random.nonce(), at, by, &event).map_err(unwritable)?;
+        drop(event);
         // What could not be read back after a crash is never written.
         let entry = self.decode(seq, newest, &bytes)?;
-        self.create(seq, &bytes).await?;
+        Ok(Prepared { entry, bytes })
+    }
+
+    /// Appends what was prepared, as [`append`](Self::append) does; nothing may have been read or appended since.
+    pub async fn put(&mut self, prepared: &Prepared<E>) -> Result<(), JournalError> {
+        let Prepared { entry, bytes } = prepared;
+        if entry.seq != self.len() + 1 {
+            return Err(JournalError::Lost { seq: entry.seq });
+        }
+        self.create(entry.seq, bytes).await?;
         self.known.push(Known { hash: entry.hash.clone(), signed: entry.signed });
-        Ok(entry)
+        Ok(())
     }
 
     /// Whether nobody has appended anything since.

@@ -178,19 +178,19 @@ fn discovered(source: SeenSource, owners: &[Owner<'_>], lists: &BTreeMap<TargetI
         name: source.name,
         gateway: source.gateway.map(|(id, name)| NamedGateway { id, name }),
         connector: source.source.kind,
-        host: source.source.host,
-        http_path: source.source.http_path,
+        host: source.source.host.to_string(),
+        http_path: source.source.http_path.to_string(),
         warehouse: source.source.warehouse,
         credential_kind: source.credential_kind,
         datasets: source
             .datasets
             .into_iter()
             .map(|dataset| DiscoveredDataset {
-                workspace: dataset.workspace,
+                workspace: dataset.workspace.to_string(),
                 workspace_id: dataset.group,
-                name: dataset.name,
+                name: dataset.name.to_string(),
                 id: dataset.id,
-                owner: dataset.owner,
+                owner: dataset.owner.map(|owner| owner.to_string()),
             })
             .collect(),
         selected_by: selected_by.map(|owner| owner.name().clone()).collect(),

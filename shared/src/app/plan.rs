@@ -234,15 +234,15 @@ fn planned_target(spec: &TargetSpec, wave: u32) -> PlannedTarget {
     PlannedTarget {
         id: spec.id.clone(),
         kind: spec.kind,
-        host: spec.host.clone(),
+        host: spec.host.to_string(),
         warehouse: spec.warehouse.clone(),
         wave,
         datasets: spec
             .datasets
             .iter()
             .map(|dataset| PlannedDataset {
-                workspace: dataset.workspace.clone(),
-                name: dataset.name.clone(),
+                workspace: dataset.workspace.to_string(),
+                name: dataset.name.to_string(),
                 id: dataset.id.clone(),
             })
             .collect(),

@@ -26,7 +26,7 @@ use crate::http::memo::{self, Memo};
 use crate::http::page::PageError;
 use crate::http::{Call, Effect, Http, HttpError, Sent, Service, json};
 use crate::identity::Signer;
-use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId};
+use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId, Text};
 use request::{address, target};
 use wire::{DatasetRow, DatasetSourceRow, GatewayRow, GatewaySourceRow, GroupRow, List, RefreshRow};
 
@@ -45,7 +45,7 @@ pub struct Group {
     /// Its id.
     pub id: GroupId,
     /// Its name.
-    pub name: String,
+    pub name: Text,
     /// Whether it is somebody's own ("My workspace"), whose paths are closed to service principals.
     pub is_personal: bool,
 }
@@ -56,9 +56,9 @@ pub struct Dataset {
     /// Its id.
     pub id: DatasetId,
     /// Its name.
-    pub name: String,
+    pub name: Text,
     /// Its owner: a user name, or an id of a service principal.
-    pub configured_by: Option<String>,
+    pub configured_by: Option<Text>,
     /// Whether one of its data sources at least is reached through a gateway.
     pub needs_gateway: bool,
 }

@@ -189,7 +189,7 @@ impl Survey {
                 && !own_ids.contains(&name.to_ascii_lowercase())
                 && by_name.get(name).into_iter().flatten().filter(is_meant).count() == 1;
             let source = if is_unique { name.to_owned() } else { candidate.datasource.to_string() };
-            Some(ListRow { source, host, warehouse, gateway })
+            Some(ListRow { source, host: host.to_string(), warehouse, gateway })
         };
         let wanted = found.iter().filter(|(id, _)| ids.contains(*id));
         wanted.filter_map(|(id, candidate)| Some((id.clone(), row(candidate)?))).collect()

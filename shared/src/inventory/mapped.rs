@@ -72,7 +72,7 @@ impl Matched {
 }
 
 pub(super) fn is_at(candidate: &Candidate, host: &str, warehouse: &WarehouseId) -> bool {
-    candidate.source.host == host && candidate.source.warehouse.as_ref() == Some(warehouse)
+    candidate.source.host == *host && candidate.source.warehouse.as_ref() == Some(warehouse)
 }
 
 /// As its gateway or Fabric calls it; cloud sources of Power BI have no name.

@@ -74,7 +74,7 @@ impl Hosts<'_> {
     pub(super) fn have(self, source: Option<&DatabricksSource>) -> bool {
         source.is_some_and(|source| match self {
             Self::Every => true,
-            Self::Of(workspaces) => workspaces.iter().any(|workspace| workspace.host() == source.host),
+            Self::Of(workspaces) => workspaces.iter().any(|workspace| source.host == workspace.host()),
         })
     }
 }

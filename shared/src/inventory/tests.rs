@@ -11,7 +11,7 @@ use super::*;
 use crate::clients::fabric::{Connection, ConnectionType, Connectivity};
 use crate::clients::powerbi::{DatabricksSource, Dataset, DatasetSource, Gateway, GatewayKey, GatewaySource, Group};
 use crate::config::{Selector, TakeOver, Targets, WaveSize};
-use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId, IdentityName, WarehouseId};
+use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId, IdentityName, Text, WarehouseId};
 use crate::targets::{SourceKind, TargetKind};
 
 const US: &str = "725c0000-0000-4000-8000-000000000001";
@@ -28,8 +28,8 @@ struct World {
 fn databricks(host: &str, warehouse: &str) -> DatabricksSource {
     DatabricksSource {
         kind: SourceKind::Databricks,
-        host: host.to_owned(),
-        http_path: format!("/sql/1.0/warehouses/{warehouse}"),
+        host: host.into(),
+        http_path: format!("/sql/1.0/warehouses/{warehouse}").into(),
         warehouse: Some(WarehouseId::new(warehouse)),
     }
 }
@@ -38,10 +38,11 @@ impl World {
     fn dataset(&mut self, group: &str, name: &str, owner: &str) -> (GroupId, DatasetId) {
         let key = (GroupId::new(format!("g-{group}")), DatasetId::new(format!("d-{group}-{name}")));
         Arc::make_mut(&mut self.walk.groups)
-            .insert(key.0.clone(), Group { id: key.0.clone(), name: group.to_owned(), is_personal: false });
+            .insert(key.0.clone(), Group { id: key.0.clone(), name: group.into(), is_personal: false });
         let datasets = self.walk.datasets.entry(key.0.clone()).or_insert_with(|| Some(Arc::default()));
         let configured_by = Some(owner.to_owned()).filter(|owner| !owner.is_empty());
-        let dataset = Dataset { id: key.1.clone(), name: name.to_owned(), configured_by, needs_gateway: false };
+        let dataset =
+            Dataset { id: key.1.clone(), name: name.into(), configured_by: configured_by.map(Text::new), needs_gateway: false };
         Arc::make_mut(datasets.get_or_insert_default()).push(dataset);
         self.walk.sources.entry(key.clone()).or_insert_with(|| Some(Vec::new()));
         key
@@ -165,7 +166,7 @@ fn names_that_mean_nothing_or_several_things_are_problems_with_the_candidates() 
     let mut world = World::default();
     let key = world.dataset("Sales", "Orders", US);
     world.bind(&key, "v1", "s1", Some(databricks(HOST, "w1")));
-    let twin = Group { id: GroupId::new("g-twin"), name: "Sales".to_owned(), is_personal: false };
+    let twin = Group { id: GroupId::new("g-twin"), name: "Sales".into(), is_personal: false };
     Arc::make_mut(&mut world.walk.groups).insert(twin.id.clone(), twin);
 
     let selection = world.select(&config(vec![

@@ -381,15 +381,16 @@ impl<'a> Run<'a> {
     /// Appends a fact and folds it. One that cannot follow is not appended: nobody could fold the journal after it.
     pub(super) async fn record(&mut self, event: Event) -> Result<u64, Error> {
         let at = self.ports.clock.now();
+        let prepared = self.journal.prepare(&self.ports.random, at, &self.ports.runner, event)?;
+        let seq = prepared.entry.seq;
         let mut state = self.state.clone();
-        let seq = self.journal.len() + 1;
-        state.apply(seq, at, &self.ports.runner, &event).map_err(|error| {
+        state.apply(seq, at, &self.ports.runner, &prepared.entry.event).map_err(|error| {
             Error::unfinished("journal-inconsistent", "what was done cannot follow what the journal says before it")
                 .hint("this is a defect of lakekey; every target still holds a live secret; please report it with `lakekey history`")
                 .caused_by(error)
         })?;
-        match self.journal.append(&self.ports.random, at, &self.ports.runner, event).await {
-            Ok(_) => {}
+        match self.journal.put(&prepared).await {
+            Ok(()) => {}
             Err(JournalError::Lost { .. }) => return Err(superseded()),
             Err(error) => return Err(error.into()),
         }

@@ -19,7 +19,7 @@ use crate::clients::powerbi::{CredentialDetails, DatabricksSource, DatasetSource
 use crate::config;
 use crate::error::Problem;
 use crate::http::HttpError;
-use crate::ids::{ApplicationId, DatasourceId, GatewayId, TargetId, Workspace};
+use crate::ids::{ApplicationId, DatasourceId, GatewayId, TargetId, Text, Workspace};
 use crate::random::Random;
 use crate::secret::Secret;
 
@@ -111,7 +111,7 @@ impl PowerBiTargets {
         let unfinished = |error| ApplyError { landed: Landed::Maybe, ..ApplyError::of(Stage::Read, TargetKind::Cloud, error) };
         let sources = self.powerbi.dataset_sources(&dataset.group, &dataset.id).await.map_err(unfinished)?;
         let known_as = self.powerbi.signer().known_as().await.unwrap_or_default();
-        let owned = DatasetRef { owner: known_as.into_iter().next(), ..dataset.clone() };
+        let owned = DatasetRef { owner: known_as.into_iter().next().map(Text::new), ..dataset.clone() };
         let mut targets: Vec<TargetSpec> = Vec::new();
         for source in &sources {
             let Some(databricks) = on_workspaces(source, workspaces) else { continue };
@@ -309,7 +309,7 @@ fn unbound(dataset: &DatasetRef) -> Problem {
 
 fn on_workspaces<'a>(source: &'a DatasetSource, workspaces: &[Workspace]) -> Option<&'a DatabricksSource> {
     let databricks = source.databricks.as_ref()?;
-    workspaces.iter().any(|workspace| workspace.host() == databricks.host).then_some(databricks)
+    workspaces.iter().any(|workspace| databricks.host == workspace.host()).then_some(databricks)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clients::fabric::ConnectionType;
 use crate::clients::powerbi::DatabricksSource;
-use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId, TargetId, WarehouseId};
+use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId, TargetId, Text, WarehouseId};
 
 /// One data source that holds the credential.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,9 +20,9 @@ pub struct TargetSpec {
     /// The connector.
     pub source: SourceKind,
     /// Databricks host, lower case.
-    pub host: String,
+    pub host: Text,
     /// The HTTP path as the data source spells it.
-    pub http_path: String,
+    pub http_path: Text,
     /// The SQL warehouse that the path names; `None` for a cluster.
     pub warehouse: Option<WarehouseId>,
     /// Datasets that use it, as far as the identity can see; a cloud source is written as the owner of one of them.
@@ -61,15 +61,15 @@ pub enum SourceKind {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DatasetRef {
     /// The workspace's name.
-    pub workspace: String,
+    pub workspace: Text,
     /// The workspace's id.
     pub group: GroupId,
     /// The dataset's name.
-    pub name: String,
+    pub name: Text,
     /// The dataset's id.
     pub id: DatasetId,
     /// Who configured it, as Power BI says.
-    pub owner: Option<String>,
+    pub owner: Option<Text>,
 }
 
 impl TargetSpec {

@@ -258,9 +258,11 @@ fn of_selection(name: &str, selection: &Selection) -> Vec<Check> {
         checks.extend(gateways(TargetKind::Gateway).into_iter().map(|gateway| {
             Check::passed("gateway", format!("{name}: gateway {gateway}"), "the identity administers it, and its key can be used")
         }));
-        checks.extend(gateways(TargetKind::Vnet).into_iter().map(|gateway| {
-            Check::passed("gateway", format!("{name}: virtual network gateway {gateway}"), CONNECTIONS_SEEN)
-        }));
+        checks.extend(
+            gateways(TargetKind::Vnet)
+                .into_iter()
+                .map(|gateway| Check::passed("gateway", format!("{name}: virtual network gateway {gateway}"), CONNECTIONS_SEEN)),
+        );
     }
     let connections = selection.targets.iter().filter(|target| target.kind == TargetKind::Connection).count();
     if connections > 0 {

@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::ids::{WarehouseId, Workspace};
+use crate::ids::{Text, WarehouseId, Workspace};
 use crate::targets::SourceKind;
 
 /// A data source of one of the two Databricks connectors.
@@ -13,9 +13,9 @@ pub struct DatabricksSource {
     /// The connector.
     pub kind: SourceKind,
     /// `host[:port]`, lower case.
-    pub host: String,
+    pub host: Text,
     /// The HTTP path as the data source spells it.
-    pub http_path: String,
+    pub http_path: Text,
     /// The SQL warehouse that the path names; `None` for a cluster.
     pub warehouse: Option<WarehouseId>,
 }
@@ -31,8 +31,8 @@ impl DatabricksSource {
         };
         let path = ["path", "extensionDataSourcePath"].iter().find_map(|key| member(&details, key))?;
         let path = unwrap(path)?;
-        let host = host(text(&path, &["host"])?)?;
-        let http_path = text(&path, &["httpPath"]).unwrap_or_default().to_owned();
+        let host = Text::new(host(text(&path, &["host"])?)?);
+        let http_path = Text::new(text(&path, &["httpPath"]).unwrap_or_default());
         let warehouse = warehouse(&http_path);
         Some(Self { kind, host, http_path, warehouse })
     }
@@ -98,8 +98,8 @@ mod tests {
     fn warehouse_source(kind: SourceKind) -> DatabricksSource {
         DatabricksSource {
             kind,
-            host: HOST.to_owned(),
-            http_path: "/sql/1.0/warehouses/0123456789abcdef".to_owned(),
+            host: HOST.into(),
+            http_path: "/sql/1.0/warehouses/0123456789abcdef".into(),
             warehouse: Some(WarehouseId::new("0123456789abcdef")),
         }
     }
@@ -186,7 +186,7 @@ mod tests {
         assert!(!source.same_place(SourceKind::DatabricksMultiCloud, HOST, Some(&id), ""));
         assert!(!source.same_place(SourceKind::Databricks, "other", Some(&id), ""));
         assert!(!source.same_place(SourceKind::Databricks, HOST, None, &source.http_path));
-        let cluster = DatabricksSource { http_path: "sql/protocolv1/o/1/a".to_owned(), warehouse: None, ..source };
+        let cluster = DatabricksSource { http_path: "sql/protocolv1/o/1/a".into(), warehouse: None, ..source };
         assert!(cluster.same_place(SourceKind::Databricks, HOST, None, "/sql/protocolv1/o/1/a"));
         assert!(!cluster.same_place(SourceKind::Databricks, HOST, None, "/sql/protocolv1/o/1/b"));
     }
@@ -200,7 +200,7 @@ mod tests {
                 let read = DatabricksSource::parse(&details);
                 prop_assert_eq!(&read, &DatabricksSource::parse(&Value::String(details.to_string())));
                 if let Some(read) = read {
-                    prop_assert_eq!(&read.host, &read.host.to_lowercase());
+                    prop_assert_eq!(&read.host, &Text::from(read.host.to_lowercase()));
                     prop_assert!(read.warehouse.is_none_or(|id| !id.as_str().is_empty() && !id.as_str().contains('/')));
                 }
             }

@@ -25,7 +25,7 @@ use crate::clock::Clock;
 use crate::http::problem::ServiceProblem;
 use crate::http::transport::TransportError;
 use crate::http::{Call, Effect, Failure, HttpError, Service, json};
-use crate::ids::GroupId;
+use crate::ids::{GroupId, Text};
 
 /// Workspaces that one scan takes.
 const BATCH: usize = 100;
@@ -305,7 +305,7 @@ impl WorkspaceRow {
         }
         let id = GroupId::new(id(&self.id)?);
         let is_personal = self.kind.is_some_and(|kind| kind.starts_with("Personal"));
-        let group = Group { id, name: self.name.unwrap_or_default(), is_personal };
+        let group = Group { id, name: Text::new(self.name.unwrap_or_default()), is_personal };
         let datasets = self.datasets.into_iter().filter_map(|row| {
             let sources = row.sources(instances);
             Some((row.user.dataset()?, sources))

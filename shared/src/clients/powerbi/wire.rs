@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::request::{flag, id};
 use super::{DatabricksSource, Dataset, DatasetSource, Gateway, GatewayKey, GatewaySource, Group, Refresh};
-use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId};
+use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId, Text};
 
 #[derive(Deserialize)]
 pub(super) struct List<T> {
@@ -30,7 +30,7 @@ impl GroupRow {
     pub(super) fn group(self) -> Option<Group> {
         // Personal workspaces appear in some listings.
         let is_personal = self.kind.is_some_and(|kind| kind.starts_with("Personal"));
-        Some(Group { id: GroupId::new(id(&self.id)?), name: self.name.unwrap_or_default(), is_personal })
+        Some(Group { id: GroupId::new(id(&self.id)?), name: Text::new(self.name.unwrap_or_default()), is_personal })
     }
 }
 
@@ -51,8 +51,8 @@ impl DatasetRow {
         let configured_by = self.configured_by.filter(|owner| !owner.trim().is_empty());
         Some(Dataset {
             id: DatasetId::new(id(&self.id)?),
-            name: self.name.unwrap_or_default(),
-            configured_by,
+            name: Text::new(self.name.unwrap_or_default()),
+            configured_by: configured_by.map(Text::new),
             needs_gateway: self.needs_gateway.unwrap_or(false),
         })
     }
@@ -215,7 +215,7 @@ mod tests {
                 {"id":"p","type":"PersonalGroup"},{"Id":"b","Name":null,"type":"Workspace"},{"id":".."}]}"#,
         );
         let groups: Vec<_> = rows.into_iter().filter_map(GroupRow::group).collect();
-        let group = |id: &str, name: &str, is_personal| Group { id: GroupId::new(id), name: name.to_owned(), is_personal };
+        let group = |id: &str, name: &str, is_personal| Group { id: GroupId::new(id), name: name.into(), is_personal };
         let expected =
             [group("a0000000-0000-4000-8000-000000000001", "Sales", false), group("p", "", true), group("b", "", false)];
         assert_eq!(groups, expected);

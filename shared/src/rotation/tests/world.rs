@@ -310,19 +310,19 @@ impl World {
     pub(super) fn dataset(&self, id: &TargetId) -> Option<DatasetRef> {
         let (dataset, owner) = self.sites[id].dataset.clone()?;
         Some(DatasetRef {
-            workspace: "Sales".to_owned(),
+            workspace: "Sales".into(),
             group: GroupId::new("g"),
-            name: dataset.to_string(),
+            name: dataset.to_string().into(),
             id: dataset,
-            owner: Some(format!("{owner:?}")),
+            owner: Some(format!("{owner:?}").into()),
         })
     }
 
     pub(super) fn spec(&self, id: &TargetId) -> TargetSpec {
         let source = DatabricksSource {
             kind: SourceKind::Databricks,
-            host: "adb-1.7.azuredatabricks.net".to_owned(),
-            http_path: "/sql/1.0/warehouses/w".to_owned(),
+            host: "adb-1.7.azuredatabricks.net".into(),
+            http_path: "/sql/1.0/warehouses/w".into(),
             warehouse: None,
         };
         let at = (&GatewayId::new("g"), &DatasourceId::new("d"));

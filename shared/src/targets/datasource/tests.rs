@@ -75,19 +75,19 @@ fn connection(connectivity: &str, credential: &str) -> Value {
 
 fn dataset(id: &str, owner: &str) -> DatasetRef {
     DatasetRef {
-        workspace: "Sales".to_owned(),
+        workspace: "Sales".into(),
         group: GroupId::new("g"),
-        name: id.to_uppercase(),
+        name: id.to_uppercase().into(),
         id: DatasetId::new(id),
-        owner: Some(owner.to_owned()),
+        owner: Some(owner.into()),
     }
 }
 
 fn target(kind: TargetKind) -> TargetSpec {
     let source = DatabricksSource {
         kind: SourceKind::Databricks,
-        host: HOST.to_owned(),
-        http_path: "/sql/1.0/warehouses/w1".to_owned(),
+        host: HOST.into(),
+        http_path: "/sql/1.0/warehouses/w1".into(),
         warehouse: Some(WarehouseId::new("w1")),
     };
     let datasets = vec![dataset("a", "ann@contoso.com"), dataset("b", US)];
