@@ -105,7 +105,7 @@ fn resolve(raw: &Raw, environment: &Environment, problems: &mut Problems) -> Opt
         return None;
     };
     let tree = tree::parse(text, problems)?;
-    let (fitted, value) = shape::fit(&tree, schema(), problems)?;
+    let (fitted, value) = shape::fit(&tree, schema::root(), problems)?;
     // Its error would quote values; `shape` leaves it no reason for one.
     let document: Document = serde_json::from_value(value).ok()?;
     let hosts = hosts(document.cloud, environment, problems);

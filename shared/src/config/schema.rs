@@ -1,16 +1,154 @@
-//! The JSON Schema of the document. `shape.rs` checks every config against this very value, so what editors accept and what
+//! The JSON Schema of the document. `shape.rs` checks every config against this very text, so what editors accept and what
 //! lakekey accepts can't drift apart. It is made from the types that read the document, by the test below, and kept in
 //! `schema.json`: making it takes longer than all else that is done with a config, and every process has to start.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::sync::LazyLock;
 
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
+
+const TEXT: &str = include_str!("schema.json");
 
 /// The JSON Schema (draft 2020-12) of `lakekey.yaml`.
 pub fn schema() -> &'static Value {
-    static SCHEMA: LazyLock<Value> =
-        LazyLock::new(|| serde_json::from_str(include_str!("schema.json")).expect("a test has made it"));
+    static SCHEMA: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(TEXT).expect("a test has made it"));
     &SCHEMA
+}
+
+/// The same for `shape.rs`: a fraction of the work, which every start does.
+pub(super) fn root() -> &'static Schema<'static> {
+    static ROOT: LazyLock<Schema<'static>> = LazyLock::new(|| serde_json::from_str(TEXT).expect("a test has made it"));
+    &ROOT
+}
+
+/// A schema with the keywords that `schema.json` uses.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default)]
+pub(super) struct Schema<'a> {
+    /// Another schema: `#/$defs/NAME`.
+    #[serde(rename = "$ref")]
+    pub(super) reference: Option<&'a str>,
+    #[serde(rename = "$defs", borrow)]
+    pub(super) definitions: Named<'a>,
+    #[serde(rename = "type", borrow, deserialize_with = "one_or_more")]
+    pub(super) types: Vec<&'a str>,
+    #[serde(borrow)]
+    pub(super) properties: Named<'a>,
+    /// What a key without a property must be; `None` where there may be none, or anything.
+    #[serde(rename = "additionalProperties", borrow, deserialize_with = "unless_flag")]
+    pub(super) others: Option<Box<Self>>,
+    pub(super) required: Vec<&'a str>,
+    #[serde(borrow)]
+    pub(super) items: Option<Box<Self>>,
+    #[serde(rename = "enum")]
+    words: Vec<&'a str>,
+    #[serde(rename = "oneOf", borrow)]
+    documented_words: Vec<Self>,
+    #[serde(rename = "const")]
+    word: Option<&'a str>,
+    #[serde(rename = "anyOf", borrow)]
+    pub(super) branches: Vec<Self>,
+    pub(super) minimum: Option<u64>,
+    pub(super) maximum: Option<u64>,
+    #[serde(borrow)]
+    pub(super) description: Cow<'a, str>,
+}
+
+impl<'a> Schema<'a> {
+    /// The words of an enumeration, documented (`oneOf` of `const`) or not (`enum`).
+    pub(super) fn choices(&self) -> Vec<&'a str> {
+        self.words.iter().copied().chain(self.documented_words.iter().filter_map(|branch| branch.word)).collect()
+    }
+
+    /// Whether a value may be of this type.
+    pub(super) fn may_be(&self, name: &str) -> bool {
+        self.types.contains(&name)
+    }
+}
+
+/// Schemas by name.
+#[derive(Debug, Default)]
+pub(super) struct Named<'a>(Vec<(&'a str, Schema<'a>)>);
+
+impl<'a> Named<'a> {
+    pub(super) fn get(&self, name: &str) -> Option<&Schema<'a>> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, schema)| schema)
+    }
+
+    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
+        self.0.iter().map(|(name, _)| *name)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Named<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(NamedVisitor)
+    }
+}
+
+struct NamedVisitor;
+
+impl<'de> Visitor<'de> for NamedVisitor {
+    type Value = Named<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("schemas by name")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Named<'de>, A::Error> {
+        let mut named = Vec::new();
+        while let Some(entry) = map.next_entry()? {
+            named.push(entry);
+        }
+        Ok(Named(named))
+    }
+}
+
+fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'de str>, D::Error> {
+    struct OneOrMore;
+
+    impl<'de> Visitor<'de> for OneOrMore {
+        type Value = Vec<&'de str>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a type or some")
+        }
+
+        fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+            Ok(vec![name])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, names: A) -> Result<Self::Value, A::Error> {
+            Deserialize::deserialize(SeqAccessDeserializer::new(names))
+        }
+    }
+
+    deserializer.deserialize_any(OneOrMore)
+}
+
+fn unless_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<Schema<'de>>>, D::Error> {
+    struct UnlessFlag;
+
+    impl<'de> Visitor<'de> for UnlessFlag {
+        type Value = Option<Box<Schema<'de>>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a schema or a flag")
+        }
+
+        fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, schema: A) -> Result<Self::Value, A::Error> {
+            Deserialize::deserialize(MapAccessDeserializer::new(schema)).map(Some)
+        }
+    }
+
+    deserializer.deserialize_any(UnlessFlag)
 }
 
 #[cfg(test)]

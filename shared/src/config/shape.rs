@@ -5,6 +5,7 @@
 use serde_json::{Map, Value};
 
 use super::problem::{Problems, nearest, shown};
+use super::schema::Schema;
 use super::tree::{Kind, Node};
 
 /// The tree without what does not fit, and its value. Both have the same indexes; keys whose value does not fit are in the
@@ -12,19 +13,19 @@ use super::tree::{Kind, Node};
 pub(super) type Fitted = (Node, Value);
 
 /// Fits a document to the schema's root.
-pub(super) fn fit(document: &Node, schema: &Value, problems: &mut Problems) -> Option<Fitted> {
+pub(super) fn fit(document: &Node, schema: &Schema<'_>, problems: &mut Problems) -> Option<Fitted> {
     Shape { root: schema, problems }.fit("the config", document, schema)
 }
 
 struct Shape<'a> {
-    root: &'a Value,
+    root: &'a Schema<'a>,
     problems: &'a mut Problems,
 }
 
 impl<'a> Shape<'a> {
-    fn fit(&mut self, name: &str, node: &Node, schema: &'a Value) -> Option<Fitted> {
+    fn fit(&mut self, name: &str, node: &Node, schema: &'a Schema<'a>) -> Option<Fitted> {
         let schema = self.resolve(schema);
-        let names = choices(schema);
+        let names = schema.choices();
         if matches!(node.kind, Kind::Refused) {
             return None;
         }
@@ -36,16 +37,16 @@ impl<'a> Shape<'a> {
         if !names.is_empty() {
             return self.fit_choice(name, node, &names);
         }
-        if let Some(branches) = branches(schema) {
-            let Some(branch) = branches.iter().find(|branch| self.accepts(node, branch)) else {
+        if !schema.branches.is_empty() {
+            let Some(branch) = schema.branches.iter().find(|branch| self.accepts(node, branch)) else {
                 return self.mistyped(name, node, schema);
             };
             return self.fit(name, node, branch);
         }
-        match (&node.kind, types(schema).first().copied()) {
+        match (&node.kind, schema.types.first().copied()) {
             (Kind::Map(_), Some("object")) => Some(self.fit_map(name, node, schema)),
             (Kind::List(items), Some("array")) => {
-                let schema = schema.get("items").unwrap_or(&Value::Null);
+                let schema = schema.items.as_deref()?;
                 let item_name = format!("an entry of {name}");
                 let (nodes, values) = items.iter().filter_map(|item| self.fit(&item_name, item, schema)).unzip();
                 Some((with_kind(node, Kind::List(nodes)), Value::Array(values)))
@@ -55,13 +56,12 @@ impl<'a> Shape<'a> {
         }
     }
 
-    fn fit_map(&mut self, name: &str, node: &Node, schema: &'a Value) -> Fitted {
-        let known = schema.get("properties").and_then(Value::as_object);
-        let others = schema.get("additionalProperties").filter(|others| others.is_object());
+    fn fit_map(&mut self, name: &str, node: &Node, schema: &'a Schema<'a>) -> Fitted {
+        let known = &schema.properties;
         let (mut entries, mut value) = (Vec::new(), Map::new());
         for (key, child) in node.entries() {
-            let Some(child_schema) = known.and_then(|known| known.get(key)).or(others) else {
-                let names: Vec<&str> = known.into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+            let Some(child_schema) = known.get(key).or(schema.others.as_deref()) else {
+                let names: Vec<&str> = known.names().collect();
                 let hint = match nearest(key, names.iter().copied()) {
                     _ if key == "<<" => "YAML 1.2 has no merge keys; use `defaults`, or an alias for a whole value".to_owned(),
                     Some(name) => format!("did you mean `{name}`?"),
@@ -79,9 +79,9 @@ impl<'a> Shape<'a> {
                 None => entries.push((key.to_owned(), with_kind(child, Kind::Refused))),
             }
         }
-        for key in schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
+        for key in &schema.required {
             if node.get(key).is_none() {
-                let meaning = known.and_then(|known| known.get(key)?.get("description")?.as_str()).unwrap_or_default();
+                let meaning = known.get(key).map(|schema| &*schema.description).unwrap_or_default();
                 let meaning = meaning.trim_end_matches('.').replace('\n', " ");
                 self.problems.add(
                     node.label_at,
@@ -116,16 +116,15 @@ impl<'a> Shape<'a> {
         }
     }
 
-    fn fit_scalar(&mut self, name: &str, node: &Node, text: &str, schema: &Value) -> Option<Fitted> {
+    fn fit_scalar(&mut self, name: &str, node: &Node, text: &str, schema: &Schema<'_>) -> Option<Fitted> {
         // Text comes first: whatever looks like a number stays as it was written where text is expected.
-        if types(schema).contains(&"string") {
+        if schema.may_be("string") {
             return Some((node.clone(), Value::String(text.to_owned())));
         }
-        if types(schema).contains(&"boolean") {
+        if schema.may_be("boolean") {
             return Some((node.clone(), Value::Bool(text == "true")));
         }
-        let limit = |key: &str, otherwise: u64| schema.get(key).and_then(Value::as_u64).unwrap_or(otherwise);
-        let (least, most) = (limit("minimum", 0), limit("maximum", u64::from(u32::MAX)));
+        let (least, most) = (schema.minimum.unwrap_or(0), schema.maximum.unwrap_or(NUMBER_MAX));
         match text.parse::<u64>() {
             Ok(number) if (least..=most).contains(&number) => Some((node.clone(), Value::from(number))),
             _ => {
@@ -140,7 +139,7 @@ impl<'a> Shape<'a> {
         }
     }
 
-    fn mistyped(&mut self, name: &str, node: &Node, schema: &'a Value) -> Option<Fitted> {
+    fn mistyped(&mut self, name: &str, node: &Node, schema: &'a Schema<'a>) -> Option<Fitted> {
         let expected = self.expectation(schema);
         let quoted = matches!(node.kind, Kind::Scalar { plain: false, .. });
         let hint = if quoted { format!("write {expected}, without quotes") } else { format!("write {expected}") };
@@ -149,36 +148,33 @@ impl<'a> Shape<'a> {
     }
 
     /// Whether a value is of a kind that the schema means, whatever its details.
-    fn accepts(&self, node: &Node, schema: &'a Value) -> bool {
+    fn accepts(&self, node: &Node, schema: &'a Schema<'a>) -> bool {
         let schema = self.resolve(schema);
-        let names = choices(schema);
+        let names = schema.choices();
         match &node.kind {
             Kind::Nothing | Kind::Refused => false,
-            Kind::List(_) => types(schema).contains(&"array"),
-            Kind::Map(_) => types(schema).contains(&"object"),
+            Kind::List(_) => schema.may_be("array"),
+            Kind::Map(_) => schema.may_be("object"),
             Kind::Scalar { text, plain } => {
                 names.contains(&text.as_str())
-                    || (names.is_empty() && types(schema).contains(&"string"))
-                    || (*plain && types(schema).contains(&"boolean") && matches!(text.as_str(), "true" | "false"))
-                    || (*plain
-                        && types(schema).contains(&"integer")
-                        && !text.is_empty()
-                        && text.bytes().all(|byte| byte.is_ascii_digit()))
+                    || (names.is_empty() && schema.may_be("string"))
+                    || (*plain && schema.may_be("boolean") && matches!(text.as_str(), "true" | "false"))
+                    || (*plain && schema.may_be("integer") && !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
             }
         }
     }
 
     /// What the schema expects, in words.
-    fn expectation(&self, schema: &'a Value) -> String {
+    fn expectation(&self, schema: &'a Schema<'a>) -> String {
         let schema = self.resolve(schema);
-        let names = choices(schema);
+        let names = schema.choices();
         if !names.is_empty() {
             return listed(&names, "or");
         }
-        if let Some(branches) = branches(schema) {
-            return branches.iter().map(|branch| self.expectation(branch)).collect::<Vec<_>>().join(" or ");
+        if !schema.branches.is_empty() {
+            return schema.branches.iter().map(|branch| self.expectation(branch)).collect::<Vec<_>>().join(" or ");
         }
-        let word = match types(schema).first().copied() {
+        let word = match schema.types.first().copied() {
             Some("object") => "a map of keys and values",
             Some("array") => "a list",
             Some("boolean") => "`true` or `false`",
@@ -188,34 +184,14 @@ impl<'a> Shape<'a> {
         word.to_owned()
     }
 
-    fn resolve(&self, schema: &'a Value) -> &'a Value {
-        let target = schema.get("$ref").and_then(Value::as_str).and_then(|target| self.root.pointer(target.strip_prefix('#')?));
+    fn resolve(&self, schema: &'a Schema<'a>) -> &'a Schema<'a> {
+        let target = schema.reference.and_then(|target| self.root.definitions.get(target.strip_prefix("#/$defs/")?));
         target.unwrap_or(schema)
     }
 }
 
 fn with_kind(node: &Node, kind: Kind) -> Node {
     Node { at: node.at, label_at: node.label_at, kind }
-}
-
-fn types(schema: &Value) -> Vec<&str> {
-    match schema.get("type") {
-        Some(Value::String(name)) => vec![name],
-        Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
-    }
-}
-
-/// The words of an enumeration, documented (`oneOf` of `const`) or not (`enum`).
-fn choices(schema: &Value) -> Vec<&str> {
-    let bare = schema.get("enum").and_then(Value::as_array);
-    let documented = schema.get("oneOf").and_then(Value::as_array);
-    let documented = documented.into_iter().flatten().filter_map(|branch| branch.get("const"));
-    bare.into_iter().flatten().chain(documented).filter_map(Value::as_str).collect()
-}
-
-fn branches(schema: &Value) -> Option<&Vec<Value>> {
-    schema.get("anyOf").and_then(Value::as_array)
 }
 
 fn found(node: &Node) -> &'static str {
@@ -238,3 +214,6 @@ fn listed(names: &[&str], conjunction: &str) -> String {
         [first @ .., last] => format!("{} {conjunction} {last}", first.join(", ")),
     }
 }
+
+/// Where the schema sets no bound; it is that of a `u32`.
+const NUMBER_MAX: u64 = 0xffff_ffff;
