@@ -120,6 +120,25 @@ async fn take_over_makes_the_identity_the_owner_and_moves_what_the_dataset_is_th
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dataset_that_a_person_took_back_is_taken_over_again_by_the_next_rotation() {
+    let mut bench = Bench::new(&Fleet { decoys: false, ..Fleet::new(8, 2) });
+    let source = bench.persons_source();
+    let dataset = bench.dataset_of(&source);
+    bench.select_source(&source);
+    bench.rotated().await;
+    assert_eq!(bench.dataset(&dataset.id).owner, bench.me());
+    bench.cloud.set_owner(&dataset.id, &dataset.owner);
+
+    let (status, done) = bench.one(&["rotate", "--force"]).await;
+
+    assert_eq!((status, done["outcome"].as_str()), (0, Some("rotated")), "{done:#}");
+    let taken = bench.dataset(&dataset.id);
+    let now = bench.source(taken.sources[0].as_deref().unwrap());
+    assert_eq!((&taken.owner, now.secret_id.as_deref()), (&bench.me(), done["secret_id"].as_str()));
+    assert!(now.connects, "{now:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dataset_with_another_cloud_source_is_taken_over_only_with_always() {
     let mut bench = bench();
     let (source, beside) = mixed(&bench);

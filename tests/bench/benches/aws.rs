@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use lakekey_bench::built;
+use lakekey_core::clock::Clock;
 use lakekey_parts::{Lambda, Moto, python_with_boto3};
 use lakekey_sim::{Fleet, Settings, serve, sim_line};
 use serde_json::{Value, json};
@@ -96,7 +97,7 @@ async fn memory() -> anyhow::Result<()> {
             asked += 1;
             ensure!(error.0.starts_with("Lakekey.Retryable.") && asked < ASKED_MAX, "{step}: {error:?}");
             work_off(&mut lambda, moto, &queue).await?;
-            tokio::time::sleep(AGAIN).await;
+            Clock::wall().sleep(AGAIN).await;
         }
     }
     let led = lambda.peak_mib()?;

@@ -163,7 +163,7 @@ async fn in_a_process() -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "the second rotation in a process of its own, over HTTP on loopback, 5 datasets a data source")?;
     for (targets, (process, seconds)) in [(1_000, &small), (10_000, &large)] {
-        writeln!(out, "  {targets:>6} data sources {seconds:>9.1} s {:>9.1} MiB at most", process.peak_mib)?;
+        writeln!(out, "  {targets:>6} data sources {seconds:>9.2} s {:>9.1} MiB at most", process.peak_mib)?;
     }
     let (time, memory) = (large.1 / small.1, large.0.peak_mib / small.0.peak_mib);
     writeln!(out, "  1,000 of them: {:.1} MiB (at most 64)", small.0.peak_mib)?;

@@ -2,6 +2,7 @@
 //! cloud, the journal in Azurite, the store in a vault, a managed identity to sign in.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use lakekey_parts::{Azurite, Door, Identity, KeyVault, Trust};
 use lakekey_sim::{Fleet, Served, Settings, serve};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use zip::ZipArchive;
 
 /// One deployment, and what it works with.
 pub struct Deployed {
@@ -35,6 +37,19 @@ pub struct Deployed {
 impl Deployed {
     /// The handler `binary` for this fleet, whose services take so long to answer.
     pub async fn new(binary: &Path, fleet: &Fleet, latency: Duration) -> anyhow::Result<Self> {
+        let app = tempfile::tempdir()?;
+        unpack(binary, app.path())?;
+        Self::of_app(app, fleet, latency).await
+    }
+
+    /// The same from the package that `cargo dist` has made.
+    pub async fn of_package(package: File, fleet: &Fleet, latency: Duration) -> anyhow::Result<Self> {
+        let app = tempfile::tempdir()?;
+        ZipArchive::new(package)?.extract(app.path())?;
+        Self::of_app(app, fleet, latency).await
+    }
+
+    async fn of_app(app: TempDir, fleet: &Fleet, latency: Duration) -> anyhow::Result<Self> {
         let settings =
             Settings { latency, secret_settles: Duration::ZERO, warehouse_start: Duration::ZERO, ..Settings::default() };
         let served = serve(fleet, settings).await?;
@@ -49,8 +64,6 @@ impl Deployed {
         let roots = trust_folder.path().join("all.pem");
         std::fs::write(&roots, [std::fs::read(azurite.roots())?, std::fs::read(&trust.roots)?].concat())?;
         let identity = Identity::open().await?;
-        let app = tempfile::tempdir()?;
-        unpack(binary, app.path())?;
         let mut settings = identity.environment();
         settings.extend(served.cloud.environment());
         let fixed = [
