@@ -23,8 +23,8 @@ use crate::watch::is_covered;
 
 /// Runs until nothing is left to do, then one rotation more.
 pub async fn come_to_rest(stage: &Stage, plan: &Plan) {
-    // What people did last is in every list by then.
-    sleep(Duration::from_secs(5 * 60)).await;
+    // What people did last is in every list by then, and lakekey no longer takes it for a list that lags behind a create.
+    sleep(Duration::from_secs(11 * 60)).await;
     if plan.other_principal {
         ask_with_another_principal(stage).await;
     }
