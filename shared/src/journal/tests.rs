@@ -255,3 +255,16 @@ fn a_short_state_key_is_refused_without_repeating_it() {
     assert!(!format!("{error:?}").contains("dose-secret"));
     assert!(!format!("{:?}", key("dose-secret-0123456789")).contains("dose-secret"));
 }
+
+#[tokio::test]
+async fn what_was_prepared_before_another_entry_is_lost_and_leaves_nothing() {
+    let store = memory();
+    let mut journal = open(&store, None).await.unwrap();
+    let prepare = |journal: &Journal<Event>, secret| {
+        journal.prepare(&Random::system(), "2026-11-01T00:00:00Z".parse().unwrap(), &RunnerId::new("a"), minted(secret)).unwrap()
+    };
+    let (first, second) = (prepare(&journal, "1"), prepare(&journal, "2"));
+    journal.put(&first).await.unwrap();
+    assert!(matches!(journal.put(&second).await, Err(JournalError::Lost { seq: 1 })));
+    assert_eq!((journal.len(), open(&store, None).await.unwrap().head()), (1, journal.head()));
+}

@@ -82,6 +82,12 @@ mod regressions {
         [363, 518].into_iter().for_each(holds_narrow);
     }
 
+    /// A person deleted the current secret a minute after it was made, while for ten minutes lakekey takes that for a list that lags.
+    #[test]
+    fn a_secret_that_is_deleted_as_soon_as_it_was_made_is_missed_in_time() {
+        holds(114_973);
+    }
+
     /// A rollback held at a secret that a person deleted afterwards, and `rotate` had nothing to say of it.
     #[test]
     fn a_hold_at_a_secret_that_is_gone_is_no_rest() {
