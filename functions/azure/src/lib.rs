@@ -54,6 +54,8 @@ pub fn log_to_stdout(environment: &Environment, clock: &Clock) {
 /// Serves the host until it kills this process.
 pub async fn run(environment: Environment, current_dir: &Path, clock: Clock) -> Result<Infallible, Fatal> {
     let address = settings::address(&environment)?;
+    // First of all: the host asks again 25 ms after it was refused, and waits where it was not.
+    let listener = TcpListener::bind(address).await.map_err(|error| settings::unusable(address, error))?;
     let transport: Arc<dyn Transport> = Arc::new(ReqwestTransport::new(&environment)?);
     let config = Box::pin(load_config(&ConfigSource::Environment, &environment, current_dir, &transport, &clock)).await?;
     config.check_for_functions()?;
@@ -79,7 +81,6 @@ pub async fn run(environment: Environment, current_dir: &Path, clock: Clock) -> 
     };
     let functions = Functions::new(Arc::clone(&app), Arc::clone(&queue));
     let api = LazyApi::new(Box::new(move || Api::new(app, queue).router()));
-    let listener = TcpListener::bind(address).await.map_err(|error| settings::unusable(address, error))?;
     info!(version = env!("CARGO_PKG_VERSION"), "listening on {address}");
     let ended = axum::serve(listener, doors::router(functions, api)).await;
     Err(settings::unusable(address, ended.err().unwrap_or_else(|| std::io::ErrorKind::NotConnected.into())).into())

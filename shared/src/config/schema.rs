@@ -3,12 +3,14 @@
 //! `schema.json`: making it takes longer than all else that is done with a config, and every process has to start.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 const TEXT: &str = include_str!("schema.json");
 
@@ -19,48 +21,51 @@ pub fn schema() -> &'static Value {
 }
 
 /// The same for `shape.rs`: a fraction of the work, which every start does.
-pub(super) fn root() -> &'static Schema<'static> {
-    static ROOT: LazyLock<Schema<'static>> = LazyLock::new(|| serde_json::from_str(TEXT).expect("a test has made it"));
+pub(super) fn root() -> &'static Schema {
+    static ROOT: LazyLock<Schema> = LazyLock::new(|| serde_json::from_str(TEXT).expect("a test has made it"));
     &ROOT
 }
 
 /// A schema with the keywords that `schema.json` uses.
 #[derive(Debug, Default, serde::Deserialize)]
 #[serde(default)]
-pub(super) struct Schema<'a> {
+pub(super) struct Schema {
     /// Another schema: `#/$defs/NAME`.
     #[serde(rename = "$ref")]
-    pub(super) reference: Option<&'a str>,
-    #[serde(rename = "$defs", borrow)]
-    pub(super) definitions: Named<'a>,
-    #[serde(rename = "type", borrow, deserialize_with = "one_or_more")]
-    pub(super) types: Vec<&'a str>,
-    #[serde(borrow)]
-    pub(super) properties: Named<'a>,
+    pub(super) reference: Option<&'static str>,
+    #[serde(rename = "$defs")]
+    definitions: BTreeMap<&'static str, Definition>,
+    #[serde(rename = "type", deserialize_with = "one_or_more")]
+    pub(super) types: Vec<&'static str>,
+    pub(super) properties: Named,
     /// What a key without a property must be; `None` where there may be none, or anything.
-    #[serde(rename = "additionalProperties", borrow, deserialize_with = "unless_flag")]
+    #[serde(rename = "additionalProperties", deserialize_with = "unless_flag")]
     pub(super) others: Option<Box<Self>>,
-    pub(super) required: Vec<&'a str>,
-    #[serde(borrow)]
+    pub(super) required: Vec<&'static str>,
     pub(super) items: Option<Box<Self>>,
     #[serde(rename = "enum")]
-    words: Vec<&'a str>,
-    #[serde(rename = "oneOf", borrow)]
+    words: Vec<&'static str>,
+    #[serde(rename = "oneOf")]
     documented_words: Vec<Self>,
     #[serde(rename = "const")]
-    word: Option<&'a str>,
-    #[serde(rename = "anyOf", borrow)]
+    word: Option<&'static str>,
+    #[serde(rename = "anyOf")]
     pub(super) branches: Vec<Self>,
     pub(super) minimum: Option<u64>,
     pub(super) maximum: Option<u64>,
     #[serde(borrow)]
-    pub(super) description: Cow<'a, str>,
+    pub(super) description: Cow<'static, str>,
 }
 
-impl<'a> Schema<'a> {
+impl Schema {
     /// The words of an enumeration, documented (`oneOf` of `const`) or not (`enum`).
-    pub(super) fn choices(&self) -> Vec<&'a str> {
+    pub(super) fn choices(&self) -> Vec<&'static str> {
         self.words.iter().copied().chain(self.documented_words.iter().filter_map(|branch| branch.word)).collect()
+    }
+
+    /// The schema that a reference in this one, which is a root, means.
+    pub(super) fn definition(&self, reference: &str) -> Option<&Self> {
+        self.definitions.get(reference.strip_prefix("#/$defs/")?).map(Definition::schema)
     }
 
     /// Whether a value may be of this type.
@@ -69,36 +74,56 @@ impl<'a> Schema<'a> {
     }
 }
 
+/// A schema that is read when it is first asked for: no config has all of them.
+#[derive(Debug)]
+struct Definition {
+    text: &'static str,
+    schema: OnceLock<Box<Schema>>,
+}
+
+impl Definition {
+    fn schema(&self) -> &Schema {
+        self.schema.get_or_init(|| serde_json::from_str(self.text).expect("a test has made it"))
+    }
+}
+
+impl Deserialize<'static> for Definition {
+    fn deserialize<D: Deserializer<'static>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&'static RawValue>::deserialize(deserializer)?.get();
+        Ok(Self { text, schema: OnceLock::new() })
+    }
+}
+
 /// Schemas by name.
 #[derive(Debug, Default)]
-pub(super) struct Named<'a>(Vec<(&'a str, Schema<'a>)>);
+pub(super) struct Named(Vec<(&'static str, Schema)>);
 
-impl<'a> Named<'a> {
-    pub(super) fn get(&self, name: &str) -> Option<&Schema<'a>> {
+impl Named {
+    pub(super) fn get(&self, name: &str) -> Option<&Schema> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, schema)| schema)
     }
 
-    pub(super) fn names(&self) -> impl Iterator<Item = &'a str> {
+    pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().map(|(name, _)| *name)
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Named<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+impl Deserialize<'static> for Named {
+    fn deserialize<D: Deserializer<'static>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_map(NamedVisitor)
     }
 }
 
 struct NamedVisitor;
 
-impl<'de> Visitor<'de> for NamedVisitor {
-    type Value = Named<'de>;
+impl Visitor<'static> for NamedVisitor {
+    type Value = Named;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("schemas by name")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Named<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'static>>(self, mut map: A) -> Result<Named, A::Error> {
         let mut named = Vec::new();
         while let Some(entry) = map.next_entry()? {
             named.push(entry);
@@ -107,21 +132,21 @@ impl<'de> Visitor<'de> for NamedVisitor {
     }
 }
 
-fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'de str>, D::Error> {
+fn one_or_more<D: Deserializer<'static>>(deserializer: D) -> Result<Vec<&'static str>, D::Error> {
     struct OneOrMore;
 
-    impl<'de> Visitor<'de> for OneOrMore {
-        type Value = Vec<&'de str>;
+    impl Visitor<'static> for OneOrMore {
+        type Value = Vec<&'static str>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a type or some")
         }
 
-        fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Self::Value, E> {
+        fn visit_borrowed_str<E>(self, name: &'static str) -> Result<Self::Value, E> {
             Ok(vec![name])
         }
 
-        fn visit_seq<A: SeqAccess<'de>>(self, names: A) -> Result<Self::Value, A::Error> {
+        fn visit_seq<A: SeqAccess<'static>>(self, names: A) -> Result<Self::Value, A::Error> {
             Deserialize::deserialize(SeqAccessDeserializer::new(names))
         }
     }
@@ -129,11 +154,11 @@ fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<&'de st
     deserializer.deserialize_any(OneOrMore)
 }
 
-fn unless_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<Schema<'de>>>, D::Error> {
+fn unless_flag<D: Deserializer<'static>>(deserializer: D) -> Result<Option<Box<Schema>>, D::Error> {
     struct UnlessFlag;
 
-    impl<'de> Visitor<'de> for UnlessFlag {
-        type Value = Option<Box<Schema<'de>>>;
+    impl Visitor<'static> for UnlessFlag {
+        type Value = Option<Box<Schema>>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a schema or a flag")
@@ -143,7 +168,7 @@ fn unless_flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<
             Ok(None)
         }
 
-        fn visit_map<A: MapAccess<'de>>(self, schema: A) -> Result<Self::Value, A::Error> {
+        fn visit_map<A: MapAccess<'static>>(self, schema: A) -> Result<Self::Value, A::Error> {
             Deserialize::deserialize(MapAccessDeserializer::new(schema)).map(Some)
         }
     }
@@ -166,6 +191,14 @@ mod tests {
         if made != include_str!("schema.json") {
             std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/config/schema.json"), made).unwrap();
             panic!("`schema.json` was not that of the types; it is written anew: review and commit it");
+        }
+    }
+
+    #[test]
+    fn every_definition_can_be_read() {
+        assert!(super::root().definitions.len() > 10);
+        for definition in super::root().definitions.values() {
+            definition.schema();
         }
     }
 

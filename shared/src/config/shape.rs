@@ -13,17 +13,17 @@ use super::tree::{Kind, Node};
 pub(super) type Fitted = (Node, Value);
 
 /// Fits a document to the schema's root.
-pub(super) fn fit(document: &Node, schema: &Schema<'_>, problems: &mut Problems) -> Option<Fitted> {
+pub(super) fn fit(document: &Node, schema: &'static Schema, problems: &mut Problems) -> Option<Fitted> {
     Shape { root: schema, problems }.fit("the config", document, schema)
 }
 
 struct Shape<'a> {
-    root: &'a Schema<'a>,
+    root: &'static Schema,
     problems: &'a mut Problems,
 }
 
-impl<'a> Shape<'a> {
-    fn fit(&mut self, name: &str, node: &Node, schema: &'a Schema<'a>) -> Option<Fitted> {
+impl Shape<'_> {
+    fn fit(&mut self, name: &str, node: &Node, schema: &'static Schema) -> Option<Fitted> {
         let schema = self.resolve(schema);
         let names = schema.choices();
         if matches!(node.kind, Kind::Refused) {
@@ -56,7 +56,7 @@ impl<'a> Shape<'a> {
         }
     }
 
-    fn fit_map(&mut self, name: &str, node: &Node, schema: &'a Schema<'a>) -> Fitted {
+    fn fit_map(&mut self, name: &str, node: &Node, schema: &'static Schema) -> Fitted {
         let known = &schema.properties;
         let (mut entries, mut value) = (Vec::new(), Map::new());
         for (key, child) in node.entries() {
@@ -116,7 +116,7 @@ impl<'a> Shape<'a> {
         }
     }
 
-    fn fit_scalar(&mut self, name: &str, node: &Node, text: &str, schema: &Schema<'_>) -> Option<Fitted> {
+    fn fit_scalar(&mut self, name: &str, node: &Node, text: &str, schema: &'static Schema) -> Option<Fitted> {
         // Text comes first: whatever looks like a number stays as it was written where text is expected.
         if schema.may_be("string") {
             return Some((node.clone(), Value::String(text.to_owned())));
@@ -139,7 +139,7 @@ impl<'a> Shape<'a> {
         }
     }
 
-    fn mistyped(&mut self, name: &str, node: &Node, schema: &'a Schema<'a>) -> Option<Fitted> {
+    fn mistyped(&mut self, name: &str, node: &Node, schema: &'static Schema) -> Option<Fitted> {
         let expected = self.expectation(schema);
         let quoted = matches!(node.kind, Kind::Scalar { plain: false, .. });
         let hint = if quoted { format!("write {expected}, without quotes") } else { format!("write {expected}") };
@@ -148,7 +148,7 @@ impl<'a> Shape<'a> {
     }
 
     /// Whether a value is of a kind that the schema means, whatever its details.
-    fn accepts(&self, node: &Node, schema: &'a Schema<'a>) -> bool {
+    fn accepts(&self, node: &Node, schema: &'static Schema) -> bool {
         let schema = self.resolve(schema);
         let names = schema.choices();
         match &node.kind {
@@ -165,7 +165,7 @@ impl<'a> Shape<'a> {
     }
 
     /// What the schema expects, in words.
-    fn expectation(&self, schema: &'a Schema<'a>) -> String {
+    fn expectation(&self, schema: &'static Schema) -> String {
         let schema = self.resolve(schema);
         let names = schema.choices();
         if !names.is_empty() {
@@ -184,9 +184,8 @@ impl<'a> Shape<'a> {
         word.to_owned()
     }
 
-    fn resolve(&self, schema: &'a Schema<'a>) -> &'a Schema<'a> {
-        let target = schema.reference.and_then(|target| self.root.definitions.get(target.strip_prefix("#/$defs/")?));
-        target.unwrap_or(schema)
+    fn resolve(&self, schema: &'static Schema) -> &'static Schema {
+        schema.reference.and_then(|target| self.root.definition(target)).unwrap_or(schema)
     }
 }
 

@@ -342,6 +342,7 @@ pub(super) fn candidates(
             }
         }
     }
+    candidates.values_mut().for_each(|candidate: &mut Candidate| candidate.datasets.shrink_to_fit());
     // A connection's id is its data source's: what Power BI shows already is not taken twice.
     let shown: BTreeSet<DatasourceId> = candidates.values().map(|candidate| candidate.datasource.clone()).collect();
     let named: BTreeSet<&DatasourceId> = rows.iter().filter_map(Selector::connection).collect();

@@ -62,6 +62,8 @@ pub struct State {
     pub refreshes: BTreeMap<DatasetId, RefreshState>,
     /// Datasets whose take-over has begun and not ended.
     pub taking_over: Vec<DatasetRef>,
+    /// By dataset, sorted: the places that may have to wait until it is taken over.
+    pub(super) take_overs: Arc<Vec<(DatasetId, TargetId)>>,
     /// The wave under way.
     pub wave: Option<Wave>,
     /// The last move of a target or promotion: grace counts from here.
@@ -164,8 +166,8 @@ pub struct Open {
     pub number: u32,
     /// As frozen.
     pub plan: Arc<Planned>,
-    /// The targets' waves by id, with those added by take-overs.
-    pub waves: Vec<Vec<TargetId>>,
+    /// The targets' waves by id, with those added by take-overs. Shared as the places are.
+    pub waves: Vec<Arc<BTreeSet<TargetId>>>,
     /// Whether the grants have been added.
     pub granted: bool,
     /// What targets are being moved to.

@@ -9,7 +9,7 @@ use super::refresh::follow;
 use super::turn::failed_canary;
 use super::{Observed, Policy, SLOTS, SLOTS_USED_MAX, Step, may_send, past, ready_at};
 use crate::error::Problem;
-use crate::ids::{Generation, SecretId, TargetId};
+use crate::ids::{DatasetId, Generation, SecretId, TargetId};
 use crate::rotation::due::LISTED_AFTER;
 use crate::rotation::event::{Condemnation, PlanKind, Turn};
 use crate::rotation::led::{self, Rest};
@@ -256,16 +256,17 @@ fn given_up(state: &State, open: &Open, holder: &Holder) -> bool {
 
 /// A wave to these places, after the take-overs that they need.
 pub(super) fn send(generation: Generation, ready: &[(&TargetId, &Holder)]) -> Step {
-    let mut datasets: BTreeMap<_, DatasetRef> = BTreeMap::new();
-    for (_, holder) in ready {
-        if let Some(spec) = &holder.spec
-            && let Some(dataset) = spec.datasets.iter().find(|dataset| Some(&dataset.id) == spec.take_over.as_ref())
-        {
-            datasets.insert(dataset.id.clone(), dataset.clone());
+    let mut datasets: BTreeMap<&DatasetId, &DatasetRef> = BTreeMap::new();
+    let specs = ready.iter().filter_map(|(_, holder)| holder.spec.as_ref());
+    let first = specs.filter_map(|spec| spec.datasets.iter().find(|dataset| Some(&dataset.id) == spec.take_over.as_ref()));
+    for dataset in first {
+        datasets.insert(&dataset.id, dataset);
+        if datasets.len() == TAKE_OVER_BATCH {
+            break;
         }
     }
     if !datasets.is_empty() {
-        return Step::TakeOver { datasets: datasets.into_values().take(TAKE_OVER_BATCH).collect() };
+        return Step::TakeOver { datasets: datasets.into_values().cloned().collect() };
     }
     Step::Wave { generation, targets: ready.iter().map(|(id, _)| (*id).clone()).collect() }
 }

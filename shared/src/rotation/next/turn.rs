@@ -1,5 +1,7 @@
 //! Changes of direction: a canary that failed, a person who wants the generation before.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 
 use super::{Step, open, past};
@@ -50,9 +52,9 @@ fn given_up(turn: &Turn) -> Problem {
 }
 
 /// Whether the first of several waves has failed, so that what it moved goes back while both secrets live.
-pub(super) fn failed_canary(state: &State, open: &Open, wave: &[TargetId], now: Timestamp) -> Option<Step> {
+pub(super) fn failed_canary(state: &State, open: &Open, wave: &BTreeSet<TargetId>, now: Timestamp) -> Option<Step> {
     let is_canary =
-        open.plan.kind == PlanKind::Rotate && open.waves.len() > 1 && open.waves.first().is_some_and(|first| first == wave);
+        open.plan.kind == PlanKind::Rotate && open.waves.len() > 1 && open.waves.first().is_some_and(|first| **first == *wave);
     if !is_canary {
         return None;
     }

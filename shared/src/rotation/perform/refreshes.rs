@@ -102,7 +102,7 @@ impl Run<'_> {
             return Ok(());
         }
         let of = |spec: &TargetSpec| spec.datasets.iter().any(|used| results.iter().any(|result| result.dataset == used.id));
-        let planned = self.state.open.iter().flat_map(|open| open.waves.iter().flatten());
+        let planned = self.state.open.iter().flat_map(|open| open.waves.iter().flat_map(|wave| &**wave));
         let users = planned.filter(|id| self.state.place(id).and_then(|holder| holder.spec.as_deref()).is_some_and(of));
         self.touched.extend(users.cloned());
         self.record(Event::RefreshesEnded { results }).await.map(drop)

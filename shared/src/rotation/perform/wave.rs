@@ -53,15 +53,16 @@ impl Run<'_> {
         let total = targets.len();
         let at_once = self.ports.credential.targets.as_ref().map_or(1, |targets| targets.concurrency);
         let (looks, begun) = (Looks::default(), Mutex::new(BTreeSet::new()));
-        let writes = targets.iter().map(|id| {
+        // Each is made only when its turn comes: ten thousand of them would have more memory than all else.
+        let writes = futures::stream::iter(targets.to_vec()).map(|id| {
             let (looks, begun) = (&looks, &begun);
             let write = async move {
-                begun.lock().expect("no code panics while it holds the set").insert(id);
-                self.write(id, value, looks).await
+                begun.lock().expect("no code panics while it holds the set").insert(id.clone());
+                self.write(&id, value, looks).await
             };
             write.boxed()
         });
-        let mut writes = futures::stream::iter(writes.collect::<Vec<_>>()).buffer_unordered(at_once);
+        let mut writes = writes.buffer_unordered(at_once);
         let mut over = std::pin::pin!(self.invocation_over());
         let mut results: Vec<WaveResult> = Vec::with_capacity(total);
         loop {
@@ -154,8 +155,7 @@ impl Run<'_> {
         }
         self.changed = true;
         let workspaces: Vec<Workspace> = self.ports.workspaces.keys().cloned().collect();
-        let take_overs = datasets.into_iter().map(|dataset| self.take_one_over(dataset, &workspaces).boxed());
-        let take_overs = futures::stream::iter(take_overs.collect::<Vec<_>>());
+        let take_overs = futures::stream::iter(datasets).map(|dataset| self.take_one_over(dataset, &workspaces).boxed());
         let results: Vec<TakenOver> = take_overs.buffered(TAKE_OVERS_AT_ONCE).collect().await;
         self.record(Event::TakenOver { results }).await.map(drop)
     }

@@ -211,9 +211,10 @@ impl State {
         for copy in &plan.copies {
             self.holder_of(&copy.holder());
         }
+        self.plan_take_overs();
         self.open = Some(Open {
             number: self.plans,
-            waves: plan.waves.iter().map(|wave| wave.iter().map(|spec| spec.id.clone()).collect()).collect(),
+            waves: plan.waves.iter().map(|wave| Arc::new(wave.iter().map(|spec| spec.id.clone()).collect())).collect(),
             granted: plan.grants.is_empty(),
             generation,
             promoted: generation.is_some() && generation == self.current,
@@ -329,9 +330,7 @@ impl State {
             // It may be selected again at once, and must not be sent another generation before this one has landed.
             return Err("a place is forgotten while a write may still land there");
         }
-        for wave in self.open.iter_mut().flat_map(|open| open.waves.iter_mut()) {
-            wave.retain(|id| id != target);
-        }
+        self.leave_waves(target);
         Ok(())
     }
 

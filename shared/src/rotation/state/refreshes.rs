@@ -1,5 +1,7 @@
 //! Refreshes of a plan's datasets, and what they say of its targets.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use super::{Holder, State};
@@ -41,21 +43,20 @@ impl State {
     }
 
     pub(super) fn refreshes_ended(&mut self, at: Timestamp, results: &[RefreshResult]) {
+        let users = self.users_moved_by_plan(results);
         for result in results {
             let Some(state) = self.refreshes.get_mut(&result.dataset) else { continue };
             // A credential that does not work is sent again, and then the dataset is refreshed again.
             state.fate = if result.credential { RefreshFate::Wanted } else { RefreshFate::Over(result.outcome) };
             state.credential_failures += u32::from(result.credential);
-            let uses = |holder: &Holder| {
-                holder.spec.as_ref().is_some_and(|spec| spec.datasets.iter().any(|user| user.id == result.dataset))
-            };
-            let users: Vec<TargetId> =
-                self.moved_by_plan().filter(|(_, holder)| uses(holder)).map(|(id, _)| id.clone()).collect();
-            for id in users {
-                if result.credential {
-                    self.fail(&id, at, result.problem.as_ref());
+            for id in users.get(&result.dataset).into_iter().flatten() {
+                if !self.place(id).is_some_and(|holder| self.was_moved_by_plan(holder)) {
+                    continue;
                 }
-                if let Some(holder) = self.holder_mut(&id) {
+                if result.credential {
+                    self.fail(id, at, result.problem.as_ref());
+                }
+                if let Some(holder) = self.holder_mut(id) {
                     match result.credential {
                         true => holder.done = None,
                         false => holder.failures = None,
@@ -74,9 +75,21 @@ impl State {
             .any(|refresh| refresh.credential_failures > 0 && !matches!(refresh.fate, RefreshFate::Over(_)))
     }
 
-    /// Targets that the open plan has moved.
-    fn moved_by_plan(&self) -> impl Iterator<Item = (&TargetId, &Holder)> {
+    /// Targets that the open plan has moved and these datasets use, by dataset: found in one look through all places.
+    fn users_moved_by_plan<'a>(&self, results: &'a [RefreshResult]) -> BTreeMap<&'a DatasetId, Vec<TargetId>> {
+        let mut users: BTreeMap<&DatasetId, Vec<TargetId>> = results.iter().map(|result| (&result.dataset, Vec::new())).collect();
+        for (id, holder) in self.places().filter(|(_, holder)| self.was_moved_by_plan(holder)) {
+            for used in holder.spec.iter().flat_map(|spec| &spec.datasets) {
+                if let Some(users) = users.get_mut(&used.id).filter(|users| users.last() != Some(id)) {
+                    users.push(id.clone());
+                }
+            }
+        }
+        users
+    }
+
+    fn was_moved_by_plan(&self, holder: &Holder) -> bool {
         let moved = self.open.as_ref().and_then(|open| Some((open.number, open.generation?)));
-        self.places().filter(move |(_, holder)| moved.is_some() && holder.done == moved)
+        moved.is_some() && holder.done == moved
     }
 }

@@ -1,6 +1,5 @@
 //! What a take-over makes of the places in the plan: data sources that stay, that are replaced, that are left bare.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -11,16 +10,20 @@ use crate::rotation::event::TakenOver;
 use crate::targets::{DatasetRef, TargetSpec};
 
 impl State {
-    /// Walks through the places once, however many datasets were taken over.
+    /// Notes which places may have to wait for which take-overs: one without its dataset's goes on to its next dataset's.
+    pub(super) fn plan_take_overs(&mut self) {
+        let specs = self.places().filter_map(|(id, holder)| Some((id, holder.spec.as_ref()?)));
+        let waiting = specs.filter(|(_, spec)| spec.take_over.is_some());
+        let users = waiting.flat_map(|(id, spec)| spec.datasets.iter().map(|user| (user.id.clone(), id.clone())));
+        let mut take_overs: Vec<(DatasetId, TargetId)> = users.collect();
+        take_overs.sort_unstable();
+        self.take_overs = Arc::new(take_overs);
+    }
+
     pub(super) fn taken_over(&mut self, at: Timestamp, results: &[TakenOver]) {
         self.taking_over.clear();
-        let taken: BTreeSet<&DatasetId> = results.iter().map(|result| &result.dataset.id).collect();
-        let users = self.places().filter(|(_, holder)| holder.take_over().is_some_and(|dataset| taken.contains(dataset)));
-        let mut concerned: BTreeSet<TargetId> = users.map(|(id, _)| id.clone()).collect();
-        concerned.extend(results.iter().flat_map(|result| result.targets.iter().map(|spec| spec.id.clone())));
         for result in results {
-            let uses = |id: &&TargetId| self.place(id).is_some_and(|holder| holder.take_over() == Some(&result.dataset.id));
-            let before: Vec<TargetId> = concerned.iter().filter(uses).cloned().collect();
+            let before = self.waiting_for(&result.dataset.id);
             if let Some(problem) = &result.problem {
                 for id in &before {
                     self.fail(id, at, Some(problem));
@@ -37,6 +40,13 @@ impl State {
         }
     }
 
+    /// The places that can't be written before this dataset is taken over.
+    fn waiting_for(&self, dataset: &DatasetId) -> Vec<TargetId> {
+        let first = self.take_overs.partition_point(|(known, _)| known < dataset);
+        let users = self.take_overs[first..].iter().take_while(|(known, _)| known == dataset).map(|(_, id)| id);
+        users.filter(|id| self.place(id).is_some_and(|holder| holder.take_over() == Some(dataset))).cloned().collect()
+    }
+
     /// A take-over gave the dataset another data source. The old one stays with its other datasets, of which the next is
     /// taken over in turn; without any it leaves the plan, and what it may hold still gates.
     fn rebound(&mut self, id: &TargetId, dataset: &DatasetRef) {
@@ -47,10 +57,15 @@ impl State {
         spec.take_over = spec.datasets.first().map(|user| user.id.clone());
         if spec.take_over.is_none() {
             holder.planned = false;
-            let wave = holder.wave.take().and_then(|number| self.open.as_mut()?.waves.get_mut(number));
-            if let Some(wave) = wave {
-                wave.retain(|target| target != id);
-            }
+            holder.wave = None;
+            self.leave_waves(id);
+        }
+    }
+
+    pub(super) fn leave_waves(&mut self, id: &TargetId) {
+        let waves = self.open.iter_mut().flat_map(|open| open.waves.iter_mut());
+        for wave in waves.filter(|wave| wave.contains(id)) {
+            Arc::make_mut(wave).remove(id);
         }
     }
 
@@ -61,7 +76,7 @@ impl State {
         if holder.wave.is_none()
             && let Some(wave) = self.open.as_mut().and_then(|open| open.waves.get_mut(number))
         {
-            wave.push(spec.id.clone());
+            Arc::make_mut(wave).insert(spec.id.clone());
             self.holder_of(&spec.id).wave = Some(number);
         }
     }

@@ -188,7 +188,7 @@ fn a_forgotten_place_gates_nothing_and_is_forgotten_only_when_nothing_may_land_t
     refuses(&flying, "a place is forgotten while a write may still land there");
     let state = opened(&[&sent[..], &[ended(Fate::Refused), forgotten.clone()]].concat()).unwrap();
     assert_eq!(state.gates(Generation(1)).count() + state.gates(Generation(2)).count(), 0);
-    assert!(state.open.unwrap().waves.iter().all(Vec::is_empty));
+    assert!(state.open.unwrap().waves.iter().all(|wave| wave.is_empty()));
     refuses(&[forgotten.clone(), forgotten], "a place is forgotten that is in no plan");
 }
 

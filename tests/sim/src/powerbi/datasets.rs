@@ -43,10 +43,7 @@ pub(super) fn take_over(world: &mut World, caller: &str, group: &str, id: &str) 
                 used.source = Some(to);
             }
         }
-        if let Some(dataset) = world.bi.datasets.get_mut(id) {
-            caller.clone_into(&mut dataset.owner);
-            dataset.uses = uses;
-        }
+        world.bi.datasets.rebind(id, caller, uses);
     }
     Ok(Reply::empty(200))
 }

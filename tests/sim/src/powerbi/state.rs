@@ -62,7 +62,7 @@ impl PowerBi {
 }
 
 /// Datasets by id, and which of them use a data source: asked at every write, so that a large customer needs an index. Any
-/// change to the datasets makes the index anew.
+/// change to the datasets makes the index anew, but for a change of one dataset's uses.
 #[derive(Default)]
 pub(crate) struct Datasets {
     known: BTreeMap<String, Dataset>,
@@ -79,6 +79,26 @@ impl Datasets {
             }
         }
         users
+    }
+
+    /// Gives a dataset to another owner, bound to these.
+    pub(crate) fn rebind(&mut self, id: &str, owner: &str, uses: Vec<Use>) {
+        let Some(dataset) = self.known.get_mut(id) else { return };
+        owner.clone_into(&mut dataset.owner);
+        let before = std::mem::replace(&mut dataset.uses, uses);
+        let Some(users) = self.users.get_mut() else { return };
+        for source in before.iter().filter_map(|used| used.source.as_ref()) {
+            if let Some(users) = users.get_mut(source) {
+                users.retain(|user| user != id);
+            }
+        }
+        let used: BTreeSet<&String> = dataset.uses.iter().filter_map(|used| used.source.as_ref()).collect();
+        for source in used {
+            let users = users.entry(source.clone()).or_default();
+            // As the whole index has them, for every run must be the same.
+            let place = users.partition_point(|user| user.as_str() < id);
+            users.insert(place, id.to_owned());
+        }
     }
 }
 
