@@ -318,3 +318,33 @@ pub(crate) struct Member {
     pub(crate) enabled: bool,
     pub(crate) online: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dataset_that_is_bound_anew_is_found_by_its_new_source() {
+        let uses = |sources: &[&str]| {
+            let bound = |source: &&str| Use { details: Details::Unknown, source: Some((*source).to_owned()) };
+            sources.iter().map(bound).collect::<Vec<_>>()
+        };
+        let dataset = |id: &str, sources: &[&str]| Dataset {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            group: "group".to_owned(),
+            owner: "ann".to_owned(),
+            uses: uses(sources),
+            refreshes: Vec::new(),
+        };
+        let mut bi = PowerBi::default();
+        for (id, sources) in [("a", &["x", "y"][..]), ("b", &["x"]), ("c", &["y"])] {
+            bi.datasets.insert(id.to_owned(), dataset(id, sources));
+        }
+        assert_eq!(bi.users_of("x").count(), 2);
+        bi.datasets.rebind("b", "bob", uses(&["y", "z", "z"]));
+        let users = |source: &str| bi.users_of(source).map(|user| user.id.as_str()).collect::<Vec<_>>();
+        assert_eq!([users("x"), users("y"), users("z")], [vec!["a"], vec!["a", "b", "c"], vec!["b"]]);
+        assert_eq!(bi.datasets["b"].owner, "bob");
+    }
+}
