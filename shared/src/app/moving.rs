@@ -380,7 +380,7 @@ fn waiting(until: &Timestamp, why: &str) -> Problem {
 fn targets(run: &Run<'_>) -> Vec<TargetMove> {
     let state = &run.state;
     let named: BTreeSet<&TargetId> = match &state.open {
-        Some(open) => open.waves.iter().flat_map(|wave| &**wave).collect(),
+        Some(open) => open.targets().collect(),
         None => run.touched.iter().collect(),
     };
     let wanted = |id: &&TargetId, holder: &Holder| {

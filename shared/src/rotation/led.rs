@@ -69,7 +69,7 @@ impl LedStep {
 pub fn has_moved(state: &State) -> bool {
     let Some(open) = &state.open else { return false };
     let Some(generation) = open.generation else { return false };
-    open.waves.iter().flat_map(|wave| &**wave).filter_map(|id| state.place(id)).all(|holder| {
+    open.targets().filter_map(|id| state.place(id)).all(|holder| {
         let parked = holder.failures.as_ref().is_some_and(|failures| failures.parked);
         parked || holder.done == Some((open.number, generation))
     })

@@ -331,6 +331,13 @@ impl State {
     }
 }
 
+impl Open {
+    /// The targets of all waves.
+    pub fn targets(&self) -> impl Iterator<Item = &TargetId> {
+        self.waves.iter().flat_map(|wave| wave.iter())
+    }
+}
+
 impl Holder {
     /// Whether it may hold, or may yet get, another generation than this.
     pub fn may_hold_other_than(&self, generation: Generation) -> bool {

@@ -44,7 +44,7 @@ pub(super) fn follow(scene: Scene<'_>) -> Option<Step> {
 
 /// Whether no data source of the plan that the dataset uses is still to be moved, and one was.
 fn has_moved(scene: Scene<'_>, dataset: &DatasetId) -> bool {
-    let planned = scene.open.waves.iter().flat_map(|wave| &**wave).filter_map(|id| scene.state.place(id));
+    let planned = scene.open.targets().filter_map(|id| scene.state.place(id));
     let mut own = planned
         .filter(|holder| holder.spec.as_ref().is_some_and(|spec| spec.datasets.iter().any(|user| user.id == *dataset)))
         .peekable();

@@ -12,6 +12,7 @@ use crate::report::RefreshOutcome;
 use crate::rotation::drive::Run;
 use crate::rotation::event::{Event, RefreshAsked};
 use crate::rotation::refresh::{self, RefreshFate, RefreshResult, RefreshWanted, Seen};
+use crate::rotation::state::Open;
 use crate::targets::TargetSpec;
 
 /// Datasets asked about at once.
@@ -102,7 +103,7 @@ impl Run<'_> {
             return Ok(());
         }
         let of = |spec: &TargetSpec| spec.datasets.iter().any(|used| results.iter().any(|result| result.dataset == used.id));
-        let planned = self.state.open.iter().flat_map(|open| open.waves.iter().flat_map(|wave| &**wave));
+        let planned = self.state.open.iter().flat_map(Open::targets);
         let users = planned.filter(|id| self.state.place(id).and_then(|holder| holder.spec.as_deref()).is_some_and(of));
         self.touched.extend(users.cloned());
         self.record(Event::RefreshesEnded { results }).await.map(drop)
