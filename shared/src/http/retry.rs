@@ -221,6 +221,7 @@ mod tests {
     fn retry_after_is_read_in_both_forms() {
         let now = "2026-03-01T00:00:00Z".parse().unwrap();
         assert_eq!(retry_after("120", now), Some(Duration::from_secs(120)));
+        assert_eq!(retry_after("0", now), Some(Duration::ZERO));
         assert_eq!(retry_after(" 1.5 ", now), Some(Duration::from_millis(1500)));
         assert_eq!(retry_after("Sun, 01 Mar 2026 00:00:30 GMT", now), Some(Duration::from_secs(30)));
         assert_eq!(retry_after("Sat, 28 Feb 2026 00:00:30 GMT", now), Some(Duration::ZERO));

@@ -113,9 +113,6 @@ pub(super) fn is_current_gone(state: &State, listing: &[Listed], now: Timestamp)
 /// freezes decide when the chances are.
 fn expires_soon(policy: &Policy, expires_at: Timestamp, now: Timestamp) -> bool {
     let limit = past(expires_at, -EXPIRY_MARGIN);
-    if past(now, RETRY * TRIES) >= limit {
-        return true;
-    }
     let mut chance = now;
     for _ in 0..TRIES {
         match policy.calendar.next(past(chance, RETRY)) {

@@ -40,8 +40,8 @@ pub fn run(plan: &Plan, variant: Option<Variant>, traced: bool) -> anyhow::Resul
         for seen in stage.universe.cloud.requests() {
             if let Some(fault) = &seen.fault {
                 // `late 52 ms` and `late 7 ms` are one kind.
-                let kind: String = fault.chars().filter(|letter| !letter.is_ascii_digit()).collect();
-                counts.add_fault(kind.trim_end_matches(" ms").trim());
+                let is_name = |word: &&str| *word != "ms" && !word.bytes().all(|letter| letter.is_ascii_digit());
+                counts.add_fault(&fault.split(' ').filter(is_name).collect::<Vec<_>>().join(" "));
             }
         }
         let passed = stage.universe.clock.now().duration_since(setup::START);

@@ -242,7 +242,7 @@ fn text(came: &Came) -> String {
     let counts = &came.counts;
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
-        let _ = writeln!(text, "{name:<22}{value}");
+        let _ = writeln!(text, "{name:<28}{value}");
     };
     line("seeds", counts.seeds.to_string());
     line("rotations", format!("{} ({:.0} a second)", counts.rotations, rate(counts.rotations, came.took)));

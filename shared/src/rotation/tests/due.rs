@@ -1,5 +1,6 @@
 //! When a rotation is due.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::civil::Date;
@@ -11,6 +12,7 @@ use super::{FORCE, ROTATE, Sim, World};
 use crate::config::schedule::{Calendar, Window};
 use crate::ids::{DatasourceId, Generation, TargetId};
 use crate::rotation::due::{Due, due, is_resting};
+use crate::rotation::event::Turn;
 use crate::rotation::next::Policy;
 use crate::rotation::state::{Holder, State};
 
@@ -60,6 +62,10 @@ fn it_is_due_while_three_tries_an_hour_apart_leave_an_hour() {
     let at = expires_at - SignedDuration::from_hours(4);
     let early = asked(&sim, &seldom, at - SignedDuration::from_secs(1));
     assert_eq!((early.due, early.at), (false, Some(at)));
+    assert_eq!(early.reason, "generation 1 is fresh; it is rotated before it expires");
+    let as_long = Policy { rotate_every: Some(at.duration_since(created(&sim))), ..policy() };
+    let early = asked(&sim, &as_long, at - SignedDuration::from_secs(1));
+    assert!(early.reason.contains("it reaches `rotate_every`"), "{}", early.reason);
     let now = asked(&sim, &seldom, at);
     assert!(now.due && now.reason.starts_with("generation 1: its expiry comes near"), "{}", now.reason);
 }
@@ -92,22 +98,39 @@ fn a_freeze_is_met_by_rotating_before_it_and_broken_only_at_the_last_moment() {
     let long = frozen(&[("2026-11-01", "2026-11-30")]);
     let waits = asked(&sim, &long, "2026-11-15T12:00:00Z".parse().unwrap());
     assert!(!waits.due && waits.reason.contains("all the same"), "{}", waits.reason);
+    let expires_at = sim.state().generations[&Generation(1)].minted.expires_at.unwrap();
+    assert_eq!(waits.at, Some(expires_at - SignedDuration::from_hours(4)));
     let breaks = asked(&sim, &long, waits.at.unwrap());
     assert!(breaks.due && breaks.reason.contains("before a window opens or the freeze ends"), "{}", breaks.reason);
 }
 
 #[test]
+fn a_window_that_opens_an_hour_before_the_expiry_is_too_late() {
+    let mut state = Sim::rotated(&["a"]).state();
+    state.generations.get_mut(&Generation(1)).unwrap().minted.expires_at = Some("2026-11-16T03:00:00Z".parse().unwrap());
+    let daily =
+        Policy { rotate_every: Some(SignedDuration::from_hours(24 * 30)), calendar: window("0 2 * * *", 1, &[]), ..policy() };
+    let answer = due(&state, &daily, None, false, "2026-11-15T12:00:00Z".parse().unwrap());
+    assert_eq!((answer.due, answer.at), (false, Some("2026-11-15T23:00:00Z".parse().unwrap())), "{}", answer.reason);
+}
+
+#[test]
 fn credentials_of_one_age_take_turns() {
     let sim = Sim::rotated(&["a"]);
-    let at = |name: &str| {
+    let at = |name: &str, age: SignedDuration| {
         let calendar = Calendar::new(None, Vec::new(), name);
-        asked(&sim, &Policy { calendar, ..policy() }, created(&sim)).at.unwrap()
+        asked(&sim, &Policy { calendar, rotate_every: Some(age), ..policy() }, created(&sim)).at.unwrap()
     };
-    let turns: std::collections::BTreeSet<Timestamp> = (0..100).map(|number| at(&format!("credential-{number}"))).collect();
-    let latest = created(&sim) + SignedDuration::from_hours(7 * 24);
-    assert!(turns.len() > 80, "{}", turns.len());
-    assert!(turns.iter().all(|turn| *turn <= latest && *turn > latest - SignedDuration::from_hours(4)), "{turns:?}");
-    assert_eq!(at("sales-bi"), at("sales-bi"));
+    // Four hours at most, and a twentieth of the age.
+    for (hours, spread_minutes) in [(7 * 24, 4 * 60), (24, 72)] {
+        let age = SignedDuration::from_hours(hours);
+        let turns: BTreeSet<Timestamp> = (0..100).map(|number| at(&format!("credential-{number}"), age)).collect();
+        assert!(turns.len() > 80, "{}", turns.len());
+        let (latest, spread) = (created(&sim) + age, SignedDuration::from_mins(spread_minutes));
+        assert!(turns.iter().all(|turn| *turn <= latest && *turn > latest - spread), "{turns:?}");
+        assert!(*turns.first().unwrap() < latest - spread * 9 / 10, "{turns:?}");
+        assert_eq!(at("sales-bi", age), at("sales-bi", age));
+    }
 }
 
 #[test]
@@ -232,4 +255,6 @@ fn a_large_idle_fleet_is_searched_once_in_as_many_hours_as_its_size_asks() {
         (0..48).filter(|hour| !is_resting(&fleet, start + SignedDuration::from_hours(*hour))).count()
     };
     assert_eq!([0, 500, 501, 2_000, 50_000].map(searched), [48, 48, 24, 12, 2]);
+    let turned = State { turn: Some(Turn::Revoke { foreign: false }), ..fleet(50_000) };
+    assert!((0..48).all(|hour| !is_resting(&turned, start + SignedDuration::from_hours(hour))), "there is something to do");
 }

@@ -4,11 +4,12 @@
 use jiff::SignedDuration;
 
 use super::{End, Goal, ROTATE, Ran, Sim};
-use crate::ids::Generation;
+use crate::ids::{Generation, TargetId};
 use crate::report::Phase;
 use crate::rotation::event::{Event, Turn};
-use crate::rotation::led::{ABANDONED_AFTER, LedStep};
+use crate::rotation::led::{ABANDONED_AFTER, LedStep, has_moved};
 use crate::rotation::next::Step;
+use crate::rotation::state::Failures;
 
 const STEPS: [LedStep; 4] = [LedStep::CreateSecret, LedStep::SetSecret, LedStep::TestSecret, LedStep::FinishSecret];
 
@@ -43,6 +44,28 @@ fn phase_after(step: LedStep) -> Phase {
         LedStep::SetSecret | LedStep::TestSecret => Phase::Applying,
         LedStep::FinishSecret => Phase::Draining,
     }
+}
+
+#[test]
+fn steps_have_the_words_of_secrets_manager() {
+    assert_eq!(STEPS.map(LedStep::as_str), ["createSecret", "setSecret", "testSecret", "finishSecret"]);
+    assert_eq!(STEPS.map(|step| LedStep::parse(step.as_str())), STEPS.map(Some));
+    assert_eq!(["", "CreateSecret", "deleteSecret"].map(LedStep::parse), [None; 3]);
+}
+
+#[test]
+fn it_has_moved_when_each_target_has_or_is_parked() {
+    let mut sim = Sim::rotated(&["a", "b"]);
+    assert!(!has_moved(&sim.state()), "nothing is open");
+    let mut created = sim.step(LedStep::CreateSecret).state;
+    assert!(!has_moved(&created));
+    let parked = Failures { since: sim.world.now, last: sim.world.now, count: 9, refusals: 9, problem: None, parked: true };
+    let targets: Vec<TargetId> = created.open.as_ref().unwrap().targets().cloned().collect();
+    for (id, is_last) in targets.iter().zip([false, true]) {
+        created.holder_mut(id).unwrap().failures = Some(parked.clone());
+        assert_eq!(has_moved(&created), is_last);
+    }
+    assert!(has_moved(&sim.step(LedStep::SetSecret).state));
 }
 
 #[test]
