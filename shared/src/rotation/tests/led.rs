@@ -7,7 +7,7 @@ use super::{End, Goal, ROTATE, Ran, Sim};
 use crate::ids::{Generation, TargetId};
 use crate::report::Phase;
 use crate::rotation::event::{Event, Turn};
-use crate::rotation::led::{ABANDONED_AFTER, LedStep, has_moved};
+use crate::rotation::led::{ABANDONED_AFTER, LedStep, Rest, has_moved, rest};
 use crate::rotation::next::Step;
 use crate::rotation::state::Failures;
 
@@ -151,7 +151,10 @@ fn what_is_abandoned_at_any_point_the_schedule_finishes() {
 #[test]
 fn the_schedule_waits_for_the_next_step_for_a_while_only() {
     let mut sim = Sim::rotated(&["a"]);
-    sim.step(LedStep::CreateSecret);
+    let created = sim.step(LedStep::CreateSecret).state;
+    let over = created.led.as_ref().unwrap().at + ABANDONED_AFTER;
+    let rests = |now| rest(&created, Rest::BeforeMoving, now).is_some();
+    assert_eq!([over - SignedDuration::from_secs(1), over].map(rests), [true, false]);
     sim.world.pass(ABANDONED_AFTER - SignedDuration::from_mins(5));
     let ran = sim.run(ROTATE);
     assert!(matches!(ran.end, End::Waiting(_)), "{:?}", ran.end);

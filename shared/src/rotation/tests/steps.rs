@@ -13,9 +13,10 @@ use crate::error::Problem;
 use crate::ids::{DatasetId, Generation, SecretId, TargetId};
 use crate::rotation::due::due;
 use crate::rotation::event::{Condemnation, Event, Fate, Permission, PlanKind, TakenOver};
-use crate::rotation::next::{DeleteSent, Observed, Step, next};
+use crate::rotation::led::LedStep;
+use crate::rotation::next::{DeleteSent, Goal, Observed, Step, next};
 use crate::rotation::recover::{Listed, Origin, origin, sweep, used_slots};
-use crate::rotation::state::State;
+use crate::rotation::state::{Failures, State};
 
 fn step(state: &State, seen: &Observed) -> Step {
     next(state, seen, ROTATE, &policy(), now())
@@ -77,6 +78,12 @@ fn a_bare_source_whose_dataset_a_person_took_back_is_taken_over_before_it_is_wri
     // With nothing open nobody has allowed that any more.
     let closed = [&bared()[..], &turned_back, &[Event::Settled { problem: None }]].concat();
     assert_eq!(step(&opened(&closed).unwrap(), &Observed::default()), to_all(1));
+    // That the service was in trouble says nothing of owners.
+    let mut troubled = opened(&closed).unwrap();
+    let since = now() - SignedDuration::from_hours(1);
+    troubled.holder_mut(&TargetId::new("a")).unwrap().failures =
+        Some(Failures { since, last: since, count: 1, refusals: 0, problem: None, parked: false });
+    assert_eq!(step(&troubled, &Observed::default()), to_all(1));
     // Where the write was refused, the next plan looks at the owner first.
     let refused = [wave(1), ended(Fate::Refused), Event::Drained];
     let state = opened(&[&closed[..], &refused].concat()).unwrap();
@@ -94,6 +101,37 @@ fn a_wave_needs_a_fresh_sign_in_of_its_own_generation() {
     {
         assert_eq!(step(&state, &Observed { signs_in, ..seen(&state) }), *wanted, "{signs_in:?}");
     }
+}
+
+#[test]
+fn of_quarantines_only_that_of_a_canary_lets_a_superseded_secret_be_deleted() {
+    let mut sim = Sim::rotated(&["a"]);
+    sim.rotates();
+    let mut state = sim.state();
+    let later = sim.world.now + SignedDuration::from_hours(48);
+    let step = |state: &State| next(state, &seen(state), ROTATE, &policy(), later);
+    let retired = Step::Condemn { secret_id: sim.secret(1), reason: Condemnation::Retired };
+    assert_eq!(step(&state), retired);
+    let problem = Problem::new("store-changed", "a person must look");
+    state.quarantine = Some(problem.clone());
+    assert_eq!(step(&state), Step::Stop(problem.clone()));
+    state.failed_canaries = vec![TargetId::new("a")];
+    assert_eq!(step(&state), retired);
+    state.open = opened(&[]).unwrap().open;
+    assert_eq!(step(&state), Step::Stop(problem));
+}
+
+#[test]
+fn what_failed_in_this_run_is_not_begun_again_at_once_for_secrets_manager() {
+    let sim = Sim::rotated(&["a"]);
+    let goal = Goal::Step(LedStep::CreateSecret);
+    let step = |settled: Option<Problem>| {
+        let state = sim.state();
+        let settled = vec![(PlanKind::Rotate, settled)];
+        next(&state, &Observed { settled, ..seen(&state) }, goal, &policy(), sim.world.now)
+    };
+    assert!(matches!(step(None), Step::Plan { kind: PlanKind::Rotate, .. }));
+    assert_eq!(step(Some(Problem::new("slots-full", "no"))), Step::Done);
 }
 
 #[test]
