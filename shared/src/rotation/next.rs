@@ -424,8 +424,7 @@ fn ready_at(holder: &Holder, generation: Generation) -> Timestamp {
 /// How long a place is left alone after so many failures.
 fn pause_after(count: u32) -> SignedDuration {
     SignedDuration::from_secs(match count {
-        0 => 0,
-        1 => 2,
+        0 | 1 => 2,
         2 => 8,
         3 => 30,
         4 => 5 * 60,

@@ -14,9 +14,9 @@ use crate::ids::{DatasetId, Generation, SecretId, TargetId};
 use crate::rotation::due::due;
 use crate::rotation::event::{Condemnation, Event, Fate, Permission, PlanKind, TakenOver};
 use crate::rotation::led::LedStep;
-use crate::rotation::next::{DeleteSent, Goal, Observed, Step, next};
+use crate::rotation::next::{DeleteSent, Goal, Observed, Step, lacking, next};
 use crate::rotation::recover::{Listed, Origin, origin, sweep, used_slots};
-use crate::rotation::state::{Failures, State};
+use crate::rotation::state::{Busy, Failures, State};
 
 fn step(state: &State, seen: &Observed) -> Step {
     next(state, seen, ROTATE, &policy(), now())
@@ -132,6 +132,47 @@ fn what_failed_in_this_run_is_not_begun_again_at_once_for_secrets_manager() {
     };
     assert!(matches!(step(None), Step::Plan { kind: PlanKind::Rotate, .. }));
     assert_eq!(step(Some(Problem::new("slots-full", "no"))), Step::Done);
+}
+
+#[test]
+fn one_rotation_in_a_run_is_enough_unless_its_secret_is_gone() {
+    let sim = Sim::rotated(&["a"]);
+    let state = sim.state();
+    let later = sim.world.now + SignedDuration::from_hours(1);
+    let step = |settled: Option<Problem>, is_listed: bool| {
+        let mut seen = Observed { settled: vec![(PlanKind::Rotate, settled)], ..seen(&state) };
+        seen.listing = seen.listing.filter(|_| is_listed).or(Some(Vec::new()));
+        next(&state, &seen, ROTATE, &policy(), later)
+    };
+    assert_eq!(step(None, true), Step::Done);
+    assert!(matches!(step(None, false), Step::Plan { kind: PlanKind::Rotate, .. }));
+    assert_eq!(step(Some(Problem::new("slots-full", "no")), false), Step::Done);
+}
+
+#[test]
+fn a_reapply_refreshes_only_where_that_was_asked_for() {
+    let sim = Sim::rotated(&["a"]);
+    let state = sim.state();
+    for refresh in [false, true] {
+        let step = next(&state, &seen(&state), Goal::Reapply { refresh }, &policy(), sim.world.now);
+        assert_eq!(step, Step::Plan { kind: PlanKind::Reapply, reason: "reapply was asked for".to_owned(), refresh });
+    }
+}
+
+#[test]
+fn a_target_that_is_selected_again_lacks_what_it_was_last_seen_to_take() {
+    let sim = Sim::rotated(&["a"]);
+    let (mut state, id) = (sim.state(), TargetId::new("a"));
+    let selected = BTreeSet::from([id.clone()]);
+    let lacks = |state: &State, now| !lacking(state, Generation(1), &selected, now).is_empty();
+    assert!(!lacks(&state, sim.world.now));
+    state.holder_mut(&id).unwrap().planned = false;
+    assert!(lacks(&state, sim.world.now), "a person may have changed it since");
+    // One that was busy is looked at again after half the time that it has been so.
+    let (since, last) = (sim.world.now, sim.world.now + SignedDuration::from_mins(10));
+    state.holder_mut(&id).unwrap().busy = Some(Busy { since, last, problem: None });
+    let again = last + SignedDuration::from_mins(5);
+    assert_eq!([again - SignedDuration::from_secs(1), again].map(|now| lacks(&state, now)), [false, true]);
 }
 
 #[test]
