@@ -120,6 +120,13 @@ mod tests {
     }
 
     #[test]
+    fn so_much_is_sent_out_at_once_as_a_lease_is_long_enough_for() {
+        let targets = |count: usize| (0..count).map(|number| TargetId::new(number.to_string())).collect::<Vec<_>>();
+        assert_eq!(cut(targets(33)), targets(33));
+        assert_eq!(cut(targets(2_049)), targets(2_048));
+    }
+
+    #[test]
     fn a_slice_that_was_delivered_twice_counts_by_what_says_most() {
         let notes = [
             note(0, &[("a", Fate::Moved, 1), ("b", Fate::NotTried, 1)]),

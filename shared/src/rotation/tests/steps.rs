@@ -176,6 +176,20 @@ fn a_target_that_is_selected_again_lacks_what_it_was_last_seen_to_take() {
 }
 
 #[test]
+fn a_target_that_fails_is_left_alone_for_longer_each_time() {
+    let sim = Sim::rotated(&["a"]);
+    let (mut state, id, failed) = (sim.state(), TargetId::new("a"), sim.world.now);
+    let selected = BTreeSet::from([id.clone()]);
+    for (count, pause_s) in [(1, 2), (2, 8), (3, 30), (4, 300), (5, 900), (6, 3_600), (40, 3_600)] {
+        let failures = Failures { since: failed, last: failed, count, refusals: 0, problem: None, parked: false };
+        let holder = state.holder_mut(&id).unwrap();
+        (holder.planned, holder.failures) = (false, Some(failures));
+        let may = |after_s| !lacking(&state, Generation(1), &selected, failed + SignedDuration::from_secs(after_s)).is_empty();
+        assert_eq!([may(pause_s - 1), may(pause_s)], [false, true], "after {count} failures");
+    }
+}
+
+#[test]
 fn grants_come_before_the_mint() {
     let sim = Sim::rotated(&["a"]);
     let mut planned = plan(&sim.world, &sim.state(), PlanKind::Rotate, String::new());
