@@ -3,14 +3,12 @@
 //! `schema.json`: making it takes longer than all else that is done with a config, and every process has to start.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{LazyLock, OnceLock};
+use std::sync::LazyLock;
 
 use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 const TEXT: &str = include_str!("schema.json");
 
@@ -34,7 +32,7 @@ pub(super) struct Schema {
     #[serde(rename = "$ref")]
     pub(super) reference: Option<&'static str>,
     #[serde(rename = "$defs")]
-    definitions: BTreeMap<&'static str, Definition>,
+    definitions: Named,
     #[serde(rename = "type", deserialize_with = "one_or_more")]
     pub(super) types: Vec<&'static str>,
     pub(super) properties: Named,
@@ -65,32 +63,12 @@ impl Schema {
 
     /// The schema that a reference in this one, which is a root, means.
     pub(super) fn definition(&self, reference: &str) -> Option<&Self> {
-        self.definitions.get(reference.strip_prefix("#/$defs/")?).map(Definition::schema)
+        self.definitions.get(reference.strip_prefix("#/$defs/")?)
     }
 
     /// Whether a value may be of this type.
     pub(super) fn may_be(&self, name: &str) -> bool {
         self.types.contains(&name)
-    }
-}
-
-/// A schema that is read when it is first asked for: no config has all of them.
-#[derive(Debug)]
-struct Definition {
-    text: &'static str,
-    schema: OnceLock<Box<Schema>>,
-}
-
-impl Definition {
-    fn schema(&self) -> &Schema {
-        self.schema.get_or_init(|| serde_json::from_str(self.text).expect("a test has made it"))
-    }
-}
-
-impl Deserialize<'static> for Definition {
-    fn deserialize<D: Deserializer<'static>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <&'static RawValue>::deserialize(deserializer)?.get();
-        Ok(Self { text, schema: OnceLock::new() })
     }
 }
 
@@ -191,14 +169,6 @@ mod tests {
         if made != include_str!("schema.json") {
             std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/src/config/schema.json"), made).unwrap();
             panic!("`schema.json` was not that of the types; it is written anew: review and commit it");
-        }
-    }
-
-    #[test]
-    fn every_definition_can_be_read() {
-        assert!(super::root().definitions.len() > 10);
-        for definition in super::root().definitions.values() {
-            definition.schema();
         }
     }
 
