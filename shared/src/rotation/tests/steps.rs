@@ -11,12 +11,12 @@ use super::world::By;
 use super::{ROTATE, Sim};
 use crate::error::Problem;
 use crate::ids::{DatasetId, Generation, SecretId, TargetId};
-use crate::rotation::due::due;
+use crate::rotation::due::{LISTED_AFTER, due};
 use crate::rotation::event::{Condemnation, Event, Fate, Permission, PlanKind, TakenOver};
 use crate::rotation::led::LedStep;
-use crate::rotation::next::{DeleteSent, Goal, Observed, Step, lacking, next};
+use crate::rotation::next::{DeleteSent, Goal, Observed, SLOTS_USED_MAX, Step, lacking, next};
 use crate::rotation::recover::{Listed, Origin, origin, sweep, used_slots};
-use crate::rotation::state::{Busy, Failures, State};
+use crate::rotation::state::{AttemptFate, Busy, Failures, State};
 
 fn step(state: &State, seen: &Observed) -> Step {
     next(state, seen, ROTATE, &policy(), now())
@@ -187,6 +187,31 @@ fn a_target_that_fails_is_left_alone_for_longer_each_time() {
         let may = |after_s| !lacking(&state, Generation(1), &selected, failed + SignedDuration::from_secs(after_s)).is_empty();
         assert_eq!([may(pause_s - 1), may(pause_s)], [false, true], "after {count} failures");
     }
+}
+
+#[test]
+fn a_secret_that_a_target_holds_is_condemned_when_it_has_expired_by_every_clock() {
+    let mut sim = Sim::rotated(&["a"]);
+    sim.rotates();
+    let mut state = sim.state();
+    state.holder_mut(&TargetId::new("a")).unwrap().may_hold.insert(Generation(1));
+    let expired = state.generations[&Generation(1)].minted.expires_at.unwrap() + policy().skew;
+    let condemned = Step::Condemn { secret_id: sim.secret(1), reason: Condemnation::Expired };
+    let is_condemned = |now| next(&state, &seen(&state), ROTATE, &policy(), now) == condemned;
+    assert_eq!([expired, expired + SignedDuration::from_nanos(1)].map(is_condemned), [false, true]);
+}
+
+#[test]
+fn an_unanswered_create_takes_a_slot_until_a_list_would_show_it() {
+    let unanswered = opened(&[intended(2), Event::MintUnanswered { attempt: 2 }]).unwrap();
+    let AttemptFate::Unanswered { until } = unanswered.attempts[1].fate else { panic!("{:?}", unanswered.attempts) };
+    let until = until + LISTED_AFTER;
+    let mut seen = seen(&unanswered);
+    let foreign = |number: usize| listed(&format!("foreign-{number}"));
+    seen.listing.as_mut().unwrap().extend((1..SLOTS_USED_MAX).map(foreign));
+    let step = |now| next(&unanswered, &seen, ROTATE, &policy(), now);
+    assert!(matches!(step(until - SignedDuration::from_nanos(1)), Step::Wait { until: told, .. } if told == until));
+    assert_eq!(step(until), Step::Mint);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Canaries first: who they are, when the next wave starts, and what becomes of a rotation whose canary fails.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -8,12 +9,15 @@ use jiff::SignedDuration;
 use super::runner::{End, condemnations};
 use super::world::{Manner, World};
 use super::{FORCE, ROTATE, Sim};
+use crate::config::Config;
 use crate::config::WaveSize::{self, Count, Percent};
+use crate::config::env_vars::Environment;
 use crate::ids::{CredentialName, Generation, TargetId};
 use crate::report::Phase;
 use crate::rotation::event::{Condemnation, Event, PlanKind};
 use crate::rotation::next::Step;
-use crate::rotation::waves::split;
+use crate::rotation::state::{Failures, State};
+use crate::rotation::waves::{planned, split};
 
 const TARGETS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
@@ -66,6 +70,28 @@ fn what_failed_last_is_never_a_canary() {
     let all: Vec<String> = (0..3).map(|number| format!("target-{number}")).collect();
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     assert_eq!(sizes(3, &[Count(1), Percent(100)], &all).len(), 1, "there is no canary left");
+}
+
+#[test]
+fn a_plan_has_the_waves_of_the_config_and_what_failed_in_the_last_one() {
+    let config = r#"{"version": 1, "state": "file:state", "identities": {"a": {"auth": "azure-cli"}},
+        "credentials": {"sales-bi": {"workspace": "https://adb-1.1.azuredatabricks.net", "identity": "a",
+        "service_principal": "p", "store": "file:store.json", "targets": {"identity": "a", "select": [{"all": true}], "waves": [1, "100%"]}}}}"#;
+    let config = Config::of_document("config", config.into(), &Environment::default(), Path::new("/"));
+    let credential = &config.unwrap_or_else(|problems| panic!("{problems:?}")).credentials[0];
+    let sim = Sim::rotated(&["a", "b", "c"]);
+    let mut state = sim.state();
+    let waves = |state: &State| -> Vec<Vec<TargetId>> {
+        let targets = sim.world.selection.iter().map(|id| sim.world.spec(id)).collect();
+        planned(state, credential, targets).iter().map(|wave| wave.iter().map(|spec| spec.id.clone()).collect()).collect()
+    };
+    let before = waves(&state);
+    assert_eq!(before.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2]);
+    let (canary, since) = (&before[0][0], sim.world.now);
+    state.holder_mut(canary).unwrap().failures =
+        Some(Failures { since, last: since, count: 1, refusals: 1, problem: None, parked: false });
+    let after = waves(&state);
+    assert!(after[0].len() == 1 && after[1].last() == Some(canary), "{after:?}");
 }
 
 /// Six targets with generation 1, to be moved by these waves; and the canary among them.
