@@ -15,7 +15,7 @@ const STEPS: [LedStep; 4] = [LedStep::CreateSecret, LedStep::SetSecret, LedStep:
 
 impl Sim {
     /// One step, as Secrets Manager asks for it.
-    fn step(&mut self, step: LedStep) -> Ran {
+    pub(super) fn step(&mut self, step: LedStep) -> Ran {
         let mut led = self.open(Goal::Step(step));
         if let Ok(runner) = &mut led {
             let token = "token".to_owned();

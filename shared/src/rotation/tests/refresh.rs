@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::runner::End;
-use super::world::By;
+use super::world::{By, Manner};
 use super::{ROTATE, Sim};
 use crate::config::WaveSize;
 use crate::ids::{DatasetId, Generation, GroupId, TargetId};
@@ -96,6 +96,21 @@ fn a_refresh_that_cannot_sign_in_counts_against_the_target_and_another_failure_d
     }
     assert!(sim.state().holders[&TargetId::new("a")].failures.as_ref().is_some_and(|failures| failures.parked));
     assert_eq!(sim.state().phase(), Phase::Draining);
+}
+
+#[test]
+fn a_dataset_is_refreshed_though_one_of_its_data_sources_is_parked() {
+    let mut sim = waited_for(false);
+    sim.world.site("b").dataset = Some((DatasetId::new("sales"), By::Lakekey));
+    sim.world.site("b").manner = Manner::Refuses;
+    assert!(matches!(sim.run(ROTATE).end, End::Waiting(_)));
+    assert_eq!(sim.world.refreshes, 0, "it may move yet");
+    for _ in 0..26 {
+        sim.minutes(60);
+        sim.run(ROTATE);
+    }
+    assert!(sim.state().holders[&TargetId::new("b")].failures.as_ref().is_some_and(|failures| failures.parked));
+    assert_eq!((sim.world.refreshes, fate(&sim)), (1, RefreshFate::Over(RefreshOutcome::Started)));
 }
 
 #[test]

@@ -1,12 +1,17 @@
 //! Changes of direction: rollback, back to the generation before and held there; revoke, a new secret and none of the old.
 
-use super::runner::{End, condemnations};
+use jiff::SignedDuration;
+
+use super::runner::{End, condemnations, policy};
 use super::world::{By, Manner};
 use super::{FORCE, ROTATE, Sim};
-use crate::ids::{Generation, TargetId};
+use crate::error::Problem;
+use crate::ids::{Generation, SecretId, TargetId};
 use crate::report::Phase;
 use crate::rotation::event::{Condemnation, Event, PlanKind, Turn};
-use crate::rotation::next::{Goal, Step};
+use crate::rotation::led::LedStep;
+use crate::rotation::next::{DeleteSent, Goal, Observed, Step, next};
+use crate::rotation::recover::Listed;
 use crate::rotation::state::Held;
 
 fn all_hold(sim: &Sim, generation: u32) -> bool {
@@ -263,6 +268,45 @@ fn with_four_slots_used_a_revoke_mints_and_with_five_it_first_deletes_its_own_ol
         assert_eq!(deleted < minted, foreign == 3, "{:?}", ran.trace);
         assert_eq!(sim.world.existing(By::Person).len(), foreign);
     }
+}
+
+#[test]
+fn a_revoke_waits_for_the_slot_that_it_frees() {
+    let mut sim = moved();
+    for _ in 0..3 {
+        sim.world.make(By::Person, None).unwrap();
+    }
+    sim.asks(Turn::Revoke { foreign: false });
+    let mut runner = sim.open(Goal::Revoke).unwrap_or_else(|end| panic!("{end:?}"));
+    while !matches!(runner.trace.last(), Some(Step::Condemn { .. })) {
+        assert_eq!(runner.turn(&mut sim.world, &mut sim.faults), None);
+    }
+    let (now, listing) = (sim.world.now, sim.world.list(SignedDuration::ZERO));
+    let sent = DeleteSent { tries: 1, last: now, accepted: false };
+    let step = |listing: Vec<Listed>, undeleted: Option<Problem>| {
+        let values = [sim.secret(1), sim.secret(2)].into();
+        let deletes = [(sim.secret(1), sent)].into();
+        let seen = Observed { listing: Some(listing), values, deletes, undeleted, ..Observed::default() };
+        next(&runner.state, &seen, Goal::Revoke, &policy(), now)
+    };
+    assert!(matches!(step(listing.clone(), None), Step::Wait { until, .. } if until == now + SignedDuration::from_secs(5)));
+    let problem = Problem::new("forbidden", "no");
+    assert_eq!(step(listing.clone(), Some(problem.clone())), Step::Settle(Some(problem.clone())));
+    let theirs = listing.iter().find(|listed| listed.expires_at.is_none()).unwrap();
+    let other = |number| Listed { id: SecretId::new(format!("other-{number}")), ..theirs.clone() };
+    for undeleted in [None, Some(problem)] {
+        let step = step((0..5).map(other).collect(), undeleted);
+        assert!(matches!(&step, Step::Settle(Some(problem)) if problem.code == "slots-full"), "{step:?}");
+    }
+}
+
+#[test]
+fn a_revoke_is_not_held_up_by_what_secrets_manager_leads() {
+    let mut sim = Sim::rotated(&["a", "b"]);
+    sim.step(LedStep::CreateSecret);
+    let ran = revokes(&mut sim, false);
+    assert_eq!(ran.settled.last(), Some(&(PlanKind::Revoke, None)), "{:?}", ran.trace);
+    assert!(all_hold(&sim, 3));
 }
 
 #[test]
