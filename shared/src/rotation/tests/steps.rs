@@ -202,6 +202,18 @@ fn a_secret_that_a_target_holds_is_condemned_when_it_has_expired_by_every_clock(
 }
 
 #[test]
+fn what_targets_may_hold_is_given_up_when_it_is_refused_and_has_expired_by_every_clock() {
+    let state = opened(&[intended(2), minted(2, 2, "x"), verified(2), wave(2), lease(3)]).unwrap();
+    let expired = state.generations[&Generation(2)].minted.expires_at.unwrap() + policy().skew;
+    let seen = Observed { refused: refusal(2), ..seen(&state) };
+    let step = |now| next(&state, &seen, ROTATE, &policy(), now);
+    let at_once = step(expired);
+    assert!(matches!(&at_once, Step::Stop(problem) if problem.code == "sign-in-refused"), "{at_once:?}");
+    let condemned = Step::Condemn { secret_id: SecretId::new("x"), reason: Condemnation::Expired };
+    assert_eq!(step(expired + SignedDuration::from_nanos(1)), condemned);
+}
+
+#[test]
 fn an_unanswered_create_takes_a_slot_until_a_list_would_show_it() {
     let unanswered = opened(&[intended(2), Event::MintUnanswered { attempt: 2 }]).unwrap();
     let AttemptFate::Unanswered { until } = unanswered.attempts[1].fate else { panic!("{:?}", unanswered.attempts) };

@@ -136,6 +136,23 @@ fn an_interrupted_take_over_is_the_first_thing_resumed() {
 }
 
 #[test]
+fn sixteen_datasets_are_taken_over_before_their_data_sources_are_written() {
+    let names: Vec<String> = (0..20).map(|number| format!("source-{number:02}")).collect();
+    let mut sim = Sim::rotated(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    for name in &names {
+        sim.world.site(name).dataset = Some((DatasetId::new(format!("dataset-of-{name}")), By::Person));
+    }
+    let ran = sim.run(FORCE);
+    let sizes = ran.trace.iter().filter_map(|step| match step {
+        Step::TakeOver { datasets } => Some(("take over", datasets.len())),
+        Step::Wave { targets, .. } => Some(("write", targets.len())),
+        _ => None,
+    });
+    assert_eq!(sizes.collect::<Vec<_>>(), [("take over", 16), ("write", 16), ("take over", 4), ("write", 4)]);
+    assert_eq!(ran.end, End::Done);
+}
+
+#[test]
 fn a_take_over_that_keeps_failing_is_tried_again_with_pauses_and_parked() {
     let mut sim = Sim::rotated(&["a", "b"]);
     sim.world.site("b").dataset = Some((DatasetId::new("sales"), By::Person));
