@@ -9,7 +9,7 @@ use crate::config::WaveSize;
 use crate::ids::{DatasetId, Generation, GroupId, TargetId};
 use crate::report::{Phase, RefreshOutcome};
 use crate::rotation::event::Event;
-use crate::rotation::next::Step;
+use crate::rotation::next::{Goal, Step};
 use crate::rotation::refresh::{RefreshFate, RefreshWanted};
 
 /// Two targets, `a` used by a dataset that is refreshed; generation 2 is due.
@@ -111,6 +111,16 @@ fn a_dataset_is_refreshed_though_one_of_its_data_sources_is_parked() {
     }
     assert!(sim.state().holders[&TargetId::new("b")].failures.as_ref().is_some_and(|failures| failures.parked));
     assert_eq!((sim.world.refreshes, fate(&sim)), (1, RefreshFate::Over(RefreshOutcome::Started)));
+}
+
+#[test]
+fn a_reapply_refreshes_no_dataset_whose_data_source_has_not_taken_it() {
+    for (manner, refreshes) in [(Manner::Takes, 1), (Manner::Refuses, 0)] {
+        let mut sim = waited_for(false);
+        sim.world.site("a").manner = manner;
+        let ran = sim.run(Goal::Reapply { refresh: true });
+        assert_eq!((ran.state.phase(), sim.world.refreshes), (Phase::Idle, refreshes), "{:?}", ran.trace);
+    }
 }
 
 #[test]

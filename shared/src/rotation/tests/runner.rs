@@ -171,8 +171,11 @@ impl Runner {
                 self.seen.quarantined = true;
                 self.record(world, Event::Quarantined { problem })
             }
-            Step::Plan { kind, reason, .. } => {
-                let plan = plan(world, &self.state, kind, reason);
+            Step::Plan { kind, reason, refresh } => {
+                let mut plan = plan(world, &self.state, kind, reason);
+                if refresh {
+                    plan.refresh.clone_from(&world.refresh);
+                }
                 self.record(world, Event::Planned(Arc::new(plan)))
             }
             Step::Grant => self.record(world, Event::Granted),

@@ -12,7 +12,7 @@ use crate::rotation::event::{Condemnation, Event, PlanKind, Turn};
 use crate::rotation::led::LedStep;
 use crate::rotation::next::{DeleteSent, Goal, Observed, Step, next};
 use crate::rotation::recover::Listed;
-use crate::rotation::state::Held;
+use crate::rotation::state::{Condemned, Held, State};
 
 fn all_hold(sim: &Sim, generation: u32) -> bool {
     sim.world.selection.iter().all(|id| sim.world.sites[id].holds == Some(sim.secret(generation)))
@@ -268,6 +268,20 @@ fn with_four_slots_used_a_revoke_mints_and_with_five_it_first_deletes_its_own_ol
         assert_eq!(deleted < minted, foreign == 3, "{:?}", ran.trace);
         assert_eq!(sim.world.existing(By::Person).len(), foreign);
     }
+}
+
+#[test]
+fn a_rollback_asks_whether_its_own_generation_lives() {
+    let sim = moved();
+    let mut state = sim.state();
+    state.turn = Some(Turn::Rollback { to: Some(Generation(1)), canary: None });
+    let step = |state: &State| {
+        let seen = Observed { listing: Some(Vec::new()), ..Observed::default() };
+        next(state, &seen, Goal::Rollback, &policy(), sim.world.now)
+    };
+    assert!(matches!(step(&state), Step::Plan { kind: PlanKind::Rollback, .. }));
+    state.condemned = [(sim.secret(1), Condemned { reason: Condemnation::Retired, seq: 1, deleted: true })].into();
+    assert!(matches!(step(&state), Step::EndTurn(_)));
 }
 
 #[test]
