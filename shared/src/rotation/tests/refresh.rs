@@ -99,6 +99,18 @@ fn a_refresh_that_cannot_sign_in_counts_against_the_target_and_another_failure_d
 }
 
 #[test]
+fn a_dataset_is_refreshed_after_the_last_wave_of_its_data_sources() {
+    let mut sim = waited_for(false);
+    sim.world.site("b").dataset = Some((DatasetId::new("sales"), By::Lakekey));
+    sim.world.waves = vec![WaveSize::Count(1), WaveSize::Percent(100)];
+    let ran = sim.run(ROTATE);
+    let at = |is: fn(&Step) -> bool| (0..ran.trace.len()).filter(|at| is(&ran.trace[*at])).collect::<Vec<_>>();
+    let (waves, refreshes) = (at(|step| matches!(step, Step::Wave { .. })), at(|step| matches!(step, Step::Refresh { .. })));
+    assert_eq!((waves.len(), sim.world.refreshes), (2, 1), "{:?}", ran.trace);
+    assert!(waves[1] < refreshes[0], "{:?}", ran.trace);
+}
+
+#[test]
 fn a_dataset_is_refreshed_though_one_of_its_data_sources_is_parked() {
     let mut sim = waited_for(false);
     sim.world.site("b").dataset = Some((DatasetId::new("sales"), By::Lakekey));
