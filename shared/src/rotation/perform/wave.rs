@@ -53,7 +53,7 @@ impl Run<'_> {
         let total = targets.len();
         let at_once = self.ports.credential.targets.as_ref().map_or(1, |targets| targets.concurrency);
         let (looks, begun) = (Looks::default(), Mutex::new(BTreeSet::new()));
-        // Each is made only when its turn comes: ten thousand of them would have more memory than all else.
+        // Each is made only when its turn comes: ten thousand of them would take more memory than all else.
         let writes = futures::stream::iter(targets.to_vec()).map(|id| {
             let (looks, begun) = (&looks, &begun);
             let write = async move {
