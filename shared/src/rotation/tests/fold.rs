@@ -6,11 +6,13 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::runner::plan;
+use super::world::By;
 use super::{Sim, at};
 use crate::error::Problem;
-use crate::ids::{Generation, RunnerId, SecretId, TargetId};
-use crate::rotation::event::{Condemnation, Event, Fate, PlanKind, WaveResult};
+use crate::ids::{DatasetId, Generation, RunnerId, SecretId, TargetId};
+use crate::rotation::event::{Condemnation, Event, Fate, PlanKind, TakenOver, WaveResult};
 use crate::rotation::state::State;
+use crate::targets::{DatasetRef, TargetSpec};
 
 const ME: &str = "me";
 
@@ -190,6 +192,42 @@ fn a_forgotten_place_gates_nothing_and_is_forgotten_only_when_nothing_may_land_t
     assert_eq!(state.gates(Generation(1)).count() + state.gates(Generation(2)).count(), 0);
     assert!(state.open.unwrap().waves.iter().all(|wave| wave.is_empty()));
     refuses(&[forgotten.clone(), forgotten], "a place is forgotten that is in no plan");
+}
+
+#[test]
+fn a_data_source_waits_for_each_of_its_datasets_in_turn_until_the_last_has_left_it() {
+    let mut sim = Sim::rotated(&["a"]);
+    sim.world.site("a").dataset = Some((DatasetId::new("first"), By::Person));
+    let mut plan = plan(&sim.world, &sim.state(), PlanKind::Rotate, String::new());
+    let spec = Arc::make_mut(&mut plan.waves[0][0]);
+    let first = spec.datasets[0].clone();
+    let second = DatasetRef { id: DatasetId::new("second"), ..first.clone() };
+    spec.datasets.push(second.clone());
+    let taken = |dataset: &DatasetRef, target: &str, problem: Option<Problem>| {
+        let targets = vec![TargetSpec {
+            id: TargetId::new(target),
+            datasets: vec![dataset.clone()],
+            take_over: None,
+            ..TargetSpec::clone(&plan.waves[0][0])
+        }];
+        let targets = if problem.is_some() { Vec::new() } else { targets };
+        Event::TakenOver { results: vec![TakenOver { dataset: dataset.clone(), targets, problem }] }
+    };
+    let after = |events: &[Event]| {
+        let planned = [Event::Settled { problem: None }, Event::Planned(Arc::new(plan.clone()))];
+        opened(&[&planned[..], events].concat()).unwrap()
+    };
+    let targets = |state: &State| state.open.as_ref().unwrap().targets().map(ToString::to_string).collect::<Vec<_>>();
+    let (a, one) = (TargetId::new("a"), taken(&first, "one", None));
+
+    let state = after(std::slice::from_ref(&one));
+    assert_eq!(targets(&state), ["a", "one"]);
+    assert_eq!(state.place(&a).unwrap().spec.as_ref().unwrap().take_over, Some(second.id.clone()));
+    let state = after(&[one.clone(), taken(&second, "two", Some(Problem::new("forbidden", "no")))]);
+    assert_eq!(state.place(&a).unwrap().failures.as_ref().unwrap().count, 1);
+    let state = after(&[one, taken(&second, "two", None)]);
+    assert_eq!(targets(&state), ["one", "two"]);
+    assert!(!state.place(&a).unwrap().planned && state.gates(Generation(1)).any(|id| *id == a), "what it may hold still gates");
 }
 
 #[test]
