@@ -9,7 +9,7 @@ use super::hosts::{Cloud, HostPolicy};
 use super::model::Config;
 use super::place::ObjectPlace;
 use super::problem::{ConfigProblem, Position, Problems, shown};
-use super::{schema, shape, tree};
+use super::{shape, tree};
 use crate::ids::hex;
 
 /// Largest document; a config of a thousand credentials has half of it.
@@ -105,7 +105,7 @@ fn resolve(raw: &Raw, environment: &Environment, problems: &mut Problems) -> Opt
         return None;
     };
     let tree = tree::parse(text, problems)?;
-    let (fitted, value) = shape::fit(&tree, schema::root(), problems)?;
+    let (fitted, value) = shape::fit(&tree, problems)?;
     // Its error would quote values; `shape` leaves it no reason for one.
     let document: Document = serde_json::from_value(value).ok()?;
     let hosts = hosts(document.cloud, environment, problems);

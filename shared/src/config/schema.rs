@@ -1,69 +1,45 @@
-//! The JSON Schema of the document. `shape.rs` checks every config against this very text, so what editors accept and what
-//! lakekey accepts can't drift apart. It is made from the types that read the document, by the test below, and kept in
-//! `schema.json`: making it takes longer than all else that is done with a config, and every process has to start.
+//! The JSON Schema of the document. `shape.rs` checks every config against it, so what editors accept and what lakekey accepts
+//! can't drift apart. It is made from the types that read the document, by the test below, and kept in `schema.json`: making it
+//! takes longer than all else that is done with a config, and every process has to start.
 
-use std::borrow::Cow;
-use std::fmt;
 use std::sync::LazyLock;
 
-use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
-
-const TEXT: &str = include_str!("schema.json");
 
 /// The JSON Schema (draft 2020-12) of `lakekey.yaml`.
 pub fn schema() -> &'static Value {
-    static SCHEMA: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(TEXT).expect("a test has made it"));
+    static SCHEMA: LazyLock<Value> =
+        LazyLock::new(|| serde_json::from_str(include_str!("schema.json")).expect("a test has made it"));
     &SCHEMA
 }
 
-/// The same for `shape.rs`: a fraction of the work, which every start does.
-pub(super) fn root() -> &'static Schema {
-    static ROOT: LazyLock<Schema> = LazyLock::new(|| serde_json::from_str(TEXT).expect("a test has made it"));
-    &ROOT
-}
+// `ROOT`, the same for `shape.rs`: `build.rs` makes it.
+include!(concat!(env!("OUT_DIR"), "/schema.rs"));
 
 /// A schema with the keywords that `schema.json` uses.
-#[derive(Debug, Default, serde::Deserialize)]
-#[serde(default)]
+#[derive(Debug)]
 pub(super) struct Schema {
-    /// Another schema: `#/$defs/NAME`.
-    #[serde(rename = "$ref")]
+    /// The name of another schema, which this one is.
     pub(super) reference: Option<&'static str>,
-    #[serde(rename = "$defs")]
     definitions: Named,
-    #[serde(rename = "type", deserialize_with = "one_or_more")]
-    pub(super) types: Vec<&'static str>,
+    pub(super) types: &'static [&'static str],
     pub(super) properties: Named,
     /// What a key without a property must be; `None` where there may be none, or anything.
-    #[serde(rename = "additionalProperties", deserialize_with = "unless_flag")]
-    pub(super) others: Option<Box<Self>>,
-    pub(super) required: Vec<&'static str>,
-    pub(super) items: Option<Box<Self>>,
-    #[serde(rename = "enum")]
-    words: Vec<&'static str>,
-    #[serde(rename = "oneOf")]
-    documented_words: Vec<Self>,
-    #[serde(rename = "const")]
-    word: Option<&'static str>,
-    #[serde(rename = "anyOf")]
-    pub(super) branches: Vec<Self>,
+    pub(super) others: Option<&'static Self>,
+    pub(super) required: &'static [&'static str],
+    pub(super) items: Option<&'static Self>,
+    /// The words of an enumeration.
+    pub(super) choices: &'static [&'static str],
+    pub(super) branches: &'static [Self],
     pub(super) minimum: Option<u64>,
     pub(super) maximum: Option<u64>,
-    #[serde(borrow)]
-    pub(super) description: Cow<'static, str>,
+    pub(super) description: &'static str,
 }
 
 impl Schema {
-    /// The words of an enumeration, documented (`oneOf` of `const`) or not (`enum`).
-    pub(super) fn choices(&self) -> Vec<&'static str> {
-        self.words.iter().copied().chain(self.documented_words.iter().filter_map(|branch| branch.word)).collect()
-    }
-
-    /// The schema that a reference in this one, which is a root, means.
+    /// The schema that a reference in this one, which is the root, means.
     pub(super) fn definition(&self, reference: &str) -> Option<&Self> {
-        self.definitions.get(reference.strip_prefix("#/$defs/")?)
+        self.definitions.get(reference)
     }
 
     /// Whether a value may be of this type.
@@ -73,85 +49,17 @@ impl Schema {
 }
 
 /// Schemas by name.
-#[derive(Debug, Default)]
-pub(super) struct Named(Vec<(&'static str, Schema)>);
+#[derive(Debug)]
+pub(super) struct Named(&'static [(&'static str, Schema)]);
 
 impl Named {
-    pub(super) fn get(&self, name: &str) -> Option<&Schema> {
+    pub(super) fn get(&self, name: &str) -> Option<&'static Schema> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, schema)| schema)
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &'static str> {
         self.0.iter().map(|(name, _)| *name)
     }
-}
-
-impl Deserialize<'static> for Named {
-    fn deserialize<D: Deserializer<'static>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(NamedVisitor)
-    }
-}
-
-struct NamedVisitor;
-
-impl Visitor<'static> for NamedVisitor {
-    type Value = Named;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("schemas by name")
-    }
-
-    fn visit_map<A: MapAccess<'static>>(self, mut map: A) -> Result<Named, A::Error> {
-        let mut named = Vec::new();
-        while let Some(entry) = map.next_entry()? {
-            named.push(entry);
-        }
-        Ok(Named(named))
-    }
-}
-
-fn one_or_more<D: Deserializer<'static>>(deserializer: D) -> Result<Vec<&'static str>, D::Error> {
-    struct OneOrMore;
-
-    impl Visitor<'static> for OneOrMore {
-        type Value = Vec<&'static str>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a type or some")
-        }
-
-        fn visit_borrowed_str<E>(self, name: &'static str) -> Result<Self::Value, E> {
-            Ok(vec![name])
-        }
-
-        fn visit_seq<A: SeqAccess<'static>>(self, names: A) -> Result<Self::Value, A::Error> {
-            Deserialize::deserialize(SeqAccessDeserializer::new(names))
-        }
-    }
-
-    deserializer.deserialize_any(OneOrMore)
-}
-
-fn unless_flag<D: Deserializer<'static>>(deserializer: D) -> Result<Option<Box<Schema>>, D::Error> {
-    struct UnlessFlag;
-
-    impl Visitor<'static> for UnlessFlag {
-        type Value = Option<Box<Schema>>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a schema or a flag")
-        }
-
-        fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_map<A: MapAccess<'static>>(self, schema: A) -> Result<Self::Value, A::Error> {
-            Deserialize::deserialize(MapAccessDeserializer::new(schema)).map(Some)
-        }
-    }
-
-    deserializer.deserialize_any(UnlessFlag)
 }
 
 #[cfg(test)]

@@ -5,27 +5,26 @@
 use serde_json::{Map, Value};
 
 use super::problem::{Problems, nearest, shown};
-use super::schema::Schema;
+use super::schema::{ROOT, Schema};
 use super::tree::{Kind, Node};
 
 /// The tree without what does not fit, and its value. Both have the same indexes; keys whose value does not fit are in the
 /// tree only, as refused.
 pub(super) type Fitted = (Node, Value);
 
-/// Fits a document to the schema's root.
-pub(super) fn fit(document: &Node, schema: &'static Schema, problems: &mut Problems) -> Option<Fitted> {
-    Shape { root: schema, problems }.fit("the config", document, schema)
+/// Fits a document to the schema.
+pub(super) fn fit(document: &Node, problems: &mut Problems) -> Option<Fitted> {
+    Shape { problems }.fit("the config", document, &ROOT)
 }
 
 struct Shape<'a> {
-    root: &'static Schema,
     problems: &'a mut Problems,
 }
 
 impl Shape<'_> {
     fn fit(&mut self, name: &str, node: &Node, schema: &'static Schema) -> Option<Fitted> {
-        let schema = self.resolve(schema);
-        let names = schema.choices();
+        let schema = resolved(schema);
+        let names = schema.choices;
         if matches!(node.kind, Kind::Refused) {
             return None;
         }
@@ -35,7 +34,7 @@ impl Shape<'_> {
             return None;
         }
         if !names.is_empty() {
-            return self.fit_choice(name, node, &names);
+            return self.fit_choice(name, node, names);
         }
         if !schema.branches.is_empty() {
             let Some(branch) = schema.branches.iter().find(|branch| self.accepts(node, branch)) else {
@@ -46,7 +45,7 @@ impl Shape<'_> {
         match (&node.kind, schema.types.first().copied()) {
             (Kind::Map(_), Some("object")) => Some(self.fit_map(name, node, schema)),
             (Kind::List(items), Some("array")) => {
-                let schema = schema.items.as_deref()?;
+                let schema = schema.items?;
                 let item_name = format!("an entry of {name}");
                 let (nodes, values) = items.iter().filter_map(|item| self.fit(&item_name, item, schema)).unzip();
                 Some((with_kind(node, Kind::List(nodes)), Value::Array(values)))
@@ -60,7 +59,7 @@ impl Shape<'_> {
         let known = &schema.properties;
         let (mut entries, mut value) = (Vec::new(), Map::new());
         for (key, child) in node.entries() {
-            let Some(child_schema) = known.get(key).or(schema.others.as_deref()) else {
+            let Some(child_schema) = known.get(key).or(schema.others) else {
                 let names: Vec<&str> = known.names().collect();
                 let hint = match nearest(key, names.iter().copied()) {
                     _ if key == "<<" => "YAML 1.2 has no merge keys; use `defaults`, or an alias for a whole value".to_owned(),
@@ -79,9 +78,9 @@ impl Shape<'_> {
                 None => entries.push((key.to_owned(), with_kind(child, Kind::Refused))),
             }
         }
-        for key in &schema.required {
+        for key in schema.required {
             if node.get(key).is_none() {
-                let meaning = known.get(key).map(|schema| &*schema.description).unwrap_or_default();
+                let meaning = known.get(key).map(|schema| schema.description).unwrap_or_default();
                 let meaning = meaning.trim_end_matches('.').replace('\n', " ");
                 self.problems.add(
                     node.label_at,
@@ -149,8 +148,8 @@ impl Shape<'_> {
 
     /// Whether a value is of a kind that the schema means, whatever its details.
     fn accepts(&self, node: &Node, schema: &'static Schema) -> bool {
-        let schema = self.resolve(schema);
-        let names = schema.choices();
+        let schema = resolved(schema);
+        let names = schema.choices;
         match &node.kind {
             Kind::Nothing | Kind::Refused => false,
             Kind::List(_) => schema.may_be("array"),
@@ -166,10 +165,10 @@ impl Shape<'_> {
 
     /// What the schema expects, in words.
     fn expectation(&self, schema: &'static Schema) -> String {
-        let schema = self.resolve(schema);
-        let names = schema.choices();
+        let schema = resolved(schema);
+        let names = schema.choices;
         if !names.is_empty() {
-            return listed(&names, "or");
+            return listed(names, "or");
         }
         if !schema.branches.is_empty() {
             return schema.branches.iter().map(|branch| self.expectation(branch)).collect::<Vec<_>>().join(" or ");
@@ -183,10 +182,10 @@ impl Shape<'_> {
         };
         word.to_owned()
     }
+}
 
-    fn resolve(&self, schema: &'static Schema) -> &'static Schema {
-        schema.reference.and_then(|target| self.root.definition(target)).unwrap_or(schema)
-    }
+fn resolved(schema: &'static Schema) -> &'static Schema {
+    schema.reference.and_then(|name| ROOT.definition(name)).unwrap_or(schema)
 }
 
 fn with_kind(node: &Node, kind: Kind) -> Node {
