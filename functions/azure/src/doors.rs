@@ -11,6 +11,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tokio::sync::{Notify, SetOnce};
 use tower::ServiceExt;
 use tracing::{Instrument, info_span};
 
@@ -19,14 +20,39 @@ use crate::functions::{Function, Functions};
 /// Made when its first call comes: no start needs it, nor the document that is made with it.
 pub(crate) type LazyApi = LazyLock<Router, Box<dyn FnOnce() -> Router + Send>>;
 
-struct Doors {
-    functions: Functions,
-    api: LazyApi,
+/// What is behind the doors.
+pub(crate) struct Inside {
+    pub(crate) functions: Functions,
+    pub(crate) api: LazyApi,
 }
 
-/// Everything that the host may call. `/` is where it asks whether this process is ready.
-pub(crate) fn router(functions: Functions, api: LazyApi) -> Router {
-    Router::new().route("/", get(|| async {}).fallback(enter)).fallback(enter).with_state(Arc::new(Doors { functions, api }))
+/// The doors, shut until everything behind them is there.
+#[derive(Default)]
+pub(crate) struct Doors {
+    inside: SetOnce<Inside>,
+    knocked: Notify,
+}
+
+impl Doors {
+    /// Waits for the first request.
+    pub(crate) async fn knocked(&self) {
+        self.knocked.notified().await;
+    }
+
+    /// Lets in whoever waits, and all that come.
+    pub(crate) fn open(&self, inside: Inside) {
+        // They are opened once.
+        let _ = self.inside.set(inside);
+    }
+}
+
+/// Everything that the host may call. `/` is where it asks whether this process is there.
+pub(crate) fn router(doors: Arc<Doors>) -> Router {
+    Router::new().route("/", get(ready).fallback(enter)).fallback(enter).with_state(doors)
+}
+
+async fn ready(State(doors): State<Arc<Doors>>) {
+    doors.knocked.notify_one();
 }
 
 async fn enter(State(doors): State<Arc<Doors>>, request: Request) -> Response {
@@ -34,9 +60,11 @@ async fn enter(State(doors): State<Arc<Doors>>, request: Request) -> Response {
     let function = function(&request);
     let span = info_span!("invocation", invocation_id = id, function = function.map_or("api", Function::as_str));
     let answer = async {
+        doors.knocked.notify_one();
+        let inside = doors.inside.wait().await;
         match function {
-            Some(function) => doors.functions.invoke(function, request.into_body()).await,
-            None => Router::clone(&doors.api).oneshot(request).await.into_response(),
+            Some(function) => inside.functions.invoke(function, request.into_body()).await,
+            None => Router::clone(&inside.api).oneshot(request).await.into_response(),
         }
     };
     answer.instrument(span).await

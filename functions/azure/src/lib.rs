@@ -12,6 +12,7 @@ mod functions;
 mod settings;
 
 use std::convert::Infallible;
+use std::future::IntoFuture;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,7 +38,7 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::Registry;
 
-use doors::LazyApi;
+use doors::{Doors, Inside, LazyApi};
 pub use fatal::Fatal;
 use functions::Functions;
 
@@ -51,11 +52,27 @@ pub fn log_to_stdout(environment: &Environment, clock: &Clock) {
     }));
 }
 
-/// Serves the host until it kills this process.
+/// Serves the host until it kills this process. It is answered at once that the process is there, whatever the config still has
+/// to be read from; what it calls waits until that has been done.
 pub async fn run(environment: Environment, current_dir: &Path, clock: Clock) -> Result<Infallible, Fatal> {
     let address = settings::address(&environment)?;
-    // First of all: the host asks again 25 ms after it was refused, and waits where it was not.
     let listener = TcpListener::bind(address).await.map_err(|error| settings::unusable(address, error))?;
+    let doors = Arc::new(Doors::default());
+    let served = axum::serve(listener, doors::router(Arc::clone(&doors))).into_future();
+    let opened = async {
+        let _ = tokio::time::timeout(HOST_ASKS_EVERY, doors.knocked()).await;
+        info!(version = env!("CARGO_PKG_VERSION"), "listening on {address}");
+        doors.open(inside(environment, current_dir, clock).await?);
+        Ok(std::future::pending().await)
+    };
+    tokio::select! {
+        ended = served => Err(settings::unusable(address, ended.err().unwrap_or_else(|| std::io::ErrorKind::NotConnected.into())).into()),
+        failed = opened => failed,
+    }
+}
+
+/// Everything that calls need: the config first of all.
+async fn inside(environment: Environment, current_dir: &Path, clock: Clock) -> Result<Inside, Fatal> {
     let transport: Arc<dyn Transport> = Arc::new(ReqwestTransport::new(&environment)?);
     let config = Box::pin(load_config(&ConfigSource::Environment, &environment, current_dir, &transport, &clock)).await?;
     config.check_for_functions()?;
@@ -64,7 +81,7 @@ pub async fn run(environment: Environment, current_dir: &Path, clock: Clock) -> 
         storage: Arc::new(Places::new(&config, &environment, &transport, &clock)?),
         transport,
         runner: runner::id(&environment, &random),
-        clock: clock.clone(),
+        clock,
         random,
         environment,
         decide: next,
@@ -80,11 +97,11 @@ pub async fn run(environment: Environment, current_dir: &Path, clock: Clock) -> 
         found => found?,
     };
     let functions = Functions::new(Arc::clone(&app), Arc::clone(&queue));
-    let api = LazyApi::new(Box::new(move || Api::new(app, queue).router()));
-    info!(version = env!("CARGO_PKG_VERSION"), "listening on {address}");
-    let ended = axum::serve(listener, doors::router(functions, api)).await;
-    Err(settings::unusable(address, ended.err().unwrap_or_else(|| std::io::ErrorKind::NotConnected.into())).into())
+    Ok(Inside { functions, api: LazyApi::new(Box::new(move || Api::new(app, queue).router())) })
 }
+
+/// How often the host asks whether the process is there.
+const HOST_ASKS_EVERY: Duration = Duration::from_millis(25);
 
 /// There is no queue.
 struct Unqueued;

@@ -83,6 +83,11 @@ impl Host {
         Front::open(Arc::clone(&self.app), self.process.address()).await
     }
 
+    /// Waits until the handler ends by itself; what the host makes of that.
+    pub async fn ended(&mut self) -> anyhow::Result<String> {
+        self.process.ended().await
+    }
+
     /// SIGKILL, whatever is under way; the only way in which the host ever ends a handler.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         self.process.kill().await

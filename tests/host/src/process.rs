@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -87,16 +87,27 @@ impl Process {
                 return Ok(());
             }
             if let Some(status) = self.child.try_wait()? {
-                // What it has written last may still be under way.
-                clock.sleep(Duration::from_millis(100)).await;
-                let said: Vec<String> = self.lines().into_iter().map(|line| line.text).collect();
-                // The host starts it again, unless it has ended with 0: then never.
-                let fate = if status.success() { "and is never started again" } else { "and would be started again" };
-                anyhow::bail!("the handler has ended with {status} {fate}:\n{}", said.join("\n"));
+                anyhow::bail!(self.said_at_its_end(status).await);
             }
             clock.sleep(POLL).await;
         }
         anyhow::bail!("the handler has not answered within {} seconds", READY_MAX.as_secs())
+    }
+
+    /// Waits until it ends by itself; what the host makes of that.
+    pub(crate) async fn ended(&mut self) -> anyhow::Result<String> {
+        let ended = tokio::time::timeout(READY_MAX, self.child.wait()).await;
+        let status = ended.context("the handler has not ended")??;
+        Ok(self.said_at_its_end(status).await)
+    }
+
+    async fn said_at_its_end(&self, status: ExitStatus) -> String {
+        // What it has written last may still be under way.
+        Clock::wall().sleep(Duration::from_millis(100)).await;
+        let said: Vec<String> = self.lines().into_iter().map(|line| line.text).collect();
+        // The host starts it again, unless it has ended with 0: then never.
+        let fate = if status.success() { "and is never started again" } else { "and would be started again" };
+        format!("the handler has ended with {status} {fate}:\n{}", said.join("\n"))
     }
 
     pub(crate) fn port(&self) -> u16 {

@@ -3,20 +3,27 @@
 use std::collections::BTreeMap;
 
 use lakekey_bench::unpack;
-use lakekey_host::Host;
+use lakekey_host::{Host, Stream};
 
 use super::handler;
 
-/// What the host is told of a process that has ended.
-async fn refused(settings: &[(&str, &str)]) -> String {
+/// An instance with these settings.
+async fn started(settings: &[(&str, &str)]) -> Result<Host, String> {
     let app = tempfile::tempdir().unwrap();
     unpack(handler(), app.path()).unwrap();
     let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let fixed = [("LAKEKEY_SCHEDULE", "0 0 * * * *"), ("AzureWebJobsStorage__accountName", "account")];
     let settings: BTreeMap<String, String> =
         settings.chain(fixed.map(|(name, value)| (name.to_owned(), value.to_owned()))).collect();
-    let Err(error) = Host::start(app.path(), &settings).await else { panic!("it was started with {settings:?}") };
-    error.to_string()
+    Host::start(app.path(), &settings).await.map_err(|error| error.to_string())
+}
+
+/// What the host is told of a process that has ended, before or after it was found to be there.
+async fn refused(settings: &[(&str, &str)]) -> String {
+    match started(settings).await {
+        Ok(mut host) => host.ended().await.unwrap(),
+        Err(said) => said,
+    }
 }
 
 #[tokio::test]
@@ -38,4 +45,20 @@ async fn what_would_end_with_the_machine_is_refused() {
         credentials: { c: { workspace: 'https://adb-1.1.azuredatabricks.net', identity: a, service_principal: p, store: 'file:store.json' } }\n";
     let said = refused(&[("LAKEKEY_CONFIG", on_disk)]).await;
     assert!(said.contains("file-on-platform") && said.contains("az://"), "{said}");
+}
+
+#[tokio::test]
+async fn the_host_is_answered_although_nothing_answers_the_handler() {
+    let silent = tokio::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let identity = format!("http://{}/token", silent.local_addr().unwrap());
+    let host = started(&[
+        ("LAKEKEY_CONFIG", "az://account/config/lakekey.yaml"),
+        ("IDENTITY_ENDPOINT", &identity),
+        ("IDENTITY_HEADER", "header"),
+    ])
+    .await
+    .unwrap();
+    let (asked, _) = silent.accept().await.unwrap();
+    assert!(host.lines().iter().all(|line| line.stream == Stream::Stdout), "{:?}", host.lines());
+    drop(asked);
 }
