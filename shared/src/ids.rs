@@ -4,20 +4,19 @@
 mod shared;
 
 use std::fmt;
-use std::sync::Arc;
 
+use arcstr::ArcStr;
 use schemars::JsonSchema;
 use serde::de::{Deserializer, Error, Visitor};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
 macro_rules! string_id {
     ($($(#[$doc:meta])* $name:ident;)+) => {$(
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema, ToSchema)]
-        #[serde(transparent)]
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, JsonSchema, ToSchema)]
         #[schema(value_type = String)]
-        pub struct $name(Arc<str>);
+        pub struct $name(#[schemars(with = "String")] ArcStr);
 
         impl $name {
             /// Wraps a value that the caller has checked or that came from the service itself.
@@ -37,6 +36,12 @@ macro_rules! string_id {
             }
         }
 
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 deserializer.deserialize_str(SharedText).map(Self)
@@ -48,13 +53,13 @@ macro_rules! string_id {
 struct SharedText;
 
 impl Visitor<'_> for SharedText {
-    type Value = Arc<str>;
+    type Value = ArcStr;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a string")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Arc<str>, E> {
+    fn visit_str<E: Error>(self, text: &str) -> Result<ArcStr, E> {
         Ok(shared::shared(text))
     }
 }

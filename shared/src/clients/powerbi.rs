@@ -209,7 +209,10 @@ impl PowerBi {
         let path = ["groups", group.as_str(), "datasets"];
         let ask = async {
             let list: List<DatasetRow> = self.get_anew(WHAT, &path, None).await?;
-            Ok(list.value.into_iter().filter_map(DatasetRow::dataset).collect())
+            let mut datasets: Vec<Dataset> = list.value.into_iter().filter_map(DatasetRow::dataset).collect();
+            // They are kept until all of fifty thousand are known, and what was read of one is larger.
+            datasets.shrink_to_fit();
+            Ok(datasets)
         };
         self.shared(WHAT, &path, ask).await
     }

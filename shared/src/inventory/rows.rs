@@ -1,12 +1,12 @@
 //! Which of the data sources seen each row of `select` means. Pure.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Left;
 use super::connections::{Connections, is_on_network};
 use super::walk::Walk;
 use crate::clients::fabric::{Connection, ConnectionType};
-use crate::clients::powerbi::{DatabricksSource, Dataset, GatewaySource};
+use crate::clients::powerbi::{DatabricksSource, Dataset, DatasetSource, GatewaySource};
 use crate::config::Selector;
 use crate::error::Problem;
 use crate::ids::{DatasetId, DatasourceId, GatewayId, GroupId, TargetId, WarehouseId, Workspace};
@@ -22,7 +22,7 @@ pub(super) struct Candidate {
     pub(super) source: DatabricksSource,
     pub(super) datasets: Vec<DatasetRef>,
     /// As its gateway shows it, where the identity administers the gateway.
-    pub(super) on_gateway: Option<GatewaySource>,
+    pub(super) on_gateway: Option<Box<GatewaySource>>,
     /// Rows that select it.
     pub(super) rows: BTreeSet<usize>,
     /// Whether one of them names it or a dataset that uses it.
@@ -324,7 +324,7 @@ pub(super) fn candidates(
     for on_gateway in walk.on_gateways() {
         let Some(source) = on_gateway.databricks.as_ref().filter(|own| hosts.have(Some(own))) else { continue };
         let mut candidate = Candidate::new(Some(&on_gateway.gateway), &on_gateway.id, source);
-        candidate.on_gateway = Some(on_gateway.clone());
+        candidate.on_gateway = Some(Box::new(on_gateway.clone()));
         candidates.insert(TargetId::powerbi(&on_gateway.gateway, &on_gateway.id), candidate);
     }
     for (dataset, sources) in seen(walk) {
@@ -358,19 +358,22 @@ pub(super) fn candidates(
 }
 
 /// Every dataset whose sources were seen, in the order of their ids.
-fn seen(walk: &Walk) -> impl Iterator<Item = (DatasetRef, &Vec<crate::clients::powerbi::DatasetSource>)> {
-    let known: HashMap<(&GroupId, &DatasetId), &Dataset> =
-        walk.listed().map(|(group, found)| ((group, &found.id), found)).collect();
-    walk.sources.iter().filter_map(move |((group, id), sources)| {
-        let dataset = known.get(&(group, id))?;
-        let reference = DatasetRef {
-            workspace: walk.groups.get(group).map(|group| group.name.clone()).unwrap_or_default(),
-            group: group.clone(),
-            name: dataset.name.clone(),
-            id: id.clone(),
-            owner: dataset.configured_by.clone(),
-        };
-        Some((reference, sources.as_ref()?))
+fn seen(walk: &Walk) -> impl Iterator<Item = (DatasetRef, &Vec<DatasetSource>)> {
+    walk.datasets.iter().flat_map(move |(group, list)| {
+        let workspace = walk.groups.get(group).map(|group| group.name.clone()).unwrap_or_default();
+        let by_id: BTreeMap<&DatasetId, &Dataset> =
+            list.as_deref().into_iter().flatten().map(|dataset| (&dataset.id, dataset)).collect();
+        by_id.into_values().filter_map(move |dataset| {
+            let reference = DatasetRef {
+                workspace: workspace.clone(),
+                group: group.clone(),
+                name: dataset.name.clone(),
+                id: dataset.id.clone(),
+                owner: dataset.configured_by.clone(),
+            };
+            let sources = walk.sources.get(&(group.clone(), dataset.id.clone()))?;
+            Some((reference, sources.as_ref()?))
+        })
     })
 }
 

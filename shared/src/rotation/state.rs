@@ -201,10 +201,10 @@ pub struct Holder {
     pub in_flight: Option<(Generation, Timestamp)>,
     /// Updates sent to it in the present plan.
     pub attempts: u32,
-    /// Failures since it last moved.
-    pub failures: Option<Failures>,
+    /// Failures since it last moved. Few places have any, and every place would have room for them.
+    pub failures: Option<Box<Failures>>,
     /// A dataset that uses it was being refreshed, so that it was left for a while.
-    pub busy: Option<Busy>,
+    pub busy: Option<Box<Busy>>,
     /// Whether it was taken over and has not been written since: first in line.
     pub bare: bool,
 }

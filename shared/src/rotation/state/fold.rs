@@ -191,7 +191,7 @@ impl State {
         for (id, holder) in self.holders.iter_mut().filter(|(id, _)| others || own.contains(id)) {
             // Each plan includes parked targets again and gives them a day of their own.
             let holder = Arc::make_mut(holder);
-            left.extend(holder.failures.take().map(|failures| (id.clone(), failures)));
+            left.extend(holder.failures.take().map(|failures| (id.clone(), *failures)));
             holder.attempts = 0;
             holder.planned = false;
             holder.busy = None;
@@ -308,8 +308,8 @@ impl State {
 
     pub(super) fn fail(&mut self, id: &TargetId, at: Timestamp, problem: Option<&Problem>) {
         let Some(holder) = self.holder_mut(id) else { return };
-        let failures =
-            holder.failures.get_or_insert(Failures { since: at, last: at, count: 0, refusals: 0, problem: None, parked: false });
+        let first = || Failures { since: at, last: at, count: 0, refusals: 0, problem: None, parked: false };
+        let failures = holder.failures.get_or_insert_with(|| Box::new(first()));
         failures.count += 1;
         failures.refusals += u32::from(problem.is_none_or(|problem| !problem.is_passing()));
         failures.last = at;

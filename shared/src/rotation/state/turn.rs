@@ -45,7 +45,7 @@ impl State {
         for (id, failures) in std::mem::take(&mut open.left) {
             let passed = |holder: &&mut Holder| holder.planned && holder.failures.is_none() && holder.attempts == 0;
             if let Some(holder) = self.holder_mut(&id).filter(passed) {
-                holder.failures = Some(failures);
+                holder.failures = Some(Box::new(failures));
             }
         }
     }

@@ -124,7 +124,7 @@ impl State {
                 Fate::Refused | Fate::NotWritten | Fate::Unknown => self.fail(&result.target, at, result.problem.as_ref()),
                 Fate::Busy => {
                     let since = busy.map_or(at, |busy| busy.since);
-                    holder.busy = Some(Busy { since, last: at, problem: result.problem.clone() });
+                    holder.busy = Some(Box::new(Busy { since, last: at, problem: result.problem.clone() }));
                 }
                 Fate::NotTried => holder.busy = busy,
             }

@@ -59,7 +59,8 @@ fn it_has_moved_when_each_target_has_or_is_parked() {
     assert!(!has_moved(&sim.state()), "nothing is open");
     let mut created = sim.step(LedStep::CreateSecret).state;
     assert!(!has_moved(&created));
-    let parked = Failures { since: sim.world.now, last: sim.world.now, count: 9, refusals: 9, problem: None, parked: true };
+    let parked =
+        Box::new(Failures { since: sim.world.now, last: sim.world.now, count: 9, refusals: 9, problem: None, parked: true });
     let targets: Vec<TargetId> = created.open.as_ref().unwrap().targets().cloned().collect();
     for (id, is_last) in targets.iter().zip([false, true]) {
         created.holder_mut(id).unwrap().failures = Some(parked.clone());

@@ -82,7 +82,7 @@ fn a_bare_source_whose_dataset_a_person_took_back_is_taken_over_before_it_is_wri
     let mut troubled = opened(&closed).unwrap();
     let since = now() - SignedDuration::from_hours(1);
     troubled.holder_mut(&TargetId::new("a")).unwrap().failures =
-        Some(Failures { since, last: since, count: 1, refusals: 0, problem: None, parked: false });
+        Some(Box::new(Failures { since, last: since, count: 1, refusals: 0, problem: None, parked: false }));
     assert_eq!(step(&troubled, &Observed::default()), to_all(1));
     // Where the write was refused, the next plan looks at the owner first.
     let refused = [wave(1), ended(Fate::Refused), Event::Drained];
@@ -170,7 +170,7 @@ fn a_target_that_is_selected_again_lacks_what_it_was_last_seen_to_take() {
     assert!(lacks(&state, sim.world.now), "a person may have changed it since");
     // One that was busy is looked at again after half the time that it has been so.
     let (since, last) = (sim.world.now, sim.world.now + SignedDuration::from_mins(10));
-    state.holder_mut(&id).unwrap().busy = Some(Busy { since, last, problem: None });
+    state.holder_mut(&id).unwrap().busy = Some(Box::new(Busy { since, last, problem: None }));
     let again = last + SignedDuration::from_mins(5);
     assert_eq!([again - SignedDuration::from_secs(1), again].map(|now| lacks(&state, now)), [false, true]);
 }
@@ -181,7 +181,7 @@ fn a_target_that_fails_is_left_alone_for_longer_each_time() {
     let (mut state, id, failed) = (sim.state(), TargetId::new("a"), sim.world.now);
     let selected = BTreeSet::from([id.clone()]);
     for (count, pause_s) in [(1, 2), (2, 8), (3, 30), (4, 300), (5, 900), (6, 3_600), (40, 3_600)] {
-        let failures = Failures { since: failed, last: failed, count, refusals: 0, problem: None, parked: false };
+        let failures = Box::new(Failures { since: failed, last: failed, count, refusals: 0, problem: None, parked: false });
         let holder = state.holder_mut(&id).unwrap();
         (holder.planned, holder.failures) = (false, Some(failures));
         let may = |after_s| !lacking(&state, Generation(1), &selected, failed + SignedDuration::from_secs(after_s)).is_empty();

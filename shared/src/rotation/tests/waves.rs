@@ -89,7 +89,7 @@ fn a_plan_has_the_waves_of_the_config_and_what_failed_in_the_last_one() {
     assert_eq!(before.iter().map(Vec::len).collect::<Vec<_>>(), [1, 2]);
     let (canary, since) = (&before[0][0], sim.world.now);
     state.holder_mut(canary).unwrap().failures =
-        Some(Failures { since, last: since, count: 1, refusals: 1, problem: None, parked: false });
+        Some(Box::new(Failures { since, last: since, count: 1, refusals: 1, problem: None, parked: false }));
     let after = waves(&state);
     assert!(after[0].len() == 1 && after[1].last() == Some(canary), "{after:?}");
 }
