@@ -209,10 +209,7 @@ impl PowerBi {
         let path = ["groups", group.as_str(), "datasets"];
         let ask = async {
             let list: List<DatasetRow> = self.get_anew(WHAT, &path, None).await?;
-            let mut datasets: Vec<Dataset> = list.value.into_iter().filter_map(DatasetRow::dataset).collect();
-            // They are kept until all of fifty thousand are known, and what was read of one is larger.
-            datasets.shrink_to_fit();
-            Ok(datasets)
+            Ok(list.kept(DatasetRow::dataset))
         };
         self.shared(WHAT, &path, ask).await
     }
@@ -221,16 +218,13 @@ impl PowerBi {
     pub async fn dataset_sources(&self, group: &GroupId, dataset: &DatasetId) -> Result<Vec<DatasetSource>, HttpError> {
         let path = ["groups", group.as_str(), "datasets", dataset.as_str(), "datasources"];
         let list: List<DatasetSourceRow> = self.get("list data sources of a dataset", &path, None).await?;
-        let mut sources: Vec<DatasetSource> = list.value.into_iter().map(DatasetSourceRow::source).collect();
-        // Fifty thousand datasets have a source each, and a list that was read has room for more.
-        sources.shrink_to_fit();
-        Ok(sources)
+        Ok(list.kept(|row| Some(row.source())))
     }
 
     /// The on-premises gateways that the identity administers.
     pub async fn gateways(&self) -> Result<Vec<Gateway>, HttpError> {
         let list: List<GatewayRow> = self.get("list gateways", &["gateways"], None).await?;
-        Ok(list.value.into_iter().filter_map(GatewayRow::gateway).collect())
+        Ok(list.kept(GatewayRow::gateway))
     }
 
     /// One gateway.
@@ -245,7 +239,7 @@ impl PowerBi {
         let path = ["gateways", gateway.as_str(), "datasources"];
         let ask = async {
             let list: List<GatewaySourceRow> = self.get_anew(WHAT, &path, None).await?;
-            Ok(list.value.into_iter().filter_map(|row| row.source(gateway)).collect())
+            Ok(list.kept(|row| row.source(gateway)))
         };
         self.shared(WHAT, &path, ask).await
     }

@@ -63,15 +63,15 @@ fn sign_in(world: &mut World, call: &Call) -> Result<String, Reply> {
 
 /// One page. The token is given percent-encoded already, and the URI names the public host, wherever this runs: who sends
 /// a token after it has lost it.
-fn page(world: &World, call: &Call, collection: &str, rows: impl ExactSizeIterator<Item = Value>) -> Answer {
+fn page<T>(world: &World, call: &Call, collection: &str, all: &[T], shown: impl Fn(&T) -> Value) -> Answer {
     let bad = || error(400, "InvalidParameter", "The continuation token is invalid");
     let start: usize = match call.asked("continuationToken") {
         None => 0,
         Some(token) => STANDARD.decode(token).ok().and_then(|raw| String::from_utf8(raw).ok()?.parse().ok()).ok_or_else(bad)?,
     };
     let end = start + world.settings.page;
-    let more = rows.len() > end;
-    let rows: Vec<Value> = rows.skip(start).take(world.settings.page).collect();
+    let more = all.len() > end;
+    let rows: Vec<Value> = all.iter().skip(start).take(world.settings.page).map(shown).collect();
     let mut body = json!({ "value": rows });
     if more {
         let token = utf8_percent_encode(&STANDARD.encode(end.to_string()), NON_ALPHANUMERIC).to_string();

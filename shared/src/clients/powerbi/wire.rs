@@ -16,6 +16,16 @@ pub(super) struct List<T> {
     pub(super) value: Vec<T>,
 }
 
+impl<T> List<T> {
+    /// What is kept of the rows, in no more memory than that needs: fifty thousand datasets are kept until all are known, and
+    /// `collect` would leave them where the larger rows were.
+    pub(super) fn kept<U>(self, kept: impl FnMut(T) -> Option<U>) -> Vec<U> {
+        let mut all = Vec::with_capacity(self.value.len());
+        all.extend(self.value.into_iter().filter_map(kept));
+        all
+    }
+}
+
 #[derive(Deserialize)]
 pub(super) struct GroupRow {
     #[serde(alias = "Id")]

@@ -10,7 +10,7 @@ use crate::world::World;
 
 pub(super) fn list(world: &World, caller: &str, call: &Call) -> Answer {
     let seen: Vec<&Source> = world.bi.sources.values().filter(|source| source.shared_with.contains_key(caller)).collect();
-    page(world, call, "connections", seen.into_iter().map(shown))
+    page(world, call, "connections", &seen, |source| shown(source))
 }
 
 pub(super) fn get(world: &World, caller: &str, id: &str) -> Answer {

@@ -9,7 +9,7 @@ use crate::world::World;
 
 pub(super) fn list(world: &World, caller: &str, call: &Call) -> Answer {
     let seen: Vec<&Gateway> = world.bi.gateways.values().filter(|gateway| gateway.admins.contains(caller)).collect();
-    page(world, call, "gateways", seen.into_iter().map(shown))
+    page(world, call, "gateways", &seen, |gateway| shown(gateway))
 }
 
 pub(super) fn get(world: &World, caller: &str, id: &str) -> Answer {
@@ -21,10 +21,9 @@ pub(super) fn members(world: &World, caller: &str, call: &Call, id: &str) -> Ans
     if gateway.is_virtual_network() {
         return Err(error(400, "GatewayNotSupported", "The gateway has no members that could be listed"));
     }
-    let rows = gateway.members.iter().map(|member| {
+    page(world, call, &format!("gateways/{id}/members"), &gateway.members, |member| {
         json!({ "id": member.id, "displayName": member.name, "publicKey": key(member.key), "version": VERSION, "enabled": member.enabled })
-    });
-    page(world, call, &format!("gateways/{id}/members"), rows)
+    })
 }
 
 fn administered<'a>(world: &'a World, caller: &str, id: &str) -> Result<&'a Gateway, Reply> {
