@@ -135,8 +135,8 @@ pub fn built(package: &str, binary: &str) -> anyhow::Result<PathBuf> {
     cargo.args(["build", "--quiet", "--locked", "--package", package, "--bin", binary, "--target-dir"]);
     cargo.arg(folder.parent().context("the target folder")?);
     if optimised {
-        // With this package each time: whatever is compared has the same features of the same dependencies.
-        cargo.args(["--profile", "bench", "--package", env!("CARGO_PKG_NAME")]);
+        // As it is deployed; and with this package each time: whatever is compared has the same features of the same dependencies.
+        cargo.args(["--release", "--package", env!("CARGO_PKG_NAME")]);
     }
     ensure!(cargo.current_dir(root()).status()?.success(), "cargo can't build {binary}");
     Ok(folder.join(binary))

@@ -1,0 +1,11 @@
+//! Links a function at a fixed address, as Go does its programs: at every start of a movable one the loader writes tens of
+//! thousands of pointers, which takes longer than all that the function does until its first answer. Libraries, stack and heap
+//! are where the kernel puts them at random all the same.
+
+#[expect(clippy::disallowed_methods, reason = "cargo tells a build script in its environment what it builds for")]
+fn main() {
+    println!("cargo::rerun-if-env-changed=CARGO_CFG_TARGET_OS");
+    if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
+        println!("cargo::rustc-link-arg-bins=-no-pie");
+    }
+}
