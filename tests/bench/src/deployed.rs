@@ -125,7 +125,7 @@ pub fn unpack(binary: &Path, folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A binary of this very source, built with the profile of whoever asks.
+/// A binary of this very source: as it is deployed where a benchmark asks, else with the profile of the test that does.
 pub fn built(package: &str, binary: &str) -> anyhow::Result<PathBuf> {
     let this = std::env::current_exe()?;
     // A test is in target/PROFILE/deps, a bench too.

@@ -14,8 +14,7 @@ use crate::world::World;
 
 pub(super) fn list(world: &World, caller: &str, group: &str) -> Answer {
     let group = &entered(world, caller, group, Role::Viewer)?.id;
-    let rows =
-        world.bi.datasets.values().filter(|dataset| dataset.group == *group).map(|dataset| shown(world, dataset)).collect();
+    let rows = world.bi.datasets.in_group(group).map(|dataset| shown(world, dataset)).collect();
     Ok(value_list(world, "datasets", rows))
 }
 

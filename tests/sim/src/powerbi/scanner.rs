@@ -101,7 +101,7 @@ pub(super) fn result(world: &mut World, caller: &str, id: &str) -> Answer {
 }
 
 fn uses<'a>(world: &'a World, group: &'a str) -> impl Iterator<Item = &'a Use> {
-    let datasets = world.bi.datasets.values().filter(move |dataset| dataset.group == group);
+    let datasets = world.bi.datasets.in_group(group);
     let flows = items(world, group).filter(|(_, item)| item.kind == ItemKind::Dataflow);
     datasets.flat_map(|dataset| &dataset.uses).chain(flows.flat_map(|(_, flow)| &flow.uses))
 }
@@ -116,7 +116,7 @@ fn shown(world: &World, group: &Group) -> Value {
             "datasourceUsages": usages(&dataset.uses),
         })
     };
-    let datasets = world.bi.datasets.values().filter(|dataset| dataset.group == group.id).map(dataset);
+    let datasets = world.bi.datasets.in_group(&group.id).map(dataset);
     let (mut flows, mut reports) = (Vec::new(), Vec::new());
     for (id, item) in items(world, &group.id) {
         if item.kind == ItemKind::Dataflow {

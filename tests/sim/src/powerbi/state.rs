@@ -61,12 +61,13 @@ impl PowerBi {
     }
 }
 
-/// Datasets by id, and which of them use a data source: asked at every write, so that a large customer needs an index. Any
-/// change to the datasets makes the index anew, but for a change of one dataset's uses.
+/// Datasets by id; which of them use a data source, asked at every write, and which are in a workspace: a large customer needs
+/// indexes. Any change to the datasets makes them anew, but for a change of one dataset's uses.
 #[derive(Default)]
 pub(crate) struct Datasets {
     known: BTreeMap<String, Dataset>,
     users: OnceCell<HashMap<String, Vec<String>>>,
+    groups: OnceCell<HashMap<String, Vec<String>>>,
 }
 
 impl Datasets {
@@ -79,6 +80,18 @@ impl Datasets {
             }
         }
         users
+    }
+
+    /// Those of a workspace, by id.
+    pub(crate) fn in_group(&self, group: &str) -> impl Iterator<Item = &Dataset> {
+        let groups = self.groups.get_or_init(|| {
+            let mut groups: HashMap<String, Vec<String>> = HashMap::new();
+            for dataset in self.known.values() {
+                groups.entry(dataset.group.clone()).or_default().push(dataset.id.clone());
+            }
+            groups
+        });
+        groups.get(group).into_iter().flatten().filter_map(|id| self.known.get(id))
     }
 
     /// Gives a dataset to another owner, bound to these.
@@ -113,6 +126,7 @@ impl Deref for Datasets {
 impl DerefMut for Datasets {
     fn deref_mut(&mut self) -> &mut Self::Target {
         self.users.take();
+        self.groups.take();
         &mut self.known
     }
 }
