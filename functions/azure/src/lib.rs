@@ -60,6 +60,7 @@ pub async fn run(environment: Environment, current_dir: &Path, clock: Clock) -> 
     let doors = Arc::new(Doors::default());
     let served = axum::serve(listener, doors::router(Arc::clone(&doors))).into_future();
     let opened = async {
+        // Its first question is answered first, for this thread does nothing else while it reads the config.
         let _ = tokio::time::timeout(HOST_ASKS_EVERY, doors.knocked()).await;
         info!(version = env!("CARGO_PKG_VERSION"), "listening on {address}");
         doors.open(inside(environment, current_dir, clock).await?);

@@ -43,6 +43,12 @@ use stderr::Stderr;
 
 pub use lakekey_core::error::ExitStatus;
 
+// A fleet of ten thousand data sources is read into many small pieces, most of which are soon gone: this allocator gives their memory
+// back, as `.cargo/config.toml` tells it to, and takes less time over them.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// What a command takes from outside.
 pub struct CliSurroundings {
     /// The environment: `LAKEKEY_` twins of flags, references, proxies.

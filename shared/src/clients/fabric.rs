@@ -29,7 +29,7 @@ pub use update::{ConnectionUpdate, NewCredentials, SealedFor, UpdateDetails};
 use crate::http::memo::Memo;
 use crate::http::{Call, Effect, Http, HttpError, Service, json, page};
 use crate::identity::Signer;
-use crate::ids::{DatasourceId, GatewayId};
+use crate::ids::{DatasourceId, GatewayId, Text};
 
 /// The Fabric REST API, as one identity sees it. Clones share its token and limits.
 #[derive(Clone)]
@@ -54,13 +54,13 @@ pub struct Connection {
     /// Where it connects to, for the Databricks connectors.
     pub databricks: Option<DatabricksSource>,
     /// Its privacy level, in the service's spelling.
-    pub privacy_level: Option<String>,
+    pub privacy_level: Option<Text>,
     /// The kind of credential it holds, in the service's spelling.
-    pub credential_type: Option<String>,
+    pub credential_type: Option<Text>,
     /// `None`, `MicrosoftEntraID` and others, in the service's spelling.
-    pub single_sign_on: Option<String>,
+    pub single_sign_on: Option<Text>,
     /// `Encrypted`, `Any`, `NotEncrypted` and maybe others, in the service's spelling.
-    pub encryption: Option<String>,
+    pub encryption: Option<Text>,
     /// Whether the service leaves out the attempt to connect when a credential is written.
     pub skip_test: Option<bool>,
 }
@@ -200,10 +200,10 @@ impl ConnectionRow {
             connectivity: Connectivity::parse(self.connectivity_type),
             gateway: self.gateway_id.as_deref().and_then(id).map(GatewayId::new),
             databricks: DatabricksSource::parse(&self.connection_details),
-            privacy_level: self.privacy_level.filter(|level| !level.is_empty()),
-            credential_type: credential.credential_type,
-            single_sign_on: credential.single_sign_on_type,
-            encryption: credential.connection_encryption,
+            privacy_level: self.privacy_level.filter(|level| !level.is_empty()).map(Text::new),
+            credential_type: credential.credential_type.map(Text::new),
+            single_sign_on: credential.single_sign_on_type.map(Text::new),
+            encryption: credential.connection_encryption.map(Text::new),
             skip_test: credential.skip_test_connection,
         }
     }

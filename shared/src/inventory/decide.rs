@@ -123,8 +123,8 @@ impl Decided {
                     if let Some(gateway) = gateway {
                         self.check_key(gateway);
                     }
-                    let on_gateway = candidate.on_gateway.as_ref().and_then(|source| source.privacy_level.as_ref());
-                    let level = on_gateway.or_else(|| connection?.privacy_level.as_ref()).or(config.privacy_level.as_ref());
+                    let on_gateway = candidate.on_gateway.as_ref().and_then(|source| source.privacy_level.as_deref());
+                    let level = on_gateway.or_else(|| connection?.privacy_level.as_deref()).or(config.privacy_level.as_deref());
                     if level.is_none() {
                         self.without_level.insert(id.clone());
                     }

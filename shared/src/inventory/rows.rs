@@ -23,8 +23,8 @@ pub(super) struct Candidate {
     pub(super) datasets: Vec<DatasetRef>,
     /// As its gateway shows it, where the identity administers the gateway.
     pub(super) on_gateway: Option<Box<GatewaySource>>,
-    /// Rows that select it.
-    pub(super) rows: BTreeSet<usize>,
+    /// Rows that select it, each once and in their order.
+    pub(super) rows: Vec<usize>,
     /// Whether one of them names it or a dataset that uses it.
     pub(super) named: bool,
     /// Whether one of them names it as a Fabric connection.
@@ -39,9 +39,16 @@ impl Candidate {
             source: source.clone(),
             datasets: Vec::new(),
             on_gateway: None,
-            rows: BTreeSet::new(),
+            rows: Vec::new(),
             named: false,
             by_connection: false,
+        }
+    }
+
+    /// Rows are looked at one after the other.
+    fn select(&mut self, row: usize) {
+        if self.rows.last() != Some(&row) {
+            self.rows.push(row);
         }
     }
 }
@@ -126,13 +133,13 @@ impl Matched {
 
     fn mark(&mut self, row: usize, is_meant: impl Fn(&Candidate) -> bool) {
         for candidate in self.candidates.values_mut().filter(|candidate| is_meant(candidate)) {
-            candidate.rows.insert(row);
+            candidate.select(row);
         }
     }
 
     pub(super) fn name(&mut self, row: usize, is_meant: impl Fn(&Candidate) -> bool) {
         for candidate in self.candidates.values_mut().filter(|candidate| is_meant(candidate)) {
-            candidate.rows.insert(row);
+            candidate.select(row);
             candidate.named = true;
         }
     }

@@ -89,9 +89,9 @@ impl World {
             connectivity,
             gateway: None,
             databricks: None,
-            privacy_level: Some("Organizational".to_owned()),
-            credential_type: Some(credential.to_owned()),
-            single_sign_on: Some("None".to_owned()),
+            privacy_level: Some("Organizational".into()),
+            credential_type: Some(credential.into()),
+            single_sign_on: Some("None".into()),
             encryption: None,
             skip_test: None,
         };

@@ -101,7 +101,26 @@ pub(super) fn encode<E: Serialize>(
     event: &E,
 ) -> Result<Bytes, BrokenReason> {
     let entry = Unsigned { v: VERSION, seq: position.seq, at, prev: &position.prev, nonce, by, event };
-    seal(position.name, position.key, serde_json::to_vec(&entry).map_err(unreadable)?)
+    // A line may have megabytes: one that grew as it was written would have room for twice as many.
+    let mut length = Length(MAC_HEAD.len() + MAC_DIGITS + MAC_TAIL.len() + 1);
+    serde_json::to_writer(&mut length, &entry).map_err(unreadable)?;
+    let mut line = Vec::with_capacity(length.0);
+    serde_json::to_writer(&mut line, &entry).map_err(unreadable)?;
+    seal(position.name, position.key, line)
+}
+
+/// Counts what is written.
+struct Length(usize);
+
+impl std::io::Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The object that holds a line of JSON, signed where there is a key.
@@ -196,5 +215,6 @@ const VERSION: u32 = 1;
 const KEY_BYTES_MIN: usize = 16;
 const MAC_HEAD: &str = r#","mac":""#;
 const MAC_TAIL: &str = r#""}"#;
+const MAC_DIGITS: usize = 64;
 /// Bound of one entry, 32 MiB: the plan of ten thousand data sources has a third of it.
 pub(super) const BYTES_MAX: u64 = 32 << 20;

@@ -140,7 +140,7 @@ impl PowerBiTargets {
             let connection =
                 self.connection(&target.datasource).await.map_err(|error| ApplyError::of(Stage::Read, target.kind, error))?;
             sso = sso.or_else(|| single_sign_on(connection.as_ref()?.single_sign_on.as_deref()));
-            privacy_level = privacy_level.or_else(|| connection?.privacy_level);
+            privacy_level = privacy_level.or_else(|| connection?.privacy_level.as_deref().map(str::to_owned));
         }
         self.kept(target, privacy_level, sso)
     }
@@ -155,7 +155,7 @@ impl PowerBiTargets {
         let credential_type = connection.as_ref().and_then(|connection| connection.credential_type.as_deref());
         check(target, now.databricks.as_ref(), credential_type, self.convert)?;
         let sso = connection.as_ref().and_then(|connection| single_sign_on(connection.single_sign_on.as_deref()));
-        self.kept(target, connection.and_then(|connection| connection.privacy_level), sso)
+        self.kept(target, connection.and_then(|connection| connection.privacy_level.as_deref().map(str::to_owned)), sso)
     }
 
     /// The source as one of its datasets uses it: Power BI offers no other sight of a cloud source.

@@ -1,6 +1,6 @@
 //! What is known of one target when a rotation is planned. Frozen into the journal; holds no secret.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::clients::fabric::ConnectionType;
 use crate::clients::powerbi::DatabricksSource;
@@ -26,6 +26,7 @@ pub struct TargetSpec {
     /// The SQL warehouse that the path names; `None` for a cluster.
     pub warehouse: Option<WarehouseId>,
     /// Datasets that use it, as far as the identity can see; a cloud source is written as the owner of one of them.
+    #[serde(deserialize_with = "exact")]
     pub datasets: Vec<DatasetRef>,
     /// The dataset that must be taken over before the first write.
     pub take_over: Option<DatasetId>,
@@ -70,6 +71,13 @@ pub struct DatasetRef {
     pub id: DatasetId,
     /// Who configured it, as Power BI says.
     pub owner: Option<Text>,
+}
+
+/// In no more memory than they need: ten thousand of these are kept.
+fn exact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<DatasetRef>, D::Error> {
+    let mut datasets: Vec<DatasetRef> = Deserialize::deserialize(deserializer)?;
+    datasets.shrink_to_fit();
+    Ok(datasets)
 }
 
 impl TargetSpec {

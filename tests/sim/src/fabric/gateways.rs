@@ -21,9 +21,13 @@ pub(super) fn members(world: &World, caller: &str, call: &Call, id: &str) -> Ans
     if gateway.is_virtual_network() {
         return Err(error(400, "GatewayNotSupported", "The gateway has no members that could be listed"));
     }
-    page(world, call, &format!("gateways/{id}/members"), &gateway.members, |member| {
-        json!({ "id": member.id, "displayName": member.name, "publicKey": key(member.key), "version": VERSION, "enabled": member.enabled })
-    })
+    page(
+        world,
+        call,
+        &format!("gateways/{id}/members"),
+        &gateway.members,
+        |member| json!({ "id": member.id, "displayName": member.name, "publicKey": key(member.key), "version": VERSION, "enabled": member.enabled }),
+    )
 }
 
 fn administered<'a>(world: &'a World, caller: &str, id: &str) -> Result<&'a Gateway, Reply> {
