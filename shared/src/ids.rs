@@ -4,12 +4,15 @@
 mod shared;
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use arcstr::ArcStr;
 use schemars::JsonSchema;
 use serde::de::{Deserializer, Error, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
+
+use shared::Texts;
 
 macro_rules! string_id {
     ($($(#[$doc:meta])* $name:ident;)+) => {$(
@@ -21,7 +24,13 @@ macro_rules! string_id {
         impl $name {
             /// Wraps a value that the caller has checked or that came from the service itself.
             pub fn new(value: impl AsRef<str>) -> Self {
-                Self(shared::shared(value.as_ref()))
+                Self(Self::texts().shared(value.as_ref()))
+            }
+
+            /// A table for each kind: one for all would be as large as all of them and half as full.
+            fn texts() -> &'static Texts {
+                static TEXTS: LazyLock<Texts> = LazyLock::new(Texts::default);
+                &TEXTS
             }
 
             /// The id as text.
@@ -44,15 +53,15 @@ macro_rules! string_id {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_str(SharedText).map(Self)
+                deserializer.deserialize_str(SharedIn(Self::texts())).map(Self)
             }
         }
     )+};
 }
 
-struct SharedText;
+struct SharedIn(&'static Texts);
 
-impl Visitor<'_> for SharedText {
+impl Visitor<'_> for SharedIn {
     type Value = ArcStr;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,7 +69,7 @@ impl Visitor<'_> for SharedText {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<ArcStr, E> {
-        Ok(shared::shared(text))
+        Ok(self.0.shared(text))
     }
 }
 

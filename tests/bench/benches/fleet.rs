@@ -167,7 +167,7 @@ async fn in_a_process() -> anyhow::Result<()> {
     }
     let (time, memory) = (large.1 / small.1, large.0.peak_mib / small.0.peak_mib);
     writeln!(out, "  1,000 of them: {:.1} MiB (at most 64)", small.0.peak_mib)?;
-    writeln!(out, "  ten times as many: x{time:.1} the time (at most x10.5), x{memory:.1} the memory (at most x2)\n")?;
+    writeln!(out, "  ten times as many: x{time:.1} the time (at most x10.5), x{memory:.2} the memory (at most x2)\n")?;
     Ok(())
 }
 
