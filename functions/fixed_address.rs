@@ -2,7 +2,7 @@
 //! thousands of pointers, which takes longer than all that the function does until its first answer. Libraries, stack and heap
 //! are where the kernel puts them at random all the same.
 
-#[expect(clippy::disallowed_methods, reason = "cargo tells a build script in its environment what it builds for")]
+#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "so a build script and cargo talk")]
 fn main() {
     println!("cargo::rerun-if-env-changed=CARGO_CFG_TARGET_OS");
     if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
