@@ -5,7 +5,9 @@
 #[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "so a build script and cargo talk")]
 fn main() {
     println!("cargo::rerun-if-env-changed=CARGO_CFG_TARGET_OS");
-    if std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux") {
+    let is = |variable: &str, word: &str| std::env::var(variable).is_ok_and(|found| found == word);
+    // With musl a program is static and relocates itself: another way to link, which this argument would break.
+    if is("CARGO_CFG_TARGET_OS", "linux") && is("CARGO_CFG_TARGET_ENV", "gnu") {
         println!("cargo::rustc-link-arg-bins=-no-pie");
     }
 }

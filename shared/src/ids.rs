@@ -27,7 +27,7 @@ macro_rules! string_id {
                 Self(Self::texts().shared(value.as_ref()))
             }
 
-            /// A table for each kind: one for all would be as large as all of them and half as full.
+            /// A table for each kind: one for all would have room for twice as many as there are.
             fn texts() -> &'static Texts {
                 static TEXTS: LazyLock<Texts> = LazyLock::new(Texts::default);
                 &TEXTS

@@ -44,7 +44,7 @@ use stderr::Stderr;
 pub use lakekey_core::error::ExitStatus;
 
 // A fleet of ten thousand data sources is read into many small pieces, most of which are soon gone: this allocator gives their memory
-// back, as `.cargo/config.toml` tells it to, and takes less time over them.
+// back, as `.cargo/config.toml` tells it to, and takes less time over them. Not in `main`, so that benchmarks measure what people run.
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

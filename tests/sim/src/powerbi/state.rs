@@ -361,4 +361,26 @@ mod tests {
         assert_eq!([users("x"), users("y"), users("z")], [vec!["a"], vec!["a", "b", "c"], vec!["b"]]);
         assert_eq!(bi.datasets["b"].owner, "bob");
     }
+
+    #[test]
+    fn a_dataset_is_found_in_its_workspace_and_one_that_is_gone_is_not() {
+        let of = |id: &str, group: &str| Dataset {
+            id: id.to_owned(),
+            name: id.to_owned(),
+            group: group.to_owned(),
+            owner: "ann".to_owned(),
+            uses: Vec::new(),
+            refreshes: Vec::new(),
+        };
+        let mut datasets = Datasets::default();
+        for (id, group) in [("b", "one"), ("a", "one"), ("c", "two")] {
+            datasets.insert(id.to_owned(), of(id, group));
+        }
+        let listed =
+            |datasets: &Datasets, group: &str| datasets.in_group(group).map(|dataset| dataset.id.clone()).collect::<Vec<_>>();
+        assert_eq!(listed(&datasets, "one"), ["a", "b"]);
+        datasets.remove("a");
+        datasets.insert("d".to_owned(), of("d", "one"));
+        assert_eq!((listed(&datasets, "one"), listed(&datasets, "three").len()), (vec!["b".to_owned(), "d".to_owned()], 0));
+    }
 }
